@@ -1,0 +1,184 @@
+//! The seam between clipmark and inference runtimes.
+//!
+//! A [`Backend`] turns a model and an [`EngineSpec`] into an [`Engine`]; an engine runs one inference at
+//! a time and returns only when the output is complete. Backends are used inside the worker process
+//! alone: a crash there is a result, not the daemon's end. To add one, write `NAME.rs` beside this file
+//! and add its line to [`registry`]; the conformance suite then runs over it.
+
+use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::record::{BackendRecord, Cause, Failure, OperatorCost, Stage};
+use clipmark_profile::units::{Bytes, Nanos};
+use std::path::{Path, PathBuf};
+
+/// An inference runtime.
+pub trait Backend: Send + Sync {
+    /// The name used on the command line, in requests and in profiles.
+    fn name(&self) -> &'static str;
+
+    /// Whether the runtime can be used on this machine, and which one it is.
+    ///
+    /// # Errors
+    /// Why it cannot be used: what is missing, and what to install or set.
+    fn check(&self) -> Result<BackendRecord, BackendError>;
+
+    /// Loads and optimises `model` for one point. Everything slow happens here and is timed apart.
+    ///
+    /// # Errors
+    /// The stage that failed, the kind of failure and the runtime's own message.
+    fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError>;
+}
+
+/// A model prepared for one point, with its inputs in place.
+pub trait Engine {
+    /// Replaces the contents of the inputs. Buffers are reused; shapes and dtypes do not change.
+    ///
+    /// # Errors
+    /// When `inputs` differ in number, shape or dtype from the spec's, or a transfer fails.
+    fn set_inputs(&mut self, inputs: &[TensorData]) -> Result<(), BackendError>;
+
+    /// One inference. Returns only when the outputs are complete on the device. Does not allocate or log
+    /// on clipmark's behalf.
+    ///
+    /// # Errors
+    /// The runtime's own message.
+    fn run(&mut self) -> Result<RunTiming, BackendError>;
+
+    /// Copies of the last inference's outputs, outside any timed loop.
+    ///
+    /// # Errors
+    /// When no inference has run, or an output cannot be read back.
+    fn outputs(&mut self) -> Result<Vec<TensorData>, BackendError>;
+
+    /// Mean cost per operator over `iterations` inferences, most expensive first. Separate from timing.
+    ///
+    /// # Errors
+    /// When the runtime has no per-operator profile.
+    fn operators(&mut self, iterations: u32) -> Result<Vec<OperatorCost>, BackendError>;
+
+    /// Memory the engine holds on its device, apart from the process's own resident set.
+    fn device_memory(&self) -> Option<Bytes> {
+        None
+    }
+
+    /// What a reader must know of the numbers, e.g. an optimisation that was tried and kept.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What the runtime itself can tell of one inference, beside the wall time that the worker takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunTiming {
+    /// Compute on the device alone, without transfers.
+    pub compute: Option<Nanos>,
+    /// Wall time on a virtual clock, from simulated engines only: replaces the worker's clock.
+    pub virtual_wall: Option<Nanos>,
+}
+
+/// Everything that shapes an engine.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EngineSpec {
+    /// Batch size and clip length.
+    pub at: GridPoint,
+    /// Numeric precision.
+    pub precision: Precision,
+    /// Threads for one inference.
+    pub threads: u32,
+    /// Concrete inputs, in the model's order.
+    pub inputs: Vec<InputSpec>,
+    /// Backend options by name, e.g. `dla_core`, `cuda_graph`; each backend rejects what it does not know.
+    pub options: std::collections::BTreeMap<String, String>,
+    /// Where engines may be cached.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Element types of inputs and outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float.
+    F16,
+    /// 64-bit integer.
+    I64,
+    /// 32-bit integer.
+    I32,
+    /// Unsigned byte.
+    U8,
+    /// Boolean, one byte each.
+    Bool,
+}
+
+impl Dtype {
+    /// Bytes per element.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::I64 => 8,
+            Self::F32 | Self::I32 => 4,
+            Self::F16 => 2,
+            Self::U8 | Self::Bool => 1,
+        }
+    }
+}
+
+/// One concrete input: shape, dtype and the range that random contents are drawn from.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct InputSpec {
+    /// The input's name in the model.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Concrete dimensions.
+    pub shape: Vec<usize>,
+    /// Least value; for token ids the least id.
+    pub low: f64,
+    /// Greatest value, exclusive for integers; for token ids the vocabulary size.
+    pub high: f64,
+}
+
+/// A tensor as plain little-endian bytes, row major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorData {
+    /// The name in the model.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Dimensions.
+    pub shape: Vec<usize>,
+    /// Elements.
+    pub bytes: Vec<u8>,
+}
+
+/// A backend's failure, told in the terms of a point's result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BackendError {
+    /// Where it failed.
+    pub stage: Stage,
+    /// What kind of failure.
+    pub cause: Cause,
+    /// The runtime's own words, with the thing concerned and what to do where that is known.
+    pub message: String,
+}
+
+impl BackendError {
+    /// A failure at `stage`.
+    pub fn new(stage: Stage, cause: Cause, message: impl Into<String>) -> Self {
+        Self { stage, cause, message: message.into() }
+    }
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        let message = error.message.chars().take(500).collect();
+        Self { stage: error.stage, cause: error.cause, message }
+    }
+}
+
+/// The one list of backends, in the order in which `auto` tries them.
+#[must_use]
+pub fn registry() -> Vec<Box<dyn Backend>> {
+    Vec::new()
+}

@@ -1,0 +1,3 @@
+//! clipmarkd: runs the benchmark on a board and publishes what it finds.
+
+pub mod backend;

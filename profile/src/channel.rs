@@ -1,0 +1,99 @@
+//! The table of every sensed quantity: its kind, its unit, and what it means.
+//!
+//! A channel is one value that a probe can read, named `kind.name`, e.g. `power.VDD_IN` or
+//! `temp.gpu-thermal`. Values travel as `i32` in the unit of the kind.
+
+use serde::{Deserialize, Serialize};
+
+/// What a channel measures. The unit of its `i32` values follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelKind {
+    /// Electrical power of a rail, mW.
+    Power,
+    /// Temperature of a thermal zone, m\u{b0}C.
+    Temperature,
+    /// A clock as it is or as it was requested, kHz.
+    Clock,
+    /// The floor below which a clock is not let fall, kHz.
+    ClockFloor,
+    /// The cap above which a clock is not let rise, kHz.
+    ClockCap,
+    /// How busy a unit is, per mille.
+    Load,
+    /// Memory-controller activity, raw: the unit is undocumented.
+    BandwidthActivity,
+    /// State of a cooling device; above 0 it limits something.
+    Cooling,
+    /// Over-current events since boot.
+    OverCurrent,
+    /// Throttle flags of the firmware, as bits.
+    ThrottleFlags,
+    /// Fan speed, revolutions a minute.
+    FanSpeed,
+    /// Fan drive, 0 to 255.
+    FanDrive,
+    /// Memory available, KiB.
+    MemoryAvailable,
+    /// Total time in memory-pressure stalls, milliseconds since boot.
+    MemoryPressure,
+}
+
+impl ChannelKind {
+    /// The unit of the channel's values.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Power => "mW",
+            Self::Temperature => "m\u{b0}C",
+            Self::Clock | Self::ClockFloor | Self::ClockCap => "kHz",
+            Self::Load => "per mille",
+            Self::BandwidthActivity => "raw",
+            Self::Cooling => "state",
+            Self::OverCurrent => "events",
+            Self::ThrottleFlags => "bits",
+            Self::FanSpeed => "rpm",
+            Self::FanDrive => "of 255",
+            Self::MemoryAvailable => "KiB",
+            Self::MemoryPressure => "ms",
+        }
+    }
+
+    /// Whether values only ever grow and a difference is what counts.
+    #[must_use]
+    pub const fn is_counter(self) -> bool {
+        matches!(self, Self::OverCurrent | Self::MemoryPressure)
+    }
+}
+
+/// What clipmark does with a channel, beyond recording it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Recorded and shown.
+    #[default]
+    Context,
+    /// A rail that counts towards the board's total power.
+    TotalPower,
+    /// The temperature that the start gate, the abort limit and the thermal cause look at.
+    Junction,
+    /// The CPU's clock.
+    CpuClock,
+    /// The GPU's clock.
+    GpuClock,
+    /// The memory's clock.
+    MemoryClock,
+    /// A cooling device whose activity means throttling.
+    Throttles,
+}
+
+/// One channel of one board.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Channel {
+    /// `kind.name`, unique on the board.
+    pub id: String,
+    /// What it measures.
+    pub kind: ChannelKind,
+    /// What clipmark does with it.
+    pub role: Role,
+}

@@ -1,0 +1,15 @@
+//! The shared vocabulary of clipmark and its pure analysis.
+//!
+//! Evidence goes in as a [`record::Record`], findings come out as a [`summary::Profile`]. Nothing here
+//! touches a file, a socket, a clock or a log: time stamps are arguments, results are values. Both ends
+//! of the wire share this crate, and it builds without any inference backend.
+
+pub mod channel;
+pub mod environment;
+pub mod plan;
+pub mod point;
+pub mod record;
+pub mod sensors;
+pub mod stats;
+pub mod summary;
+pub mod units;

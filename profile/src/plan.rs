@@ -1,0 +1,364 @@
+//! From what is asked (a [`Request`], bounded by [`Limits`]) to what will be done (a [`Plan`]).
+//!
+//! Pure: no file is opened here. Model names are resolved and axes are probed by the daemon, which then
+//! hands the subjects and their usable axes to [`Plan::expand`].
+
+use crate::point::{GridPoint, PointId, Precision, Subject};
+use crate::units::Nanos;
+use serde::{Deserialize, Serialize};
+
+/// How inferences are issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Load {
+    /// The next inference starts when the last one ends.
+    #[default]
+    Closed,
+    /// Inferences arrive on the schedule of a live stream; latency counts from the intended arrival.
+    Paced,
+}
+
+/// What a run consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The grid, with adaptive stopping.
+    #[default]
+    Sweep,
+    /// One or more points for a long time.
+    Soak,
+    /// A sweep, then a soak of the chosen operating points.
+    Auto,
+}
+
+/// A grid point as written in a request: `{ batch_size = 1, clip_length = 16 }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestedPoint {
+    /// Clips in one inference.
+    pub batch_size: u32,
+    /// Frames in one clip.
+    pub clip_length: u32,
+}
+
+/// What a user asks for, on the command line, in a plan file or over MQTT. Unknown fields are errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Request {
+    /// Model names or, on the command line only, paths. Empty: the built-in pair.
+    pub models: Vec<String>,
+    /// Expected SHA-256 of the models, hexadecimal, in the same order; empty: unchecked.
+    pub digests: Vec<String>,
+    /// Backend names; `auto` picks the best available.
+    pub backends: Vec<String>,
+    /// Clip lengths in frames.
+    pub clip_lengths: Vec<u32>,
+    /// Batch sizes in clips.
+    pub batch_sizes: Vec<u32>,
+    /// Numeric precision.
+    pub precision: Precision,
+    /// Threads per inference.
+    pub threads: u32,
+    /// Sweep, soak or both.
+    pub mode: Mode,
+    /// How inferences are issued.
+    pub load: Load,
+    /// A streaming deadline for one inference in milliseconds; excludes `fps`.
+    pub deadline_ms: Option<f64>,
+    /// Frames a second of the stream; the deadline of a clip is clip length / fps.
+    pub fps: Option<f64>,
+    /// Wall-clock budget for the sweep in seconds.
+    pub budget_s: Option<f64>,
+    /// A fixed iteration count per point instead of adaptive stopping.
+    pub iterations: Option<u32>,
+    /// The whole grid at fixed counts, nothing dropped.
+    pub exhaustive: bool,
+    /// Seed of inputs, order and bootstrap.
+    pub seed: u64,
+    /// Time limit for one point's preparation in seconds.
+    pub prepare_limit_s: f64,
+    /// Time limit for one inference in seconds.
+    pub inference_limit_s: f64,
+    /// Memory limit of one worker in bytes.
+    pub memory_limit_bytes: Option<u64>,
+    /// Record the most expensive operators per point.
+    pub per_op: bool,
+    /// Soak length in seconds.
+    pub soak_s: Option<f64>,
+    /// Points to soak; empty: the chosen operating points.
+    pub soak_points: Vec<RequestedPoint>,
+    /// The run aborts when a thermal zone reaches this temperature, degrees Celsius.
+    pub abort_celsius: Option<f64>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            models: Vec::new(),
+            digests: Vec::new(),
+            backends: vec!["auto".into()],
+            clip_lengths: vec![8, 16, 32, 64, 128],
+            batch_sizes: vec![1, 2, 4],
+            precision: Precision::Model,
+            threads: 1,
+            mode: Mode::Sweep,
+            load: Load::Closed,
+            deadline_ms: None,
+            fps: None,
+            budget_s: None,
+            iterations: None,
+            exhaustive: false,
+            seed: 0,
+            prepare_limit_s: 120.0,
+            inference_limit_s: 30.0,
+            memory_limit_bytes: None,
+            per_op: false,
+            soak_s: None,
+            soak_points: Vec::new(),
+            abort_celsius: None,
+        }
+    }
+}
+
+/// Caps that a configuration puts on every number in a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Most models in one request.
+    pub max_models: usize,
+    /// Most points in one run, over all subjects.
+    pub max_points: usize,
+    /// Largest clip length in frames.
+    pub max_clip_length: u32,
+    /// Largest batch size in clips.
+    pub max_batch_size: u32,
+    /// Most threads.
+    pub max_threads: u32,
+    /// Most iterations per point.
+    pub max_iterations: u32,
+    /// Longest sweep in seconds.
+    pub max_budget_s: f64,
+    /// Longest soak in seconds.
+    pub max_soak_s: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_models: 8,
+            max_points: 512,
+            max_clip_length: 4096,
+            max_batch_size: 1024,
+            max_threads: 256,
+            max_iterations: 1_000_000,
+            max_budget_s: 86_400.0,
+            max_soak_s: 7.0 * 86_400.0,
+        }
+    }
+}
+
+/// The streaming constraint of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Deadline {
+    /// No stream was described.
+    None,
+    /// Every inference must complete within this span.
+    PerInference(Nanos),
+    /// A stream of this many frames a second; a clip of T frames must complete within T / fps.
+    Fps(f64),
+}
+
+impl Deadline {
+    /// The span within which one inference at `at` must complete, or `None` without a constraint.
+    #[must_use]
+    pub fn at(self, at: GridPoint) -> Option<Nanos> {
+        match self {
+            Self::None => None,
+            Self::PerInference(span) => Some(span),
+            Self::Fps(fps) => Some(Nanos((f64::from(at.clip_length.get()) / fps * 1e9) as u64)),
+        }
+    }
+}
+
+/// An ordered, validated run: what the daemon executes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What is put to the test.
+    pub subjects: Vec<Subject>,
+    /// Every point, in grid order; the sweep decides the order of measuring.
+    pub points: Vec<PointId>,
+    /// The streaming constraint.
+    pub deadline: Deadline,
+    /// The request it came from.
+    pub request: Request,
+}
+
+/// Why a request cannot become a plan. Each names the field, the offending value and the bound.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// A list or number is outside its bound.
+    #[error("{field} = {value} is outside {bound}; choose a value inside it")]
+    OutOfRange {
+        /// The request's field.
+        field: &'static str,
+        /// The value given.
+        value: String,
+        /// The permitted range, with where it comes from.
+        bound: String,
+    },
+    /// Two fields exclude each other.
+    #[error("{first} and {second} exclude each other; give one of them")]
+    Exclusive {
+        /// One field.
+        first: &'static str,
+        /// The other field.
+        second: &'static str,
+    },
+    /// A field that another field requires is missing.
+    #[error("{field} is required because {because}")]
+    Missing {
+        /// The missing field.
+        field: &'static str,
+        /// The reason.
+        because: &'static str,
+    },
+}
+
+fn in_range<T: PartialOrd + std::fmt::Display>(
+    field: &'static str,
+    value: T,
+    low: T,
+    high: T,
+) -> Result<(), PlanError> {
+    if value >= low && value <= high {
+        return Ok(());
+    }
+    let bound = format!("{low} to {high}");
+    Err(PlanError::OutOfRange { field, value: value.to_string(), bound })
+}
+
+impl Request {
+    /// Holds every number against `limits`.
+    ///
+    /// # Errors
+    /// The first field that is out of range, excluded by another or missing.
+    pub fn validate(&self, limits: &Limits) -> Result<(), PlanError> {
+        in_range("models", self.models.len(), 0, limits.max_models)?;
+        in_range("digests", self.digests.len(), 0, self.models.len())?;
+        in_range("backends", self.backends.len(), 1, 8)?;
+        in_range("clip_lengths (count)", self.clip_lengths.len(), 1, 64)?;
+        in_range("batch_sizes (count)", self.batch_sizes.len(), 1, 64)?;
+        for &frames in &self.clip_lengths {
+            in_range("clip_lengths", frames, 1, limits.max_clip_length)?;
+        }
+        for &clips in &self.batch_sizes {
+            in_range("batch_sizes", clips, 1, limits.max_batch_size)?;
+        }
+        for point in &self.soak_points {
+            in_range("soak_points.clip_length", point.clip_length, 1, limits.max_clip_length)?;
+            in_range("soak_points.batch_size", point.batch_size, 1, limits.max_batch_size)?;
+        }
+        in_range("soak_points (count)", self.soak_points.len(), 0, 16)?;
+        in_range("threads", self.threads, 1, limits.max_threads)?;
+        if let Some(iterations) = self.iterations {
+            in_range("iterations", iterations, 1, limits.max_iterations)?;
+        }
+        self.validate_spans(limits)?;
+        self.validate_combinations()
+    }
+
+    fn validate_spans(&self, limits: &Limits) -> Result<(), PlanError> {
+        in_range("prepare_limit_s", self.prepare_limit_s, 0.1, 86_400.0)?;
+        in_range("inference_limit_s", self.inference_limit_s, 0.001, 86_400.0)?;
+        let optional = [
+            ("deadline_ms", self.deadline_ms, 0.001, 3.6e6),
+            ("fps", self.fps, 0.01, 1e5),
+            ("budget_s", self.budget_s, 1.0, limits.max_budget_s),
+            ("soak_s", self.soak_s, 1.0, limits.max_soak_s),
+            ("abort_celsius", self.abort_celsius, 20.0, 150.0),
+        ];
+        for (field, value, low, high) in optional {
+            if let Some(value) = value {
+                in_range(field, value, low, high)?;
+            }
+        }
+        if let Some(bytes) = self.memory_limit_bytes {
+            in_range("memory_limit_bytes", bytes, 1 << 20, 1 << 50)?;
+        }
+        Ok(())
+    }
+
+    fn validate_combinations(&self) -> Result<(), PlanError> {
+        if self.deadline_ms.is_some() && self.fps.is_some() {
+            return Err(PlanError::Exclusive { first: "deadline_ms", second: "fps" });
+        }
+        if self.load == Load::Paced && self.fps.is_none() {
+            return Err(PlanError::Missing { field: "fps", because: "load is paced" });
+        }
+        if self.mode == Mode::Soak && self.soak_points.is_empty() {
+            return Err(PlanError::Missing { field: "soak_points", because: "mode is soak without a sweep" });
+        }
+        Ok(())
+    }
+
+    /// The streaming constraint that the request describes.
+    #[must_use]
+    pub fn deadline(&self) -> Deadline {
+        match (self.deadline_ms, self.fps) {
+            (Some(ms), _) => Deadline::PerInference(Nanos((ms * 1e6) as u64)),
+            (None, Some(fps)) => Deadline::Fps(fps),
+            (None, None) => Deadline::None,
+        }
+    }
+}
+
+/// A subject with the axis values it can really take, as probed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsableSubject {
+    /// What is put to the test.
+    pub subject: Subject,
+    /// The clip length a model insists on, or `None` when its frames axis is dynamic.
+    pub fixed_clip_length: Option<u32>,
+    /// The batch size a model insists on, or `None` when its batch axis is dynamic.
+    pub fixed_batch_size: Option<u32>,
+}
+
+impl Plan {
+    /// Lays the request's grid over every subject. A fixed axis replaces the request's values for it.
+    ///
+    /// # Errors
+    /// [`Request::validate`]'s, or more points than `limits.max_points`.
+    pub fn expand(
+        request: Request,
+        subjects: Vec<UsableSubject>,
+        limits: &Limits,
+    ) -> Result<Self, PlanError> {
+        request.validate(limits)?;
+        let mut points = Vec::new();
+        for (index, usable) in subjects.iter().enumerate() {
+            let clips = axis(&request.clip_lengths, usable.fixed_clip_length);
+            let batches = axis(&request.batch_sizes, usable.fixed_batch_size);
+            for &batch_size in &batches {
+                for &clip_length in &clips {
+                    if let Some(at) = GridPoint::new(batch_size, clip_length) {
+                        points.push(PointId { subject: index as u16, at });
+                    }
+                }
+            }
+        }
+        in_range("points", points.len(), 1, limits.max_points)?;
+        let subjects = subjects.into_iter().map(|usable| usable.subject).collect();
+        Ok(Self { subjects, points, deadline: request.deadline(), request })
+    }
+}
+
+/// The requested values, sorted and without repeats, or the one the model insists on.
+fn axis(requested: &[u32], fixed: Option<u32>) -> Vec<u32> {
+    if let Some(value) = fixed {
+        return vec![value];
+    }
+    let mut values = requested.to_vec();
+    values.sort_unstable();
+    values.dedup();
+    values
+}

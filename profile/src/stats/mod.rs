@@ -1,0 +1,3 @@
+//! Statistics: pure functions of slices, each with its source.
+
+pub mod histogram;
