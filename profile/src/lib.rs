@@ -6,6 +6,8 @@
 
 pub mod channel;
 pub mod environment;
+#[cfg(feature = "test-support")]
+pub mod example;
 pub mod plan;
 pub mod point;
 pub mod record;

@@ -1,0 +1,499 @@
+//! Made-up but realistic profiles and soaks, for tests and demonstrations of what consumes them.
+//!
+//! Deterministic: every figure comes from a fixed table of latencies and a seeded integer generator, so
+//! that snapshots hold on every machine. The figures are no measurement of any board, and the profiles
+//! say so (`simulated`). Only built with the feature `test-support`.
+
+use crate::environment::Environment;
+use crate::plan::{Deadline, Load, Mode};
+use crate::point::{GridPoint, PointId, Precision, Subject};
+use crate::record::{BackendRecord, Cause, Failure, GateOutcome, ModelRecord, NotRun, OperatorCost, Stage};
+use crate::stats::histogram::Histogram;
+use crate::summary::{
+    EnergySummary, Interval, LatencySummary, MemoryPressure, Objective, OperatingPoint, PointSummary,
+    PressureSign, Profile, RunInfo, Scaling, SoakSegment, SoakSummary, Status, SteadyState, Throttle,
+    ThrottleCause,
+};
+use crate::units::{Bytes, Nanos};
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, the same everywhere.
+#[derive(Debug, Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in 0 to 1.
+    pub fn unit(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Close to standard normal: the sum of twelve uniforms, less six. Needs no libm, whose last bit
+    /// differs between platforms.
+    pub fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
+    }
+}
+
+/// Latencies around `base_ns`: 2 % noise and a tail of one in fifty that is 10 to 60 % slower.
+#[must_use]
+pub fn latencies_ns(base_ns: u64, count: usize, seed: u64) -> Vec<u64> {
+    let mut random = Random(seed ^ base_ns);
+    (0..count)
+        .map(|_| {
+            let tail = if random.unit() < 0.02 { 1.1 + 0.5 * random.unit() } else { 1.0 };
+            (base_ns as f64 * tail * (1.0 + 0.02 * random.normal())) as u64
+        })
+        .collect()
+}
+
+/// Python's `statistics.quantiles(method="exclusive")`: cut point `i` of `n`.
+fn quantile(sorted: &[u64], i: u64, n: u64) -> f64 {
+    let m = sorted.len() as u64 + 1;
+    let j = (i * m / n).clamp(1, sorted.len() as u64 - 1);
+    let delta = (i * m) as i128 - (n * j) as i128;
+    let low = i128::from(sorted[j as usize - 1]) * (i128::from(n) - delta);
+    let high = i128::from(sorted[j as usize]) * delta;
+    (low + high) as f64 / n as f64
+}
+
+/// The order statistics about 2 binomial standard deviations around quantile `q`.
+fn interval(sorted: &[u64], q: f64) -> Interval {
+    let n = sorted.len() as f64;
+    let spread = 2.0 * (n * q * (1.0 - q)).sqrt();
+    let lower = (n * q - spread).floor();
+    let upper = (n * q + spread).ceil();
+    Interval {
+        lower: (lower >= 1.0).then(|| sorted[lower as usize - 1] as f64),
+        upper: (upper <= n).then(|| sorted[upper as usize - 1] as f64),
+    }
+}
+
+fn latency(samples: &[u64]) -> LatencySummary {
+    let mut sorted = samples.to_vec();
+    sorted.sort_unstable();
+    let count = sorted.len() as u64;
+    let sum_ns: u64 = sorted.iter().sum();
+    let mean_ns = sum_ns as f64 / count as f64;
+    let p50_ns = quantile(&sorted, 1, 2);
+    let mut deviations: Vec<u64> = sorted.iter().map(|&x| (x as f64 - p50_ns).abs() as u64).collect();
+    deviations.sort_unstable();
+    let half = 0.0012 * mean_ns;
+    LatencySummary {
+        iterations: count,
+        warmup_iterations: 24,
+        sum_ns,
+        mean_ns,
+        p50_ns,
+        p95_ns: Some(quantile(&sorted, 19, 20)),
+        p99_ns: Some(quantile(&sorted, 99, 100)),
+        p999_ns: (count >= 999).then(|| quantile(&sorted, 999, 1000)),
+        min_ns: sorted[0],
+        max_ns: sorted[sorted.len() - 1],
+        mad_ns: quantile(&deviations, 1, 2),
+        mean_ci_ns: Interval { lower: Some(mean_ns - half), upper: Some(mean_ns + half) },
+        p50_ci_ns: interval(&sorted, 0.5),
+        p95_ci_ns: interval(&sorted, 0.95),
+        p99_ci_ns: interval(&sorted, 0.99),
+        tau: 1.25,
+        p99_extrapolated: count < 99,
+        steady: SteadyState::WarmUp,
+        histogram: histogram(samples),
+    }
+}
+
+fn histogram(_samples: &[u64]) -> Histogram {
+    Histogram::default()
+}
+
+/// A measured point: `base_ns` is its typical latency.
+#[must_use]
+pub fn measured(subject: u16, at: GridPoint, base_ns: u64, iterations: usize) -> PointSummary {
+    let seed = u64::from(subject) << 32 | u64::from(at.batch_size.get()) << 16;
+    let latency = latency(&latencies_ns(base_ns, iterations, seed));
+    let clips_per_s =
+        f64::from(at.batch_size.get()) * latency.iterations as f64 * 1e9 / latency.sum_ns as f64;
+    let frames_per_s = clips_per_s * f64::from(at.clip_length.get());
+    let power_mw = 5_400.0 + 350.0 * f64::from(at.batch_size.get());
+    let gross = power_mw * 1e3 / frames_per_s;
+    PointSummary {
+        id: PointId { subject, at },
+        status: Status::Measured,
+        not_run: None,
+        failure: None,
+        prepare_ns: Some(61_234_567 + base_ns / 7),
+        clips_per_s: Some(clips_per_s),
+        frames_per_s: Some(frames_per_s),
+        compute_p50_ns: None,
+        deadline_misses: None,
+        peak_memory_bytes: Some((48 << 20) + at.frames() * 400 * 1024),
+        device_memory_bytes: None,
+        minor_faults: Some(1_800 + 31 * at.frames()),
+        major_faults: Some(0),
+        psi_some_us: Some(0),
+        swap_in_pages: Some(0),
+        energy: Some(EnergySummary {
+            mean_power_mw: power_mw,
+            gross_per_frame_uj: gross,
+            net_per_frame_uj: Some(gross * 0.42),
+            gross_ci_uj: Interval { lower: Some(gross * 0.985), upper: Some(gross * 1.014) },
+            window_ms: latency.sum_ns / 1_000_000,
+        }),
+        latency: Some(latency),
+        operators: Vec::new(),
+        remarks: Vec::new(),
+    }
+}
+
+/// A point without figures.
+fn bare(subject: u16, at: GridPoint, status: Status) -> PointSummary {
+    PointSummary {
+        id: PointId { subject, at },
+        status,
+        not_run: None,
+        failure: None,
+        prepare_ns: None,
+        latency: None,
+        clips_per_s: None,
+        frames_per_s: None,
+        compute_p50_ns: None,
+        deadline_misses: None,
+        peak_memory_bytes: None,
+        device_memory_bytes: None,
+        minor_faults: None,
+        major_faults: None,
+        psi_some_us: None,
+        swap_in_pages: None,
+        energy: None,
+        operators: Vec::new(),
+        remarks: Vec::new(),
+    }
+}
+
+const CLIP_LENGTHS: [u32; 5] = [8, 16, 32, 64, 128];
+const BATCH_SIZES: [u32; 3] = [1, 2, 4];
+/// Latency in ns per clip length at batch size 1.
+const JOINT_NS: [u64; 5] = [2_011_000, 5_204_000, 15_530_000, 89_120_000, 424_310_000];
+const TEMPORAL_NS: [u64; 5] = [1_204_000, 2_008_000, 3_811_000, 6_322_000, 14_830_000];
+
+fn point_at(batch_size: u32, clip_length: u32) -> GridPoint {
+    GridPoint::new(batch_size, clip_length).expect("the tables of this module hold no zero")
+}
+
+fn subject_points(subject: u16, base_ns: [u64; 5]) -> Vec<PointSummary> {
+    let mut points = Vec::new();
+    for batch_size in BATCH_SIZES {
+        for (clip_length, base) in CLIP_LENGTHS.into_iter().zip(base_ns) {
+            let scaled = base * u64::from(batch_size) * (100 + u64::from(batch_size)) / 101;
+            points.push(measured(subject, point_at(batch_size, clip_length), scaled, 1000));
+        }
+    }
+    points
+}
+
+/// Puts one point of each kind that is not a plain success into the grid.
+fn spoil(points: &mut [PointSummary]) {
+    for point in points {
+        let at = (point.id.subject, point.id.at.batch_size.get(), point.id.at.clip_length.get());
+        match at {
+            (0, 2, 128) => {
+                let message =
+                    "worker killed for memory: VmHWM 1021 MiB reached the limit of 1024 MiB".to_owned();
+                *point = bare(0, point.id.at, Status::Failed);
+                point.failure = Some(Failure { stage: Stage::Measure, cause: Cause::OutOfMemory, message });
+            }
+            (0, 4, 128) => {
+                *point = bare(0, point.id.at, Status::NotRun);
+                point.not_run = Some(NotRun::WouldExceedMemory);
+            }
+            (0, 4, 8) => {
+                *point = measured(0, point.id.at, 8_900_000, 60);
+                point.status = Status::Dominated;
+            }
+            (0, 1, 64) => point.major_faults = Some(214),
+            (1, 4, 128) => {
+                point.status = Status::Interrupted;
+                point.remarks = vec!["inputs of zeros run 11 % faster than random ones".into()];
+            }
+            (1, 1, 16) => point.operators = operators(),
+            _ => {}
+        }
+    }
+}
+
+fn operators() -> Vec<OperatorCost> {
+    let row = |name: &str, kind: &str, time_ns: u64, share: f64| OperatorCost {
+        name: name.into(),
+        kind: kind.into(),
+        time: Nanos(time_ns),
+        share,
+    };
+    vec![
+        row("/patch/MatMul", "OptMatMul", 812_000, 0.404),
+        row("/block.0/attn/MatMul", "OptMatMul", 301_000, 0.150),
+        row("/patch/Erf", "Erf", 240_500, 0.120),
+    ]
+}
+
+fn subject(model: &str) -> Subject {
+    Subject { model: model.into(), backend: "tract".into(), precision: Precision::Model, threads: 1 }
+}
+
+fn model(name: &str, digest: char) -> ModelRecord {
+    ModelRecord {
+        name: name.into(),
+        sha256: digest.to_string().repeat(64),
+        size_bytes: Bytes(1_213_440),
+        parameters: Some(301_216),
+        inputs: vec!["video: f32[B,T,3,64,64]".into(), "text: i64[B,16]".into()],
+    }
+}
+
+fn environment() -> Environment {
+    Environment {
+        clipmark: "0.1.0".into(),
+        os: Some("Ubuntu 22.04.5 LTS".into()),
+        kernel: Some("5.15.148-tegra".into()),
+        arch: "aarch64".into(),
+        board: Some("NVIDIA Jetson Orin Nano Developer Kit".into()),
+        board_id: Some("jetson-orin-nano".into()),
+        l4t: Some("36.4.3".into()),
+        power_mode: Some("1 25W".into()),
+        cpu: Some("Cortex-A78AE".into()),
+        cpus_online: Some(6),
+        governor: Some("schedutil".into()),
+        memory_total: Some(Bytes(7_990_292_480)),
+        memory_available: Some(Bytes(6_210_564_096)),
+        swap_total: Some(Bytes(3_995_074_560)),
+        load_centi: Some(12),
+        virtualization: None,
+        warnings: vec![
+            "The CPU governor is schedutil, so clocks follow load; run `sudo jetson_clocks` for steady figures."
+                .into(),
+        ],
+        absent: vec![("bandwidth.actmon".into(), "permission denied: debugfs needs CAP_DAC_READ_SEARCH".into())],
+    }
+}
+
+fn scaling(subject: u16, points: &[PointSummary], exponent: f64) -> Vec<Scaling> {
+    let bends = exponent > 1.5;
+    BATCH_SIZES
+        .into_iter()
+        .filter(|&batch| {
+            points.iter().filter(|p| p.id.at.batch_size.get() == batch && p.latency.is_some()).count() > 3
+        })
+        .map(|batch_size| Scaling {
+            subject,
+            batch_size,
+            exponent,
+            exponent_ci: Interval { lower: Some(exponent - 0.06), upper: Some(exponent + 0.07) },
+            breakpoint_clip_length: bends.then_some(32),
+            segment_exponents: bends.then_some([1.48, 2.39]),
+            polynomial_ns: Some([640_000.0, 51_000.0 * f64::from(batch_size), 24_500.0]),
+        })
+        .collect()
+}
+
+/// The point of `points` with the largest `score`, with that score.
+fn best(points: &[PointSummary], score: impl Fn(&PointSummary) -> Option<f64>) -> PointId {
+    let mut ranked: Vec<(f64, PointId)> = points.iter().filter_map(|p| Some((score(p)?, p.id))).collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    ranked[0].1
+}
+
+fn operating_points(points: &[PointSummary]) -> Vec<OperatingPoint> {
+    let streaming = best(points, |p| {
+        let deadline_ns = f64::from(p.id.at.clip_length.get()) / 30.0 * 1e9;
+        let fits = p.latency.as_ref()?.p99_ci_ns.upper? <= deadline_ns;
+        fits.then_some(-p.energy?.gross_per_frame_uj)
+    });
+    let offline = best(points, |p| p.frames_per_s);
+    let efficiency = best(points, |p| Some(1.0 / p.energy?.gross_per_frame_uj));
+    let row = |objective, chosen, reason: &str| OperatingPoint { objective, chosen, reason: reason.into() };
+    vec![
+        row(
+            Objective::Streaming,
+            vec![streaming],
+            "Least energy per frame among the points whose P99 upper bound meets the 30 frames/s deadline; \
+             the next best costs 9 % more energy.",
+        ),
+        row(
+            Objective::Offline,
+            vec![offline],
+            "Most frames per second; the next best gives up 7 % of the throughput.",
+        ),
+        row(
+            Objective::Efficiency,
+            vec![efficiency],
+            "Most frames per joule; the next best needs 3 % more energy per frame.",
+        ),
+        row(
+            Objective::SustainedStreaming,
+            vec![PointId { subject: 1, at: point_at(1, 16) }],
+            "Its sustained P99 still meets the 30 frames/s deadline after throttling.",
+        ),
+        row(
+            Objective::SustainedOffline,
+            Vec::new(),
+            "No point qualifies: the soak covered only one point; soak more points with `--soak-points`.",
+        ),
+    ]
+}
+
+fn soak(id: PointId) -> SoakSummary {
+    let segment = |start_s: u64, end_s: u64, p50_ns: f64, p99_ns: f64| SoakSegment {
+        start_ms: start_s * 1000,
+        end_ms: end_s * 1000,
+        p50_ns,
+        p99_ns: Some(p99_ns),
+        frames_per_s: id.at.frames() as f64 * 1e9 / p50_ns,
+    };
+    let energy = |power: f64, frames_per_s: f64, window_ms| EnergySummary {
+        mean_power_mw: power,
+        gross_per_frame_uj: power * 1e3 / frames_per_s,
+        net_per_frame_uj: Some(power * 1e3 / frames_per_s - 4_300.0 * 1e3 / frames_per_s),
+        gross_ci_uj: Interval {
+            lower: Some(power * 990.0 / frames_per_s),
+            upper: Some(power * 1010.0 / frames_per_s),
+        },
+        window_ms,
+    };
+    SoakSummary {
+        id,
+        duration_ms: 1_800_000,
+        inferences: 838_112,
+        aborted: None,
+        failure: None,
+        gate: Some(GateOutcome {
+            passed: true,
+            waited: Nanos(41_200_000_000),
+            reason: "every zone within 3 \u{b0}C of its idle temperature, clocks free".into(),
+        }),
+        segments: vec![
+            segment(0, 612, 2_008_000.0, 2_410_000.0),
+            segment(612, 1104, 2_391_000.0, 2_905_000.0),
+            segment(1104, 1305, 2_012_000.0, 2_420_000.0),
+            segment(1305, 1800, 2_402_000.0, 2_930_000.0),
+        ],
+        throttles: vec![
+            Throttle {
+                onset_ms: 612_000,
+                recovery_ms: Some(1_104_000),
+                cause: ThrottleCause::Thermal,
+                slowdown: 1.191,
+                evidence: vec![
+                    "cooling.cpu-throttle rose from 0 to 2".into(),
+                    "temp.cpu-thermal reached 85.1 \u{b0}C".into(),
+                ],
+            },
+            Throttle {
+                onset_ms: 1_305_000,
+                recovery_ms: None,
+                cause: ThrottleCause::Thermal,
+                slowdown: 1.194,
+                evidence: vec!["temp.cpu-thermal reached 85.4 \u{b0}C".into()],
+            },
+        ],
+        burst_frames_per_s: Some(7968.1),
+        sustained_frames_per_s: Some(6661.1),
+        sustained_ratio: Some(0.836),
+        sustained_p99_ns: Some(2_930_000.0),
+        time_to_throttle_ms: Some(612_000),
+        oscillation_period_ms: Some(693_000),
+        energy: Some(energy(8_420.0, 7240.0, 1_800_000)),
+        sustained_energy: Some(energy(7_310.0, 6661.1, 495_000)),
+        peak_temperatures: vec![("temp.cpu-thermal".into(), 85_400), ("temp.gpu-thermal".into(), 81_250)],
+        remarks: Vec::new(),
+    }
+}
+
+fn run_info(origin: &str) -> RunInfo {
+    RunInfo {
+        id: "5f0c1e9b7a3d4468".into(),
+        started_unix_ms: 1_767_225_600_000,
+        duration_ms: 127_431,
+        origin: origin.into(),
+        mode: Mode::Auto,
+        load: Load::Closed,
+        deadline: Deadline::Fps(30.0),
+        seed: 0,
+        simulated: true,
+        partial: false,
+    }
+}
+
+/// The built-in pair over 5 clip lengths and 3 batch sizes, with a failed, a not-run, a dominated and an
+/// interrupted point, a soak that throttles twice, and operating points.
+#[must_use]
+pub fn profile() -> Profile {
+    let mut points = subject_points(0, JOINT_NS);
+    points.extend(subject_points(1, TEMPORAL_NS));
+    spoil(&mut points);
+    let operating_points = operating_points(&points);
+    let mut lines = scaling(0, &points[..15], 1.96);
+    lines.extend(scaling(1, &points[15..], 0.89));
+    Profile {
+        schema: crate::summary::SCHEMA_VERSION,
+        analysis: crate::summary::ANALYSIS_VERSION,
+        run: run_info("clipmarkd run --fps 30 --soak 30m"),
+        environment: environment(),
+        models: vec![model("joint", 'a'), model("temporal", 'b')],
+        backends: vec![BackendRecord {
+            name: "tract".into(),
+            version: "0.23.9".into(),
+            device: "cpu".into(),
+            simulated: true,
+            notes: vec!["latency spans one state.run call, inputs ready in memory".into()],
+        }],
+        subjects: vec![subject("joint"), subject("temporal")],
+        points,
+        scaling: lines,
+        memory_pressure: vec![
+            MemoryPressure {
+                subject: 0,
+                first: Some(point_at(1, 64)),
+                sign: Some(PressureSign::MajorFaults),
+            },
+            MemoryPressure { subject: 1, first: None, sign: None },
+        ],
+        operating_points,
+        soaks: vec![soak(PointId { subject: 1, at: point_at(1, 16) })],
+        idle_power_mw: Some(4312.5),
+        power_topology: Some("VDD_IN".into()),
+        sampler_cpu_share: Some(0.0041),
+        warnings: Vec::new(),
+    }
+}
+
+/// One subject over 9 clip lengths and 3 batch sizes, every point measured with 1000 iterations: the
+/// profile whose wire size is bounded.
+#[must_use]
+pub fn profile_of_27_points() -> Profile {
+    let clip_lengths = [4, 8, 12, 16, 24, 32, 48, 64, 128];
+    let mut points = Vec::new();
+    for batch_size in BATCH_SIZES {
+        for clip_length in clip_lengths {
+            let frames = u64::from(batch_size) * u64::from(clip_length);
+            points.push(measured(0, point_at(batch_size, clip_length), 420_000 + 118_000 * frames, 1000));
+        }
+    }
+    let operating_points = operating_points(&points)[..3].to_vec();
+    let mut profile = profile();
+    profile.run.origin = "clipmarkd run --fps 30".into();
+    profile.run.mode = Mode::Sweep;
+    profile.models.truncate(1);
+    profile.subjects.truncate(1);
+    profile.scaling = scaling(0, &points, 0.97);
+    profile.memory_pressure = vec![MemoryPressure { subject: 0, first: None, sign: None }];
+    profile.operating_points = operating_points;
+    profile.points = points;
+    profile.soaks.clear();
+    profile
+}
