@@ -37,9 +37,56 @@ pub enum ChannelKind {
     MemoryAvailable,
     /// Total time in memory-pressure stalls, milliseconds since boot.
     MemoryPressure,
+    /// Voltage of a supply, mV.
+    Voltage,
+    /// Thermal throttle events since boot, as x86 CPUs count them.
+    ThrottleCount,
 }
 
 impl ChannelKind {
+    /// Every kind, in the order in which they are shown.
+    pub const ALL: [Self; 16] = [
+        Self::Power,
+        Self::Voltage,
+        Self::Temperature,
+        Self::Cooling,
+        Self::OverCurrent,
+        Self::ThrottleFlags,
+        Self::ThrottleCount,
+        Self::Clock,
+        Self::ClockFloor,
+        Self::ClockCap,
+        Self::Load,
+        Self::BandwidthActivity,
+        Self::FanSpeed,
+        Self::FanDrive,
+        Self::MemoryAvailable,
+        Self::MemoryPressure,
+    ];
+
+    /// The first part of the ids of this kind's channels.
+    #[must_use]
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Power => "power",
+            Self::Voltage => "voltage",
+            Self::Temperature => "temp",
+            Self::Cooling => "cooling",
+            Self::OverCurrent => "overcurrent",
+            Self::ThrottleFlags => "throttle",
+            Self::ThrottleCount => "throttle_count",
+            Self::Clock => "clock",
+            Self::ClockFloor => "floor",
+            Self::ClockCap => "cap",
+            Self::Load => "load",
+            Self::BandwidthActivity => "bandwidth",
+            Self::FanSpeed => "fan",
+            Self::FanDrive => "fan_drive",
+            Self::MemoryAvailable => "memory",
+            Self::MemoryPressure => "pressure",
+        }
+    }
+
     /// The unit of the channel's values.
     #[must_use]
     pub const fn unit(self) -> &'static str {
@@ -56,13 +103,15 @@ impl ChannelKind {
             Self::FanDrive => "of 255",
             Self::MemoryAvailable => "KiB",
             Self::MemoryPressure => "ms",
+            Self::Voltage => "mV",
+            Self::ThrottleCount => "events",
         }
     }
 
     /// Whether values only ever grow and a difference is what counts.
     #[must_use]
     pub const fn is_counter(self) -> bool {
-        matches!(self, Self::OverCurrent | Self::MemoryPressure)
+        matches!(self, Self::OverCurrent | Self::ThrottleCount | Self::MemoryPressure)
     }
 }
 
@@ -96,4 +145,25 @@ pub struct Channel {
     pub kind: ChannelKind,
     /// What clipmark does with it.
     pub role: Role,
+}
+
+impl Channel {
+    /// The channel `kind.name`.
+    #[must_use]
+    pub fn new(kind: ChannelKind, name: &str, role: Role) -> Self {
+        Self { id: format!("{}.{name}", kind.prefix()), kind, role }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_prefix() {
+        let mut prefixes: Vec<_> = ChannelKind::ALL.iter().map(|kind| kind.prefix()).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        assert_eq!(prefixes.len(), ChannelKind::ALL.len());
+    }
 }

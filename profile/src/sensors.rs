@@ -1,6 +1,6 @@
 //! Sensor series as recorded: columns of `i32` per tier, with true read times and validity.
 
-use crate::channel::Channel;
+use crate::channel::{Channel, Role};
 use crate::units::Nanos;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,58 @@ pub struct SensorRecord {
     pub refresh: Vec<(u16, Nanos)>,
     /// Trip points: thermal channel index, trip type, temperature in m\u{b0}C.
     pub trips: Vec<(u16, String, i32)>,
+    /// The board file whose knowledge shaped this record, from config/boards.
+    pub board: Option<String>,
+    /// What the total power covers, in words, e.g. `whole module, memory and I/O included`.
+    pub power_scope: Option<String>,
+    /// How each monitored rail is measured.
+    pub rails: Vec<Rail>,
+    /// What a channel's values mean on this board, where it is not plain: channel index and meaning.
+    pub meanings: Vec<(u16, String)>,
+    /// The memory-controller activity at saturation, where the board file gives it.
+    pub bandwidth_full_scale: Option<i32>,
+    /// Whether the series stops before the run did: its bound was reached or its writer was cut off.
+    pub truncated: bool,
+    /// What a reader must know of the readings.
+    pub notes: Vec<String>,
+}
+
+/// How a power rail is measured by its monitor.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rail {
+    /// Index of the power channel in [`SensorRecord::channels`].
+    pub channel: u16,
+    /// Conversions that the monitor averages.
+    pub samples: Option<u32>,
+    /// The monitor's own update interval.
+    pub update_interval: Option<Nanos>,
+    /// Shunt resistor in micro-ohms.
+    pub shunt_uohm: Option<u32>,
+}
+
+impl SensorRecord {
+    /// Index of the channel called `id`.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<u16> {
+        self.channels.iter().position(|channel| channel.id == id).and_then(|index| u16::try_from(index).ok())
+    }
+
+    /// The tier and the column that hold `channel`.
+    #[must_use]
+    pub fn series(&self, channel: u16) -> Option<(&TierSeries, &Column)> {
+        self.tiers.iter().find_map(|tier| {
+            tier.columns.iter().find(|column| column.channel == channel).map(|column| (tier, column))
+        })
+    }
+
+    /// Indices of the channels with `role`.
+    pub fn with_role(&self, role: Role) -> impl Iterator<Item = u16> + '_ {
+        self.channels
+            .iter()
+            .enumerate()
+            .filter(move |(_, channel)| channel.role == role)
+            .filter_map(|(index, _)| u16::try_from(index).ok())
+    }
 }
 
 /// One tier: channels that are read together.
