@@ -8,10 +8,12 @@ pub mod channel;
 pub mod environment;
 #[cfg(feature = "test-support")]
 pub mod example;
+pub mod pacing;
 pub mod plan;
 pub mod point;
 pub mod record;
 pub mod sensors;
+pub mod simulated;
 pub mod stats;
 pub mod summary;
 pub mod units;
