@@ -127,6 +127,7 @@ pub fn measured(subject: u16, at: GridPoint, base_ns: u64, iterations: usize) ->
         id: PointId { subject, at },
         status: Status::Measured,
         not_run: None,
+        because_of: None,
         failure: None,
         prepare_ns: Some(61_234_567 + base_ns / 7),
         clips_per_s: Some(clips_per_s),
@@ -158,6 +159,7 @@ fn bare(subject: u16, at: GridPoint, status: Status) -> PointSummary {
         id: PointId { subject, at },
         status,
         not_run: None,
+        because_of: None,
         failure: None,
         prepare_ns: None,
         latency: None,
@@ -316,7 +318,10 @@ fn operating_points(points: &[PointSummary]) -> Vec<OperatingPoint> {
     });
     let offline = best(points, |p| p.frames_per_s);
     let efficiency = best(points, |p| Some(1.0 / p.energy?.gross_per_frame_uj));
-    let row = |objective, chosen, reason: &str| OperatingPoint { objective, chosen, reason: reason.into() };
+    let row = |objective, chosen: Vec<PointId>, reason: &str| {
+        let model = if chosen.iter().any(|id| id.subject == 0) { "joint" } else { "temporal" };
+        OperatingPoint { objective, model: model.into(), chosen, reason: reason.into() }
+    };
     vec![
         row(
             Objective::Streaming,

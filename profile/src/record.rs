@@ -100,12 +100,20 @@ pub struct PointEvidence {
 pub enum Outcome {
     /// Measured to the end.
     Measured,
-    /// Measured in part, then dropped because other points beat it on every objective.
-    Dominated,
+    /// Measured in part, then dropped because another point beats it on every objective.
+    Dominated {
+        /// The point that beats it.
+        by: PointId,
+    },
     /// Measured in part when the budget or the user ended the run.
     Interrupted,
     /// Never started.
-    NotRun(NotRun),
+    NotRun {
+        /// Why.
+        why: NotRun,
+        /// The point whose result ended this one, where it was a point's.
+        because_of: Option<PointId>,
+    },
     /// Started and failed.
     Failed(Failure),
 }
@@ -122,6 +130,8 @@ pub enum NotRun {
     Budget,
     /// The user or a signal ended the run first.
     Cancelled,
+    /// Another point of the same subject failed for a reason that no batch size or clip length changes.
+    SubjectFailed,
 }
 
 /// Where a point failed.
@@ -171,6 +181,25 @@ pub struct Failure {
     pub message: String,
 }
 
+/// What a chunk was measured for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Whether the point runs at all, and what it needs.
+    Feasibility,
+    /// A first look at every feasible point.
+    #[default]
+    Pilot,
+    /// More of the points that may still be chosen, in randomised blocks.
+    Race,
+    /// The same point again in every block, to see the board drift.
+    Anchor,
+    /// P99 of a chosen point.
+    Certify,
+    /// A given number of iterations, with no decisions.
+    Fixed,
+}
+
 /// Consecutive iterations of one point.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
@@ -182,6 +211,12 @@ pub struct Chunk {
     pub latencies_ns: Vec<u64>,
     /// Device-only compute time per inference, where the backend can tell it apart; else empty.
     pub compute_ns: Vec<u64>,
+    /// Leading iterations that only bring the engine back to speed after a pause: recorded, not counted.
+    pub lead_in: u32,
+    /// Which engine of this point measured it, counted from 0: every engine warms up anew.
+    pub engine: u32,
+    /// What it was measured for.
+    pub phase: Phase,
     /// The block of the sweep it belongs to; blocks are randomised.
     pub block: u32,
     /// Voluntary and involuntary context switches of the worker in this chunk.

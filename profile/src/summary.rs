@@ -88,6 +88,8 @@ pub struct PointSummary {
     pub status: Status,
     /// Why it was never started.
     pub not_run: Option<NotRun>,
+    /// The point that settled this one's fate: the one that dominates it, or whose result ended it.
+    pub because_of: Option<PointId>,
     /// Where and why it failed.
     pub failure: Option<Failure>,
     /// Time to load and optimise, apart from latency.
@@ -291,6 +293,8 @@ pub enum Objective {
 pub struct OperatingPoint {
     /// What it is best for.
     pub objective: Objective,
+    /// The model whose points competed: models are not chosen between, backends of one model are.
+    pub model: String,
     /// The chosen points; several when the data cannot tell them apart, best estimate first.
     pub chosen: Vec<PointId>,
     /// Why, and what the next best gives up: one sentence. When `chosen` is empty, why none qualifies.
