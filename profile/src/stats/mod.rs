@@ -1,3 +1,13 @@
 //! Statistics: pure functions of slices, each with its source.
+//!
+//! Terms: a *series* is in order of time, a *sample* is sorted ascending. Latencies are nanoseconds (`u64`);
+//! everything else is `f64`. Nothing here reads a clock or draws entropy: random procedures take a seed.
+//! A figure that a sample cannot determine is `None`.
 
+pub mod autocorrelation;
+pub mod binomial;
 pub mod histogram;
+pub mod interval;
+pub mod quantile;
+pub mod rng;
+pub mod robust;
