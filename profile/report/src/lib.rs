@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Renders a [`clipmark_profile::summary::Profile`] for people: terminal text and a self-contained HTML
+//! report.
+//!
+//! Pure: no file, no clock, no terminal detection. The caller says how wide the terminal is and whether
+//! colour is wanted, and writes the result where it belongs. Every name in a profile may come from a
+//! hostile file or a hostile device: control characters never reach a terminal, markup never reaches a
+//! page. Nothing is computed here that a profile does not already state, except ratios between its figures.
+
+mod contrast;
+mod format;
+mod grid;
+mod terminal;
+mod words;
+
+pub use terminal::{Color, Options, terminal};

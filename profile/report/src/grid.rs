@@ -1,0 +1,188 @@
+//! One subject's points laid out over batch size and clip length.
+//!
+//! Terms: a *cell* is what a figure's table shows at one grid point: the figure, or why there is none.
+//! A *mark* qualifies a figure that is there.
+
+use crate::words;
+use clipmark_profile::summary::{PointSummary, Profile, Status};
+
+/// What qualifies a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mark {
+    /// Measured in part, then dropped because other points beat it on every objective.
+    Dominated,
+    /// Measured in part when the run ended.
+    Interrupted,
+    /// P99 lies beyond the largest of fewer than 99 observations.
+    Extrapolated,
+}
+
+impl Mark {
+    /// The sign beside the figure.
+    pub(crate) const fn sign(self) -> &'static str {
+        match self {
+            Self::Dominated => "-",
+            Self::Interrupted => "~",
+            Self::Extrapolated => "?",
+        }
+    }
+
+    /// What the sign means.
+    pub(crate) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Dominated => "measured in part, then dropped: other points beat it on every objective",
+            Self::Interrupted => "measured in part when the run ended",
+            Self::Extrapolated => "extrapolated beyond fewer than 99 iterations",
+        }
+    }
+}
+
+/// What a table shows at one grid point.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Cell {
+    /// A figure and what qualifies it.
+    Figure { value: f64, marks: Vec<Mark> },
+    /// The point failed; the word says how.
+    Failed(&'static str),
+    /// The point was never started.
+    NotRun,
+    /// The point is not part of the plan, or has no such figure.
+    Absent,
+}
+
+/// A figure that is shown over the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// P99 latency, ns.
+    P99,
+    /// Frames a second.
+    Throughput,
+}
+
+impl Figure {
+    /// The figure of `point`, where it has one.
+    pub(crate) fn of(self, point: &PointSummary) -> Option<f64> {
+        match self {
+            Self::P99 => point.latency.as_ref()?.p99_ns,
+            Self::Throughput => point.frames_per_s,
+        }
+    }
+}
+
+/// One subject's grid.
+pub(crate) struct Grid<'a> {
+    /// Batch sizes, ascending.
+    pub(crate) batch_sizes: Vec<u32>,
+    /// Clip lengths, ascending.
+    pub(crate) clip_lengths: Vec<u32>,
+    points: Vec<&'a PointSummary>,
+}
+
+impl<'a> Grid<'a> {
+    /// The grid of the subject at `index`.
+    pub(crate) fn of(profile: &'a Profile, index: u16) -> Self {
+        let points: Vec<&PointSummary> = profile.points.iter().filter(|p| p.id.subject == index).collect();
+        let axis = |value: fn(&PointSummary) -> u32| {
+            let mut values: Vec<u32> = points.iter().map(|p| value(p)).collect();
+            values.sort_unstable();
+            values.dedup();
+            values
+        };
+        Self {
+            batch_sizes: axis(|p| p.id.at.batch_size.get()),
+            clip_lengths: axis(|p| p.id.at.clip_length.get()),
+            points,
+        }
+    }
+
+    /// The point at these coordinates.
+    pub(crate) fn at(&self, batch_size: u32, clip_length: u32) -> Option<&'a PointSummary> {
+        self.points
+            .iter()
+            .copied()
+            .find(|p| p.id.at.batch_size.get() == batch_size && p.id.at.clip_length.get() == clip_length)
+    }
+
+    /// What `figure`'s table shows at these coordinates.
+    pub(crate) fn cell(&self, figure: Figure, batch_size: u32, clip_length: u32) -> Cell {
+        self.at(batch_size, clip_length).map_or(Cell::Absent, |point| cell(figure, point))
+    }
+
+    /// Every value that `figure` takes.
+    pub(crate) fn values(&self, figure: Figure) -> impl Iterator<Item = f64> {
+        self.points.iter().filter_map(move |p| figure.of(p))
+    }
+}
+
+/// What a table of `figure` shows for `point`.
+pub(crate) fn cell(figure: Figure, point: &PointSummary) -> Cell {
+    if let Some(failure) = &point.failure {
+        return Cell::Failed(words::cause_in_cell(failure.cause));
+    }
+    if point.status == Status::NotRun {
+        return Cell::NotRun;
+    }
+    let Some(value) = figure.of(point) else { return Cell::Absent };
+    let mut marks = Vec::new();
+    match point.status {
+        Status::Dominated => marks.push(Mark::Dominated),
+        Status::Interrupted => marks.push(Mark::Interrupted),
+        Status::Measured | Status::NotRun | Status::Failed => {}
+    }
+    if figure == Figure::P99 && point.latency.as_ref().is_some_and(|l| l.p99_extrapolated) {
+        marks.push(Mark::Extrapolated);
+    }
+    Cell::Figure { value, marks }
+}
+
+/// Where `value` lies between `low` and `high` on a logarithmic scale, 0 to 1; a half when they coincide.
+pub(crate) fn log_position(value: f64, low: f64, high: f64) -> f64 {
+    if value <= 0.0 || low <= 0.0 || high <= low {
+        return 0.5;
+    }
+    ((value / low).ln() / (high / low).ln()).clamp(0.0, 1.0)
+}
+
+/// The smallest and largest of `values`.
+pub(crate) fn extent(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+    values.into_iter().fold(None, |range, value| {
+        let (low, high) = range.unwrap_or((value, value));
+        Some((low.min(value), high.max(value)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clipmark_profile::example;
+
+    #[test]
+    fn a_cell_says_why_there_is_no_figure() {
+        let profile = example::profile();
+        let grid = Grid::of(&profile, 0);
+        assert_eq!(grid.cell(Figure::P99, 2, 128), Cell::Failed("memory"));
+        assert_eq!(grid.cell(Figure::P99, 4, 128), Cell::NotRun);
+        assert_eq!(grid.cell(Figure::P99, 3, 128), Cell::Absent);
+    }
+
+    #[test]
+    fn a_dropped_point_of_few_iterations_carries_both_marks_on_its_p99_only() {
+        let profile = example::profile();
+        let grid = Grid::of(&profile, 0);
+        let marks = |figure| match grid.cell(figure, 4, 8) {
+            Cell::Figure { marks, .. } => marks,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(marks(Figure::P99), [Mark::Dominated, Mark::Extrapolated]);
+        assert_eq!(marks(Figure::Throughput), [Mark::Dominated]);
+    }
+
+    #[test]
+    fn the_heat_scale_is_logarithmic_and_survives_degenerate_ranges() {
+        assert!((log_position(10.0, 1.0, 100.0) - 0.5).abs() < 1e-12);
+        assert_eq!(log_position(5.0, 5.0, 5.0), 0.5);
+        assert_eq!(log_position(0.0, 0.0, 5.0), 0.5);
+        assert_eq!(extent([3.0, 1.0, 2.0]), Some((1.0, 3.0)));
+        assert_eq!(extent([]), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! What was run, where, and what weakens the figures.
+
+use super::Page;
+use super::paint::Look;
+use crate::{format, words};
+use clipmark_profile::environment::Environment;
+use clipmark_profile::summary::Profile;
+use words::clean;
+
+/// The first lines.
+pub(super) fn write(page: &mut Page, profile: &Profile) {
+    let run = &profile.run;
+    let names: Vec<String> = profile.subjects.iter().map(words::subject).collect();
+    let title = if names.is_empty() { "no subject".into() } else { names.join(", ") };
+    page.item("", "  ", &format!("clipmark: {title}"), Look::Strong);
+    if run.simulated {
+        page.item("", "", "SIMULATED: these figures were made up by the simulated backend.", Look::Alarm);
+    }
+    if run.partial {
+        page.item("", "", "PARTIAL: the run ended before its plan did.", Look::Alarm);
+    }
+    page.paragraph("", &clean(&run.origin, 400));
+    let mut facts = vec![
+        format!("{} of {}", words::mode(run.mode), format::clock_span(run.duration_ms)),
+        format!("started {}", format::utc(run.started_unix_ms)),
+        words::load(run.load).to_owned(),
+    ];
+    facts.extend(words::deadline(run.deadline).map(|deadline| format!("deadline: {deadline}")));
+    facts.push(format!("seed {}", run.seed));
+    facts.push(format!("run {}", clean(&run.id, 40)));
+    page.item("", "", &facts.join(" \u{b7} "), Look::Faint);
+}
+
+/// The machine, the software and the models.
+pub(super) fn environment(page: &mut Page, profile: &Profile) {
+    page.heading("Environment");
+    for (name, value) in machine(&profile.environment) {
+        page.item(&format!("  {name:<9} "), &" ".repeat(12), &clean(&value, 300), Look::Normal);
+    }
+    for backend in &profile.backends {
+        let mut text = format!(
+            "{} {} on {}",
+            clean(&backend.name, 40),
+            clean(&backend.version, 60),
+            clean(&backend.device, 80)
+        );
+        for note in &backend.notes {
+            text.push_str(&format!("; {}", clean(note, 300)));
+        }
+        page.item("  backend   ", &" ".repeat(12), &text, Look::Normal);
+    }
+    for model in &profile.models {
+        let parameters =
+            model.parameters.map_or(String::new(), |n| format!(", {} parameters", format::compact(n)));
+        let inputs: Vec<String> = model.inputs.iter().map(|input| clean(input, 100)).collect();
+        let text = format!(
+            "{}: {}{parameters}, SHA-256 {}; inputs {}",
+            clean(&model.name, 60),
+            format::bytes(model.size_bytes.get()),
+            clean(&model.sha256, 12),
+            inputs.join(", ")
+        );
+        page.item("  model     ", &" ".repeat(12), &text, Look::Normal);
+    }
+    if let Some(share) = profile.sampler_cpu_share {
+        page.paragraph("  sampler   ", &format!("{} of one core", format::percent(share)));
+    }
+    for (name, cause) in &profile.environment.absent {
+        let text = format!("{}: {}", clean(name, 80), clean(cause, 300));
+        page.item("  not read  ", &" ".repeat(12), &text, Look::Faint);
+    }
+}
+
+/// Name and value of everything known about the machine.
+pub(crate) fn machine(environment: &Environment) -> Vec<(&'static str, String)> {
+    let e = environment;
+    let memory = e.memory_total.map(|total| {
+        let mut text = format::bytes(total.get());
+        if let Some(free) = e.memory_available {
+            text.push_str(&format!(", {} available at the start", format::bytes(free.get())));
+        }
+        if let Some(swap) = e.swap_total {
+            text.push_str(&format!(", swap {}", format::bytes(swap.get())));
+        }
+        text
+    });
+    let cpu = e.cpu.as_ref().map(|cpu| match e.cpus_online {
+        Some(count) => format!("{count} x {cpu}"),
+        None => cpu.clone(),
+    });
+    let system = [e.os.clone(), e.kernel.clone(), Some(e.arch.clone())];
+    let system: Vec<String> = system.into_iter().flatten().collect();
+    let rows = [
+        ("board", e.board.clone()),
+        ("L4T", e.l4t.clone()),
+        ("power", e.power_mode.as_ref().map(|mode| format!("mode {mode}"))),
+        ("cpu", cpu),
+        ("governor", e.governor.clone()),
+        ("memory", memory),
+        ("load", e.load_centi.map(|load| format!("{:.2} at the start", f64::from(load) / 100.0))),
+        ("system", Some(system.join(", "))),
+        ("container", e.virtualization.clone()),
+        ("clipmark", Some(e.clipmark.clone())),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// Everything that weakens the figures.
+pub(super) fn warnings(page: &mut Page, profile: &Profile) {
+    let all: Vec<&String> = profile.warnings.iter().chain(&profile.environment.warnings).collect();
+    if all.is_empty() {
+        return;
+    }
+    page.heading("Warnings");
+    for warning in all {
+        page.item("  ! ", "    ", &clean(warning, 600), Look::Normal);
+    }
+}

@@ -1,0 +1,190 @@
+//! A profile as terminal text: tables, sentences and sparklines, ending with what to use.
+//!
+//! The last lines are the ones a reader still sees when a run has scrolled by, so the operating points
+//! come last. Width and colour are arguments; nothing here looks at a terminal.
+
+mod header;
+mod paint;
+mod results;
+mod soak;
+mod sweep;
+mod table;
+
+pub use paint::Color;
+
+use clipmark_profile::summary::Profile;
+use paint::Look;
+use table::Table;
+
+/// How the text is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Columns of the terminal; treated as 40 where less.
+    pub width: usize,
+    /// Colours, where wanted.
+    pub color: Color,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { width: 80, color: Color::Plain }
+    }
+}
+
+/// `profile` as text of at most `options.width` columns, ending in a newline.
+#[must_use]
+pub fn terminal(profile: &Profile, options: Options) -> String {
+    let mut page = Page { text: String::new(), width: options.width.max(40), color: options.color };
+    header::write(&mut page, profile);
+    sweep::contrast(&mut page, profile);
+    sweep::grids(&mut page, profile);
+    sweep::scaling(&mut page, profile);
+    sweep::memory(&mut page, profile);
+    sweep::failures(&mut page, profile);
+    sweep::operators(&mut page, profile);
+    results::energy(&mut page, profile);
+    soak::write(&mut page, profile);
+    header::environment(&mut page, profile);
+    header::warnings(&mut page, profile);
+    results::operating_points(&mut page, profile);
+    page.text
+}
+
+/// The text so far.
+struct Page {
+    text: String,
+    width: usize,
+    color: Color,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text.trim_end());
+        self.text.push('\n');
+    }
+
+    /// A heading with a blank line before it.
+    fn heading(&mut self, text: &str) {
+        self.text.push('\n');
+        self.item("", "  ", text, Look::Strong);
+    }
+
+    /// Wrapped text, every line behind `indent`.
+    fn paragraph(&mut self, indent: &str, text: &str) {
+        self.item(indent, indent, text, Look::Normal);
+    }
+
+    /// Wrapped text whose first line stands behind `first` and the others behind `rest`.
+    fn item(&mut self, first: &str, rest: &str, text: &str, look: Look) {
+        let room = textwrap::Options::new(self.width).initial_indent(first).subsequent_indent(rest);
+        for line in textwrap::wrap(text, room) {
+            let painted = self.color.paint(&line, look);
+            self.line(&painted);
+        }
+    }
+
+    fn table(&mut self, table: &Table) {
+        for line in table.lines(self.width, self.color) {
+            self.line(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clipmark_profile::example;
+    use unicode_width::UnicodeWidthStr;
+
+    #[test]
+    fn a_run_with_a_soak_reads_like_this() {
+        insta::assert_snapshot!(terminal(&example::profile(), Options::default()));
+    }
+
+    #[test]
+    fn a_sweep_of_one_model_reads_like_this() {
+        let options = Options { width: 100, color: Color::Plain };
+        insta::assert_snapshot!(terminal(&example::profile_of_27_points(), options));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in [40, 57, 80, 133] {
+            let text = terminal(&example::profile(), Options { width, color: Color::Plain });
+            let long = text.lines().find(|line| line.width() > width);
+            assert_eq!(long, None, "at {width} columns");
+        }
+    }
+
+    #[test]
+    fn colour_changes_nothing_but_escape_sequences() {
+        let plain = terminal(&example::profile(), Options::default());
+        for color in [Color::Ansi256, Color::TrueColor] {
+            let painted = terminal(&example::profile(), Options { width: 80, color });
+            assert!(painted.contains('\u{1b}'));
+            let stripped: Vec<String> =
+                without_escapes(&painted).lines().map(|line| line.trim_end().to_owned()).collect();
+            assert_eq!(stripped, plain.lines().collect::<Vec<_>>());
+        }
+    }
+
+    fn without_escapes(text: &str) -> String {
+        let mut kept = String::new();
+        let mut parts = text.split('\u{1b}');
+        kept.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            kept.push_str(part.split_once('m').map_or("", |(_, rest)| rest));
+        }
+        kept
+    }
+
+    #[test]
+    fn a_hostile_name_cannot_reach_the_terminal() {
+        let mut profile = example::profile();
+        let attack = "m\u{1b}[2J\u{7}\u{202e}\u{9b}31m\r\n".to_owned();
+        profile.subjects[0].model.clone_from(&attack);
+        profile.models[0].name.clone_from(&attack);
+        profile.models[0].inputs = vec![attack.clone()];
+        profile.backends[0].version.clone_from(&attack);
+        profile.run.origin.clone_from(&attack);
+        profile.run.id.clone_from(&attack);
+        profile.environment.board = Some(attack.clone());
+        profile.environment.absent = vec![(attack.clone(), attack.clone())];
+        profile.environment.warnings = vec![attack.clone()];
+        profile.warnings = vec![attack.clone()];
+        profile.operating_points[0].reason.clone_from(&attack);
+        profile.power_topology = Some(attack.clone());
+        profile.soaks[0].aborted = Some(attack.clone());
+        profile.soaks[0].remarks = vec![attack.clone()];
+        profile.soaks[0].throttles[0].evidence = vec![attack.clone()];
+        profile.soaks[0].peak_temperatures[0].0.clone_from(&attack);
+        for point in &mut profile.points {
+            point.remarks = vec![attack.clone()];
+            for operator in &mut point.operators {
+                operator.name.clone_from(&attack);
+                operator.kind.clone_from(&attack);
+            }
+            if let Some(failure) = &mut point.failure {
+                failure.message.clone_from(&attack);
+            }
+        }
+        let text = terminal(&profile, Options::default());
+        let control = text.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+        assert_eq!(control, None);
+    }
+
+    #[test]
+    fn an_empty_profile_is_rendered() {
+        let mut profile = example::profile();
+        profile.points.clear();
+        profile.subjects.clear();
+        profile.models.clear();
+        profile.backends.clear();
+        profile.scaling.clear();
+        profile.memory_pressure.clear();
+        profile.operating_points.clear();
+        profile.soaks.clear();
+        let text = terminal(&profile, Options::default());
+        assert!(text.contains("No operating point"), "{text}");
+    }
+}

@@ -1,0 +1,130 @@
+//! What the run is for: the operating points, and what a frame costs.
+
+use super::Page;
+use super::paint::Look;
+use super::table::{Table, TableCell};
+use crate::format::{self, span};
+use crate::words::{self, clean};
+use clipmark_profile::point::PointId;
+use clipmark_profile::summary::{EnergySummary, OperatingPoint, Profile};
+
+/// The chosen points with their reasons, model by model.
+pub(super) fn operating_points(page: &mut Page, profile: &Profile) {
+    if profile.operating_points.is_empty() {
+        page.heading("Operating points");
+        page.paragraph("  ", "No operating point could be chosen: no point was measured far enough.");
+        return;
+    }
+    let mut model = None;
+    for entry in &profile.operating_points {
+        if model != Some(&entry.model) {
+            page.heading(&format!("Operating points of {}", clean(&entry.model, 60)));
+            model = Some(&entry.model);
+        }
+        operating_point(page, profile, entry);
+    }
+}
+
+fn operating_point(page: &mut Page, profile: &Profile, entry: &OperatingPoint) {
+    let name = words::objective(entry.objective);
+    match entry.chosen.first() {
+        None => page.item("  ", "    ", &format!("{name}: none"), Look::Strong),
+        Some(best) => {
+            page.item("  ", "    ", &format!("{name}: {}", chosen(profile, *best)), Look::Strong);
+            let figures = figures(profile, *best);
+            if !figures.is_empty() {
+                page.paragraph("    ", &figures.join(" \u{b7} "));
+            }
+        }
+    }
+    let others: Vec<String> = entry.chosen.iter().skip(1).map(|id| chosen(profile, *id)).collect();
+    if !others.is_empty() {
+        page.paragraph("    ", &format!("the data cannot tell it from {}", others.join("; ")));
+    }
+    page.item("    ", "    ", &clean(&entry.reason, 600), Look::Faint);
+}
+
+/// A point with its subject, in words.
+pub(crate) fn chosen(profile: &Profile, id: PointId) -> String {
+    let labels = words::labels(&profile.subjects);
+    let label = labels.get(usize::from(id.subject)).map_or("?", String::as_str);
+    format!("{label}, {}", words::point(id.at))
+}
+
+/// A point with its subject, short enough for the head of a row.
+pub(crate) fn short(profile: &Profile, id: PointId) -> String {
+    let labels = words::labels(&profile.subjects);
+    let label = labels.get(usize::from(id.subject)).map_or("?", String::as_str);
+    format!("{label} {}", id.at)
+}
+
+/// The figures of a point that bear on a choice.
+pub(crate) fn figures(profile: &Profile, id: PointId) -> Vec<String> {
+    let Some(point) = profile.points.iter().find(|p| p.id == id) else { return Vec::new() };
+    let mut figures = Vec::new();
+    if let Some(latency) = &point.latency
+        && let Some(p99) = latency.p99_ns
+    {
+        let bounds = words::interval(latency.p99_ci_ns, span)
+            .unwrap_or_else(|| format!("interval not determinable at n = {}", latency.iterations));
+        figures.push(format!("P99 {} ({bounds})", span(p99)));
+    }
+    figures.extend(point.frames_per_s.map(|rate| format!("{} frames/s", format::significant(rate))));
+    figures.extend(point.energy.map(|e| format!("{} a frame", format::energy(e.gross_per_frame_uj))));
+    figures.extend(point.peak_memory_bytes.map(|peak| format!("peak {}", format::bytes(peak))));
+    figures
+}
+
+/// What a frame costs at the chosen points, and in soaks.
+pub(super) fn energy(page: &mut Page, profile: &Profile) {
+    let rows = energy_rows(profile);
+    if rows.is_empty() {
+        return;
+    }
+    page.heading("Energy at the chosen points");
+    let heads = ["power", "per frame", "above idle", "per clip", "per inference"].map(String::from).to_vec();
+    let mut table = Table::new("  point", heads);
+    for (name, id, energy) in rows {
+        let per_clip = energy.gross_per_frame_uj * f64::from(id.at.clip_length.get());
+        let per_inference = per_clip * f64::from(id.at.batch_size.get());
+        table.row(
+            format!("  {name}"),
+            vec![
+                TableCell::plain(format::power(energy.mean_power_mw)),
+                TableCell::plain(format::energy(energy.gross_per_frame_uj)),
+                TableCell::plain(energy.net_per_frame_uj.map(format::energy).unwrap_or_default()),
+                TableCell::plain(format::energy(per_clip)),
+                TableCell::plain(format::energy(per_inference)),
+            ],
+        );
+    }
+    page.table(&table);
+    let mut basis = Vec::new();
+    if let Some(topology) = &profile.power_topology {
+        basis.push(format!("total power: {}", clean(topology, 200)));
+    }
+    basis.extend(profile.idle_power_mw.map(|idle| format!("idle {}", format::power(idle))));
+    if !basis.is_empty() {
+        page.item("  ", "  ", &basis.join("; "), Look::Faint);
+    }
+}
+
+/// Name, point and energy of every chosen point and soak that has a total power, each once.
+pub(crate) fn energy_rows(profile: &Profile) -> Vec<(String, PointId, EnergySummary)> {
+    let mut rows: Vec<(String, PointId, EnergySummary)> = Vec::new();
+    let chosen_ids = profile.operating_points.iter().filter_map(|entry| entry.chosen.first());
+    for &id in chosen_ids {
+        let energy = profile.points.iter().find(|p| p.id == id).and_then(|p| p.energy);
+        if let Some(energy) = energy
+            && !rows.iter().any(|row| row.1 == id)
+        {
+            rows.push((short(profile, id), id, energy));
+        }
+    }
+    for soak in &profile.soaks {
+        let name = short(profile, soak.id);
+        rows.extend(soak.energy.map(|energy| (format!("{name}, soak"), soak.id, energy)));
+        rows.extend(soak.sustained_energy.map(|e| (format!("{name}, sustained"), soak.id, e)));
+    }
+    rows
+}

@@ -1,0 +1,223 @@
+//! The words in which closed enums and identities are shown, the same on the terminal and on the page.
+
+use clipmark_profile::plan::{Deadline, Load, Mode};
+use clipmark_profile::point::{GridPoint, Precision, Subject};
+use clipmark_profile::record::{Cause, NotRun, Stage};
+use clipmark_profile::summary::{Interval, Objective, PressureSign, SteadyState, ThrottleCause};
+
+/// Where a point failed.
+pub(crate) const fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Load => "loading",
+        Stage::Prepare => "preparing",
+        Stage::WarmUp => "warming up",
+        Stage::Measure => "measuring",
+    }
+}
+
+/// Why a point failed.
+pub(crate) const fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::UnsupportedOperator => "unsupported operator",
+        Cause::ImpossibleShape => "impossible shape",
+        Cause::OutOfMemory => "out of memory",
+        Cause::TimedOut => "timed out",
+        Cause::Crashed => "crashed",
+        Cause::BackendUnavailable => "backend unavailable",
+        Cause::BadModel => "unusable model",
+        Cause::Backend => "backend error",
+    }
+}
+
+/// Why a point failed, short enough for a cell.
+pub(crate) const fn cause_in_cell(cause: Cause) -> &'static str {
+    match cause {
+        Cause::UnsupportedOperator => "operator",
+        Cause::ImpossibleShape => "shape",
+        Cause::OutOfMemory => "memory",
+        Cause::TimedOut => "timeout",
+        Cause::Crashed => "crash",
+        Cause::BackendUnavailable => "backend",
+        Cause::BadModel => "model",
+        Cause::Backend => "error",
+    }
+}
+
+/// Why a point was never started.
+pub(crate) const fn not_run(reason: NotRun) -> &'static str {
+    match reason {
+        NotRun::WouldExceedMemory => "would exceed the memory limit, as a smaller point did",
+        NotRun::WouldExceedTime => "would exceed the time limit, as a smaller point did",
+        NotRun::Budget => "the time budget ended first",
+        NotRun::Cancelled => "the run was stopped first",
+        NotRun::SubjectFailed => "an earlier failure of the same subject leaves no hope for this point",
+    }
+}
+
+/// What an operating point is best for.
+pub(crate) const fn objective(objective: Objective) -> &'static str {
+    match objective {
+        Objective::Streaming => "streaming",
+        Objective::Offline => "offline",
+        Objective::Efficiency => "efficiency",
+        Objective::SustainedStreaming => "streaming, sustained",
+        Objective::SustainedOffline => "offline, sustained",
+        Objective::SustainedEfficiency => "efficiency, sustained",
+    }
+}
+
+/// A sign of memory pressure.
+pub(crate) const fn pressure(sign: PressureSign) -> &'static str {
+    match sign {
+        PressureSign::MajorFaults => "major page faults while measuring",
+        PressureSign::PressureStall => "time in memory-pressure stalls",
+        PressureSign::Swap => "pages swapped in",
+        PressureSign::OutOfMemory => "the worker ran out of memory",
+        PressureSign::LatencyResidual => "latency above the scaling line by more than 3 MAD",
+    }
+}
+
+/// Why a board throttled.
+pub(crate) const fn throttle(cause: ThrottleCause) -> &'static str {
+    match cause {
+        ThrottleCause::Thermal => "thermal",
+        ThrottleCause::OverCurrent => "over-current",
+        ThrottleCause::PowerModeCap => "power-mode cap",
+        ThrottleCause::MemoryClock => "memory clock",
+        ThrottleCause::CpuClock => "CPU clock",
+        ThrottleCause::GpuClock => "GPU clock",
+        ThrottleCause::Unexplained => "unexplained",
+    }
+}
+
+/// Whether and how a latency sequence settled.
+pub(crate) const fn steady(state: SteadyState) -> &'static str {
+    match state {
+        SteadyState::Flat => "steady",
+        SteadyState::WarmUp => "steady after warm-up",
+        SteadyState::Slowdown => "slowed down",
+        SteadyState::NoSteadyState => "never settled",
+        SteadyState::TooShort => "too short to tell",
+    }
+}
+
+/// What the run consisted of.
+pub(crate) const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Sweep => "sweep",
+        Mode::Soak => "soak",
+        Mode::Auto => "sweep and soak",
+    }
+}
+
+/// How inferences were issued.
+pub(crate) const fn load(load: Load) -> &'static str {
+    match load {
+        Load::Closed => "closed loop",
+        Load::Paced => "paced",
+    }
+}
+
+/// The streaming constraint.
+pub(crate) fn deadline(deadline: Deadline) -> Option<String> {
+    match deadline {
+        Deadline::None => None,
+        Deadline::PerInference(limit) => {
+            Some(format!("{} per inference", crate::format::span(limit.get() as f64)))
+        }
+        Deadline::Fps(fps) => Some(format!("a stream of {} frames/s", crate::format::significant(fps))),
+    }
+}
+
+/// A subject in full, without what goes without saying.
+pub(crate) fn subject(subject: &Subject) -> String {
+    let mut text = format!("{} on {}", clean(&subject.model, 60), clean(&subject.backend, 40));
+    if subject.precision != Precision::Model {
+        text.push_str(&format!(", {}", subject.precision));
+    }
+    if subject.threads != 1 {
+        text.push_str(&format!(", {} threads", subject.threads));
+    }
+    text
+}
+
+/// A grid point in full words, e.g. `batch 1, clip 16`.
+pub(crate) fn point(at: GridPoint) -> String {
+    format!("batch {}, clip {}", at.batch_size.get(), at.clip_length.get())
+}
+
+/// An interval, its undeterminable ends named.
+pub(crate) fn interval(interval: Interval, figure: impl Fn(f64) -> String) -> Option<String> {
+    match (interval.lower, interval.upper) {
+        (Some(lower), Some(upper)) => Some(format!("{} to {}", figure(lower), figure(upper))),
+        (Some(lower), None) => Some(format!("at least {}", figure(lower))),
+        (None, Some(upper)) => Some(format!("at most {}", figure(upper))),
+        (None, None) => None,
+    }
+}
+
+/// The shortest names that still tell `subjects` apart, free of control characters.
+pub(crate) fn labels(subjects: &[Subject]) -> Vec<String> {
+    let differ =
+        |part: fn(&Subject) -> String| subjects.windows(2).any(|pair| part(&pair[0]) != part(&pair[1]));
+    let model = differ(|s| s.model.clone());
+    let backend = differ(|s| s.backend.clone());
+    let precision = differ(|s| s.precision.to_string());
+    let threads = differ(|s| s.threads.to_string());
+    let name = |subject: &Subject| {
+        let mut parts = Vec::new();
+        if model || !(backend || precision || threads) {
+            parts.push(subject.model.clone());
+        }
+        if backend {
+            parts.push(subject.backend.clone());
+        }
+        if precision {
+            parts.push(subject.precision.to_string());
+        }
+        if threads {
+            parts.push(format!("{} thr", subject.threads));
+        }
+        clean(&parts.join(" "), 40)
+    };
+    subjects.iter().map(name).collect()
+}
+
+/// `text` without control and direction-changing characters, at most `limit` characters.
+pub(crate) fn clean(text: &str, limit: usize) -> String {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let mut kept: String = text.chars().take(limit).map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(limit).is_some() {
+        kept.pop();
+        kept.push('\u{2026}');
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(model: &str, backend: &str, threads: u32) -> Subject {
+        Subject { model: model.into(), backend: backend.into(), precision: Precision::Model, threads }
+    }
+
+    #[test]
+    fn labels_name_what_differs_and_nothing_else() {
+        let pair = [subject("joint", "tract", 1), subject("temporal", "tract", 1)];
+        assert_eq!(labels(&pair), ["joint", "temporal"]);
+        let backends = [subject("m", "tract", 1), subject("m", "onnxruntime", 2)];
+        assert_eq!(labels(&backends), ["tract 1 thr", "onnxruntime 2 thr"]);
+        assert_eq!(labels(&pair[..1]), ["joint"]);
+    }
+
+    #[test]
+    fn escape_sequences_and_direction_marks_do_not_survive_cleaning() {
+        assert_eq!(clean("a\u{1b}[31mb\u{202e}c\n", 99), "a\u{fffd}[31mb\u{fffd}c\u{fffd}");
+        assert_eq!(clean("abcdef", 4), "abc\u{2026}");
+        assert_eq!(clean("abcd", 4), "abcd");
+    }
+}
