@@ -5,6 +5,7 @@
 //! of the wire share this crate, and it builds without any inference backend.
 
 pub mod channel;
+pub mod codec;
 pub mod environment;
 #[cfg(feature = "test-support")]
 pub mod example;
@@ -16,4 +17,5 @@ pub mod sensors;
 pub mod simulated;
 pub mod stats;
 pub mod summary;
+pub mod topics;
 pub mod units;
