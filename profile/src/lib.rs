@@ -9,6 +9,7 @@ pub mod codec;
 pub mod environment;
 #[cfg(feature = "test-support")]
 pub mod example;
+pub mod message;
 pub mod pacing;
 pub mod plan;
 pub mod point;
