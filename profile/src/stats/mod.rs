@@ -6,8 +6,13 @@
 
 pub mod autocorrelation;
 pub mod binomial;
+pub mod bootstrap;
+pub mod changepoint;
+pub mod early_stop;
 pub mod histogram;
 pub mod interval;
 pub mod quantile;
 pub mod rng;
 pub mod robust;
+pub mod scaling;
+pub mod steady_state;

@@ -59,6 +59,11 @@ impl Quantile {
         }
     }
 
+    /// The weight from [`Self::position`] as a share.
+    pub(crate) fn share(self, weight: i128) -> f64 {
+        weight as f64 / f64::from(self.parts)
+    }
+
     /// Between two neighbouring order statistics, with the weight from [`Self::position`].
     pub(crate) fn interpolate(self, lower: u64, upper: u64, weight: i128) -> f64 {
         let parts = i128::from(self.parts);
