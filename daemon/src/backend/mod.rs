@@ -71,6 +71,13 @@ pub trait Engine {
 pub struct RunTiming {
     /// Compute on the device alone, without transfers.
     pub compute: Option<Nanos>,
+    /// Transfer of the inputs to the device.
+    pub h2d: Option<Nanos>,
+    /// Transfer of the outputs to the host.
+    pub d2h: Option<Nanos>,
+    /// Wall time that another program measured and this call only hands out, e.g. trtexec's: replaces the
+    /// worker's clock.
+    pub recorded_wall: Option<Nanos>,
     /// Wall time on a virtual clock, from simulated engines only: replaces the worker's clock.
     pub virtual_wall: Option<Nanos>,
 }
