@@ -15,6 +15,7 @@ pub mod plan;
 pub mod point;
 pub mod record;
 pub mod sensors;
+pub mod series;
 pub mod simulated;
 pub mod stats;
 pub mod summary;
