@@ -223,6 +223,15 @@ pub struct Chunk {
     pub context_switches: u64,
 }
 
+impl Chunk {
+    /// The latencies that count: those after the lead-in.
+    #[must_use]
+    pub fn counted(&self) -> &[u64] {
+        let lead_in = usize::try_from(self.lead_in).unwrap_or(usize::MAX).min(self.latencies_ns.len());
+        &self.latencies_ns[lead_in..]
+    }
+}
+
 /// The kernel's account of one worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryEvidence {

@@ -1,0 +1,86 @@
+//! Candidates from a profile's points and soaks.
+
+use super::{Candidate, Measure, budget_ns};
+use crate::summary::{EnergySummary, Interval, PointSummary, Profile, SoakSummary, Status};
+
+fn measure(estimate: f64, interval: Interval) -> Measure {
+    Measure { estimate, lower: interval.lower, upper: interval.upper }
+}
+
+fn energy(summary: Option<EnergySummary>) -> Option<Measure> {
+    summary.map(|energy| measure(energy.gross_per_frame_uj, energy.gross_ci_uj))
+}
+
+/// The candidates of one model, or of all with `None`, in the order of the profile's points.
+#[must_use]
+pub fn of_profile(profile: &Profile, model: Option<&str>) -> Vec<Candidate> {
+    profile
+        .points
+        .iter()
+        .filter(|point| model.is_none_or(|model| model_of(profile, point.id.subject) == Some(model)))
+        .filter_map(|point| of_point(profile, point))
+        .collect()
+}
+
+/// The candidates of one model that may be chosen: dominated points have been judged already.
+pub(super) fn of_points(profile: &Profile, model: &str) -> Vec<Candidate> {
+    let dominated = |candidate: &Candidate| {
+        profile.points.iter().any(|point| point.id == candidate.id && point.status == Status::Dominated)
+    };
+    of_profile(profile, Some(model)).into_iter().filter(|candidate| !dominated(candidate)).collect()
+}
+
+fn model_of(profile: &Profile, subject: u16) -> Option<&str> {
+    profile.subjects.get(usize::from(subject)).map(|subject| subject.model.as_str())
+}
+
+fn of_point(profile: &Profile, point: &PointSummary) -> Option<Candidate> {
+    if matches!(point.status, Status::Failed | Status::NotRun) {
+        return None;
+    }
+    let latency = point.latency.as_ref()?;
+    let frames_per_s = point.frames_per_s?;
+    let soak = profile.soaks.iter().find(|soak| soak.id == point.id);
+    // Throughput and mean latency are the same figure: its interval follows from the mean's.
+    let scale = |bound: Option<f64>| bound.map(|mean| frames_per_s * latency.mean_ns / mean);
+    Some(Candidate {
+        id: point.id,
+        budget_ns: budget_ns(profile.run.deadline, point.id.at),
+        p99_ns: latency.p99_ns.map(|p99| measure(p99, latency.p99_ci_ns)),
+        frames_per_s: Measure {
+            estimate: frames_per_s,
+            lower: scale(latency.mean_ci_ns.upper),
+            upper: scale(latency.mean_ci_ns.lower.filter(|&lower| lower > 0.0)),
+        },
+        energy_per_frame_uj: energy(point.energy),
+        peak_memory_bytes: point
+            .peak_memory_bytes
+            .map(|host| host.saturating_add(point.device_memory_bytes.unwrap_or(0)) as f64),
+        sustained_ratio: soak.and_then(|soak| soak.sustained_ratio),
+    })
+}
+
+/// The soaked points of one model, with the figures that they sustain.
+pub(super) fn of_soaks(profile: &Profile, model: &str) -> Vec<Candidate> {
+    profile
+        .soaks
+        .iter()
+        .filter(|soak| model_of(profile, soak.id.subject) == Some(model))
+        .filter_map(|soak| of_soak(profile, soak))
+        .collect()
+}
+
+fn of_soak(profile: &Profile, soak: &SoakSummary) -> Option<Candidate> {
+    let exact = |value: f64| Measure { estimate: value, lower: Some(value), upper: Some(value) };
+    let open = |value: f64| Measure { estimate: value, lower: None, upper: None };
+    Some(Candidate {
+        id: soak.id,
+        budget_ns: budget_ns(profile.run.deadline, soak.id.at),
+        // A soak runs every inference that the sustained state holds: its P99 is the population's.
+        p99_ns: soak.sustained_p99_ns.map(exact),
+        frames_per_s: open(soak.sustained_frames_per_s?),
+        energy_per_frame_uj: energy(soak.sustained_energy),
+        peak_memory_bytes: None,
+        sustained_ratio: soak.sustained_ratio,
+    })
+}

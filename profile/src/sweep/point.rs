@@ -1,0 +1,140 @@
+//! What a sweep knows of one point.
+
+use super::estimate::Estimate;
+use super::rules::SweepRules;
+use super::step::StepResult;
+use crate::plan::Load;
+use crate::point::PointId;
+use crate::record::{Chunk, NotRun, Outcome, Phase};
+use crate::units::Nanos;
+
+/// What a sweep knows of one point.
+#[derive(Debug, Clone)]
+pub(super) struct PointState {
+    pub(super) id: PointId,
+    /// Set once, when nothing more will be measured of it.
+    pub(super) outcome: Option<Outcome>,
+    /// Engines built so far.
+    pub(super) engines: u32,
+    /// Whether it came through its feasibility step.
+    pub(super) feasible: bool,
+    /// Counted latencies in order of time.
+    pub(super) samples: Vec<u64>,
+    /// Duration of the slowest uncounted inference, before there is a sample.
+    first: Option<f64>,
+    /// All inferences and their time, lead-ins included.
+    inferences: u64,
+    elapsed: f64,
+    /// Energy and the inferences that it was measured over.
+    energy_uj: f64,
+    energy_inferences: u64,
+    pub(super) peak_memory: Option<u64>,
+    /// Whether the race has what it needs of it.
+    pub(super) content: bool,
+    /// Uncounted iterations after which a new engine is at speed.
+    pub(super) warm_up: u32,
+    /// Steps that brought nothing.
+    pub(super) fruitless: u32,
+    estimate: Option<Estimate>,
+    /// Median latency of the anchor phase, by block.
+    pub(super) anchor: Vec<(u32, f64)>,
+}
+
+impl PointState {
+    pub(super) fn new(id: PointId) -> Self {
+        Self {
+            id,
+            outcome: None,
+            engines: 0,
+            feasible: false,
+            samples: Vec::new(),
+            first: None,
+            inferences: 0,
+            elapsed: 0.0,
+            energy_uj: 0.0,
+            energy_inferences: 0,
+            peak_memory: None,
+            content: false,
+            warm_up: 0,
+            fruitless: 0,
+            estimate: None,
+            anchor: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.outcome.is_none()
+    }
+
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        self.outcome.get_or_insert(outcome);
+    }
+
+    /// What becomes of it when the sweep ends now because of `why`.
+    pub(super) fn outcome_if_ended(&self, why: NotRun) -> Outcome {
+        match (self.engines, self.content) {
+            (0, _) => Outcome::NotRun { why, because_of: None },
+            (_, true) => Outcome::Measured,
+            (_, false) => Outcome::Interrupted,
+        }
+    }
+
+    /// What its iterations show so far; `None` before the first counted one.
+    pub(super) fn estimate(&self) -> Option<&Estimate> {
+        self.estimate.as_ref()
+    }
+
+    /// Takes in what came of a step.
+    pub(super) fn absorb(&mut self, result: &StepResult) {
+        if let Some(bytes) = result.peak_memory {
+            self.peak_memory = Some(self.peak_memory.unwrap_or(0).max(bytes.0));
+        }
+        let Some(chunk) = &result.chunk else { return };
+        let issued = chunk.latencies_ns.len();
+        if issued == 0 {
+            return;
+        }
+        self.inferences += issued as u64;
+        self.elapsed += chunk.ended.since(chunk.started).0 as f64;
+        if let Some(energy) = result.energy {
+            self.energy_uj += energy.0 as f64;
+            self.energy_inferences += issued as u64;
+        }
+        self.count(chunk);
+        self.estimate = Estimate::of(&self.samples, self.energy_per_inference(), self.id.at);
+    }
+
+    fn count(&mut self, chunk: &Chunk) {
+        let counted = chunk.counted();
+        if counted.is_empty() {
+            self.first = chunk.latencies_ns.iter().max().map(|&latency| latency as f64);
+        }
+        if chunk.phase == Phase::Anchor && !counted.is_empty() {
+            let mut sorted = counted.to_vec();
+            sorted.sort_unstable();
+            self.anchor.push((chunk.block, sorted[sorted.len() / 2] as f64));
+        }
+        self.samples.extend_from_slice(counted);
+    }
+
+    fn energy_per_inference(&self) -> Option<f64> {
+        (self.energy_inferences > 0).then(|| self.energy_uj / self.energy_inferences as f64)
+    }
+
+    /// Expected time of one iteration, waiting for paced arrivals included, nanoseconds.
+    pub(super) fn iteration_ns(&self, rules: &SweepRules) -> f64 {
+        let latency = match &self.estimate {
+            Some(estimate) => estimate.mean,
+            None => self.first.unwrap_or(0.0),
+        };
+        if rules.load == Load::Paced && self.inferences > 0 {
+            return (self.elapsed / self.inferences as f64).max(latency);
+        }
+        latency.max(1.0)
+    }
+
+    /// How many iterations fit into `time`, at least 0.
+    pub(super) fn iterations_within(&self, time: Nanos, rules: &SweepRules) -> u32 {
+        (time.0 as f64 / self.iteration_ns(rules)).min(f64::from(u32::MAX)) as u32
+    }
+}
