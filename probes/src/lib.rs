@@ -4,9 +4,23 @@
 //! and every signal that is missing is missing with its cause. Nothing here decides what a reading means
 //! for a run: analysis does, from the [`clipmark_profile::sensors::SensorRecord`] that the sampler makes.
 
+pub mod board;
+mod clock;
 mod content;
+mod cooling;
+mod energy;
 pub mod errno;
+mod fan;
+mod hwmon;
+mod identity;
+mod memory;
+mod overcurrent;
+mod power;
+pub mod probe;
+pub mod registry;
 pub mod root;
+mod thermal;
 pub mod tree;
+mod values;
 
 pub use content::Content;

@@ -1,0 +1,149 @@
+//! Clocks of the CPU (cpufreq) and of units under devfreq, with their floors and caps, and unit loads.
+//!
+//! `scaling_cur_freq` is what was requested. `cpuinfo_cur_freq` is measured, costs about 500 us on the
+//! measured CPU and rewrites the policy's own idea of its clock: it is a tier of its own that is off by
+//! default. Over-current throttling shows in neither the requested nor the GPU's clock. Reading a GPU's
+//! load holds it awake for the read; 0 there can mean that it was off.
+
+use crate::board::{Board, Devfreq};
+use crate::probe::{Discovery, Tier};
+use crate::root::Root;
+use crate::values::{Decode, Values};
+use clipmark_profile::channel::{ChannelKind, Role};
+
+const CPUS: &str = "/sys/devices/system/cpu";
+const DEVFREQ: &str = "/sys/class/devfreq";
+/// Policies beyond this many repeat what the first ones say.
+const MAX_POLICIES: usize = 16;
+
+/// Finds every clock and load.
+pub(crate) fn discover(root: &Root, board: &Board, found: &mut Discovery) {
+    cpu_clocks(root, found);
+    let entries = devfreq_entries(root);
+    let (mut fast, mut medium) = (Values::new(Tier::Fast), Values::new(Tier::Medium));
+    for unit in &board.devfreq {
+        let mut entry = entries.iter().filter(|(_, name)| unit.nodes.contains(name));
+        match entry.next() {
+            Some((dir, _)) => devfreq_clocks(root, board, unit, dir, &mut fast, &mut medium, found),
+            None if unit.role == Role::GpuClock => {
+                let cause = "no GPU under /sys/class/devfreq; its node can appear late in boot";
+                found.absence(ChannelKind::Clock, &unit.channel, cause);
+                found.absence(ChannelKind::Load, &unit.channel, cause);
+            }
+            None => {}
+        }
+    }
+    fast.finish(found);
+    medium.finish(found);
+}
+
+/// cpufreq policies as (directory, first CPU), each once: old kernels have one per CPU, without links.
+fn policies(root: &Root) -> Vec<(String, u32)> {
+    let mut found: Vec<(String, u32)> = Vec::new();
+    let named = |dir: &str, prefix: &str| {
+        let names = root.list(dir).unwrap_or_default();
+        let numbered = |name: &String| name.strip_prefix(prefix)?.parse::<u32>().ok();
+        names.iter().filter_map(numbered).collect::<Vec<u32>>()
+    };
+    let policies = named(&format!("{CPUS}/cpufreq"), "policy");
+    let policies = policies.iter().map(|number| (format!("{CPUS}/cpufreq/policy{number}"), *number));
+    let per_cpu =
+        named(CPUS, "cpu").into_iter().map(|number| (format!("{CPUS}/cpu{number}/cpufreq"), number));
+    for (dir, number) in policies.chain(per_cpu) {
+        let Ok(dir) = root.resolve(&dir) else { continue };
+        if found.iter().all(|(known, _)| *known != dir) {
+            let affected = root.read_text(&format!("{dir}/affected_cpus")).unwrap_or_default();
+            let first = affected.split_whitespace().next().and_then(|first| first.parse().ok());
+            found.push((dir, first.unwrap_or(number)));
+        }
+    }
+    found.sort_by_key(|(_, cpu)| *cpu);
+    found
+}
+
+fn cpu_clocks(root: &Root, found: &mut Discovery) {
+    let (mut medium, mut rare) = (Values::new(Tier::Medium), Values::new(Tier::Rare));
+    let policies = policies(root);
+    if policies.is_empty() {
+        let cause =
+            "no cpufreq policy: the kernel does not control this CPU's clock, as in most virtual machines";
+        found.absence(ChannelKind::Clock, "cpu", cause);
+    }
+    if policies.len() > MAX_POLICIES {
+        found.notes.push(format!("{} cpufreq policies; the first {MAX_POLICIES} are read", policies.len()));
+    }
+    let kilohertz = Decode::Integer(1, 1);
+    for (dir, cpu) in policies.into_iter().take(MAX_POLICIES) {
+        let name = format!("cpu{cpu}");
+        let clock = found.channel(ChannelKind::Clock, &name, Role::CpuClock);
+        medium.add(root, found, clock, &format!("{dir}/scaling_cur_freq"), kilohertz);
+        let floor = found.channel(ChannelKind::ClockFloor, &name, Role::Context);
+        medium.add(root, found, floor, &format!("{dir}/scaling_min_freq"), kilohertz);
+        let cap = found.channel(ChannelKind::ClockCap, &name, Role::Context);
+        medium.add(root, found, cap, &format!("{dir}/scaling_max_freq"), kilohertz);
+        let measured = found.channel(ChannelKind::Clock, &format!("{name}.measured"), Role::Context);
+        let id = measured.id.clone();
+        rare.add(root, found, measured, &format!("{dir}/cpuinfo_cur_freq"), kilohertz);
+        rare.explain(&id, "measured by the hardware, where clock.cpuN is what was requested");
+    }
+    medium.finish(found);
+    rare.finish(found);
+}
+
+/// devfreq devices as (directory, name): the device-tree node's name, else the device's own.
+fn devfreq_entries(root: &Root) -> Vec<(String, String)> {
+    let entries = root.list(DEVFREQ).unwrap_or_default();
+    let named = entries.into_iter().map(|entry| {
+        let dir = format!("{DEVFREQ}/{entry}");
+        let node = root.read_text(&format!("{dir}/device/of_node/name")).ok();
+        let own = entry.split_once('.').map_or(entry.as_str(), |(_, name)| name).to_owned();
+        (dir, node.unwrap_or(own))
+    });
+    named.collect()
+}
+
+fn devfreq_clocks(
+    root: &Root,
+    board: &Board,
+    unit: &Devfreq,
+    dir: &str,
+    fast: &mut Values,
+    medium: &mut Values,
+    found: &mut Discovery,
+) {
+    let kilohertz = Decode::Integer(1, 1000);
+    let name = &unit.channel;
+    let clock = found.channel(ChannelKind::Clock, name, unit.role);
+    let id = clock.id.clone();
+    fast.add(root, found, clock, &format!("{dir}/cur_freq"), kilohertz);
+    if let Some(note) = board.notes.get("clock") {
+        fast.explain(&id, note);
+    }
+    let floor = found.channel(ChannelKind::ClockFloor, name, Role::Context);
+    medium.add(root, found, floor, &format!("{dir}/min_freq"), kilohertz);
+    let cap = found.channel(ChannelKind::ClockCap, name, Role::Context);
+    medium.add(root, found, cap, &format!("{dir}/max_freq"), kilohertz);
+    if unit.role == Role::MemoryClock {
+        return;
+    }
+    let mut paths = vec![format!("{dir}/device/load"), format!("{dir}/load")];
+    if unit.role == Role::GpuClock {
+        paths.push("/sys/devices/gpu.0/load".to_owned());
+    }
+    paths.extend(unit.load.iter().cloned());
+    match crate::values::first_readable(root, &paths) {
+        Ok((path, text)) => {
+            let decode = match text {
+                text if text.contains('@') => Decode::PercentAt,
+                text if text.contains('%') => Decode::MeanPercent,
+                _ => Decode::Integer(1, 1),
+            };
+            let load = found.channel(ChannelKind::Load, name, Role::Context);
+            fast.add(root, found, load, path, decode);
+        }
+        Err(cause) => {
+            let note = board.notes.get("load").cloned();
+            found.absence(ChannelKind::Load, name, note.unwrap_or(cause));
+        }
+    }
+}

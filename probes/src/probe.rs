@@ -1,0 +1,190 @@
+//! What a probe is: a group of channels that are read together.
+//!
+//! Terms: a *channel* is one value; a *tier* groups channels that are read at one rate; an *absence* is
+//! a channel that a board of this kind could have and this one cannot give, with its cause; a *fault* is
+//! one read that failed. Discovery allocates; [`Probe::read`] does not.
+
+use crate::errno;
+use crate::root::ReadError;
+use clipmark_profile::channel::{Channel, ChannelKind, Role};
+use clipmark_profile::units::Nanos;
+use rustix::io::Errno;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// How often a group of channels is read, from most to least often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// Power rails, at the rate that the board file gives.
+    Rails,
+    /// GPU clock and load, 5 a second.
+    Fast,
+    /// Temperatures, cooling, CPU clocks, floors and caps, fan, memory: once a second.
+    Medium,
+    /// Throttle counters and debugfs: every two seconds.
+    Slow,
+    /// Measured CPU clocks, which cost the measured CPU time: every ten seconds, and only on request.
+    Rare,
+}
+
+impl Tier {
+    /// Every tier.
+    pub const ALL: [Self; 5] = [Self::Rails, Self::Fast, Self::Medium, Self::Slow, Self::Rare];
+}
+
+/// One read that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The driver answered with this error.
+    Refused(Errno),
+    /// The text was not what this file is known to hold.
+    Unparsable,
+    /// The text lacks the line that holds the value.
+    NoSuchLine,
+    /// The value does not fit the channel.
+    OutOfRange,
+    /// A counter was read once and has no earlier value to compare with.
+    NeedsTwoReadings,
+    /// A counter that should run has not moved since it was first read.
+    Still,
+    /// A setting that is there and not set.
+    Unset,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(errno) => write!(f, "{} ({})", errno::name(*errno), errno::hint(*errno, "")),
+            Self::Unparsable => f.write_str("unexpected text; the driver may have changed its format"),
+            Self::NoSuchLine => f.write_str("the file lacks the line with this value"),
+            Self::OutOfRange => f.write_str("a value outside the channel's range"),
+            Self::NeedsTwoReadings => f.write_str("a counter gives a value from its second reading on"),
+            Self::Still => f.write_str("the counter does not move"),
+            Self::Unset => f.write_str("nothing is set (0)"),
+        }
+    }
+}
+
+/// The outcome of reading one channel.
+pub type Reading = Result<i32, Fault>;
+
+/// A channel and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sensed {
+    /// The channel.
+    pub channel: Channel,
+    /// Path or paths that it is read from.
+    pub source: String,
+    /// What its values mean on this board, where that is not plain.
+    pub meaning: Option<String>,
+}
+
+/// A channel that this board cannot give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence {
+    /// The id that the channel would have.
+    pub id: String,
+    /// Why, with the path concerned and what to do where something can be done.
+    pub cause: String,
+}
+
+/// Receives the readings of one probe, in the order of its channels.
+#[derive(Debug)]
+pub struct Sink<'a> {
+    slots: &'a mut [Reading],
+    next: usize,
+}
+
+impl<'a> Sink<'a> {
+    /// A sink into `slots`, one per channel.
+    pub fn new(slots: &'a mut [Reading]) -> Self {
+        Self { slots, next: 0 }
+    }
+
+    /// The reading of the next channel. Readings beyond the last channel are dropped.
+    pub fn put(&mut self, reading: Reading) {
+        if let Some(slot) = self.slots.get_mut(self.next) {
+            *slot = reading;
+        }
+        self.next += 1;
+    }
+}
+
+/// A group of channels that are read together.
+pub trait Probe: Send + fmt::Debug {
+    /// How often to read it.
+    fn tier(&self) -> Tier;
+
+    /// Its channels, in the order of its readings.
+    fn channels(&self) -> &[Sensed];
+
+    /// Reads every channel once and puts one reading per channel. Does not allocate, log or retry.
+    /// `at` is the present instant on the clock that differences are taken over.
+    fn read(&mut self, at: Nanos, sink: &mut Sink<'_>);
+}
+
+/// What discovery found.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// The probes.
+    pub probes: Vec<Box<dyn Probe>>,
+    /// Channels that are missing.
+    pub absent: Vec<Absence>,
+    /// How rails are measured: channel id and settings.
+    pub rails: Vec<(String, RailSettings)>,
+    /// Trip points: channel id, type, temperature in m°C.
+    pub trips: Vec<(String, String, i32)>,
+    /// How the total power is formed, where there is a total.
+    pub power_topology: Option<String>,
+    /// What a reader must know of the readings.
+    pub notes: Vec<String>,
+    ids: BTreeSet<String>,
+}
+
+/// Settings of a power monitor.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RailSettings {
+    /// Conversions averaged.
+    pub samples: Option<u32>,
+    /// The monitor's own update interval.
+    pub update_interval: Option<Nanos>,
+    /// Shunt resistor in micro-ohms.
+    pub shunt_uohm: Option<u32>,
+}
+
+impl Discovery {
+    /// A channel whose id no other channel of this board has: a repeated name gets `#2`, `#3`, ...
+    pub fn channel(&mut self, kind: ChannelKind, name: &str, role: Role) -> Channel {
+        let name = clean(name);
+        let mut channel = Channel::new(kind, &name, role);
+        let mut number = 1;
+        while !self.ids.insert(channel.id.clone()) {
+            number += 1;
+            channel = Channel::new(kind, &format!("{name}#{number}"), role);
+        }
+        channel
+    }
+
+    /// Whether a channel of this name exists already.
+    #[must_use]
+    pub fn has(&self, kind: ChannelKind, name: &str) -> bool {
+        self.ids.contains(&Channel::new(kind, name, Role::Context).id)
+    }
+
+    /// Notes that a channel is missing, with its cause.
+    pub fn absence(&mut self, kind: ChannelKind, name: &str, cause: impl Into<String>) {
+        let id = Channel::new(kind, &clean(name), Role::Context).id;
+        self.absent.push(Absence { id, cause: cause.into() });
+    }
+
+    /// Notes that a channel is missing because a path could not be read.
+    pub fn unreadable(&mut self, kind: ChannelKind, name: &str, error: &ReadError) {
+        self.absence(kind, name, error.to_string());
+    }
+}
+
+/// A name fit for an id: anything unusual becomes a hyphen.
+fn clean(name: &str) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '#' | '@' | '+');
+    name.trim().chars().map(|c| if keep(c) { c } else { '-' }).collect()
+}

@@ -1,0 +1,128 @@
+//! Temperatures: thermal zones by type, and hwmon sensors that no zone shows.
+//!
+//! Zones that the board file calls constants are dropped. Trip points that slow nothing down (by the
+//! board file, or because only harmless cooling devices are bound to them) are left out, so that a
+//! temperature above a listed trip means something.
+
+use crate::board::{Board, any_match};
+use crate::hwmon::Hwmon;
+use crate::probe::{Discovery, Tier};
+use crate::root::Root;
+use crate::values::{Decode, Values};
+use clipmark_profile::channel::{ChannelKind, Role};
+
+const ZONES: &str = "/sys/class/thermal";
+/// Of a device with many sensors, those that stand for all: one read instead of one per core.
+const SUMMARIES: [&str; 5] = ["Package id", "Physical id", "Tctl", "Tdie", "Composite"];
+/// Limits above this are a driver's way to say that there is none.
+const IMPLAUSIBLE_MILLICELSIUS: i64 = 200_000;
+
+/// A sensor before its role is decided.
+#[derive(Debug)]
+struct Found {
+    name: String,
+    path: String,
+    trips: Vec<(String, i32)>,
+}
+
+/// Finds every temperature.
+pub(crate) fn discover(root: &Root, board: &Board, found: &mut Discovery) {
+    let mut sensors = zones(root, board, found);
+    for device in Hwmon::all(root).iter().filter(|device| !device.mirrors_a_zone()) {
+        sensors.extend(hwmon_sensors(root, board, device));
+    }
+    let mut alternatives = board.thermal.junction.iter();
+    let junction =
+        alternatives.find(|patterns| sensors.iter().any(|sensor| any_match(patterns, &sensor.name)));
+    let mut values = Values::new(Tier::Medium);
+    for sensor in &sensors {
+        let decides = junction.is_some_and(|patterns| any_match(patterns, &sensor.name));
+        let role = if decides { Role::Junction } else { Role::Context };
+        let channel = found.channel(ChannelKind::Temperature, &sensor.name, role);
+        let trips = sensor.trips.iter().map(|(kind, at)| (channel.id.clone(), kind.clone(), *at));
+        found.trips.extend(trips);
+        values.add(root, found, channel, &sensor.path, Decode::Integer(1, 1));
+    }
+    if sensors.is_empty() {
+        found.absence(ChannelKind::Temperature, "any", "no thermal zone and no hwmon temperature here");
+    }
+    values.finish(found);
+}
+
+fn zones(root: &Root, board: &Board, found: &mut Discovery) -> Vec<Found> {
+    let mut sensors = Vec::new();
+    for zone in root.list(ZONES).unwrap_or_default() {
+        if !zone.starts_with("thermal_zone") {
+            continue;
+        }
+        let dir = format!("{ZONES}/{zone}");
+        let Ok(name) = root.read_text(&format!("{dir}/type")) else { continue };
+        if any_match(&board.thermal.drop, &name) {
+            let cause = format!("{} lists it as a constant, not a measurement", board.id);
+            found.absence(ChannelKind::Temperature, &name, cause);
+            continue;
+        }
+        let trips = trips(root, board, &dir, &name);
+        sensors.push(Found { name, path: format!("{dir}/temp"), trips });
+    }
+    sensors
+}
+
+fn trips(root: &Root, board: &Board, dir: &str, zone: &str) -> Vec<(String, i32)> {
+    let mut trips = Vec::new();
+    for name in root.list(dir).unwrap_or_default() {
+        let number = name.strip_prefix("trip_point_").and_then(|rest| rest.strip_suffix("_temp"));
+        let Some(number) = number else { continue };
+        let Ok(kind) = root.read_text(&format!("{dir}/trip_point_{number}_type")) else { continue };
+        let Ok(at) = root.read_number(&format!("{dir}/{name}")) else { continue };
+        let Ok(at) = i32::try_from(at) else { continue };
+        let listed = board
+            .thermal
+            .decoy_trips
+            .iter()
+            .any(|decoy| decoy.zone.matches(zone) && decoy.kind == kind && decoy.millicelsius == at);
+        if !listed && !bound_to_harmless(root, board, dir, number) {
+            trips.push((kind, at));
+        }
+    }
+    trips
+}
+
+/// Whether cooling devices are bound to a trip and none of them slows anything down.
+fn bound_to_harmless(root: &Root, board: &Board, dir: &str, trip: &str) -> bool {
+    let names = root.list(dir).unwrap_or_default();
+    let bindings = names.iter().filter_map(|name| name.strip_suffix("_trip_point"));
+    let bound = bindings.filter(|device| {
+        root.read_text(&format!("{dir}/{device}_trip_point")).is_ok_and(|bound| bound == trip)
+    });
+    let kinds: Vec<String> =
+        bound.filter_map(|device| root.read_text(&format!("{dir}/{device}/type")).ok()).collect();
+    !kinds.is_empty() && !kinds.iter().any(|kind| any_match(&board.throttles, kind))
+}
+
+fn hwmon_sensors(root: &Root, board: &Board, device: &Hwmon) -> Vec<Found> {
+    let numbers = device.numbers(root, "temp", "_input");
+    let label = |number: u32| root.read_text(&device.path(&format!("temp{number}_label"))).ok();
+    let summary = |number: u32| {
+        label(number).is_some_and(|label| SUMMARIES.iter().any(|summary| label.starts_with(summary)))
+    };
+    let summaries: Vec<u32> = numbers.iter().copied().filter(|number| summary(*number)).collect();
+    let chosen = if summaries.is_empty() { numbers } else { summaries };
+    let several = chosen.len() > 1;
+    let sensor = |number: u32| {
+        let name = match label(number) {
+            Some(label) => format!("{}.{}", device.name, label.replace(' ', "-")),
+            None if several => format!("{}.temp{number}", device.name),
+            None => device.name.clone(),
+        };
+        let limit = |attribute: &str, kind: &str| {
+            let at = root.read_number(&device.path(&format!("temp{number}_{attribute}"))).ok()?;
+            let plausible = (1..IMPLAUSIBLE_MILLICELSIUS).contains(&at);
+            Some((kind.to_owned(), i32::try_from(at).ok().filter(|_| plausible)?))
+        };
+        let trips = [limit("max", "max"), limit("crit", "critical")].into_iter().flatten().collect();
+        Found { name, path: device.path(&format!("temp{number}_input")), trips }
+    };
+    let sensors = chosen.into_iter().map(sensor);
+    sensors.filter(|sensor| !any_match(&board.thermal.drop, &sensor.name)).collect()
+}

@@ -1,0 +1,89 @@
+//! Every captured board tree gives the readings expected of it.
+
+use clipmark_probes::board::Boards;
+use clipmark_probes::registry::Sensors;
+use clipmark_probes::root::Root;
+use clipmark_probes::tree::Tree;
+use clipmark_profile::units::Nanos;
+use std::path::Path;
+
+fn sensors(fixture: &str, overlay: Option<&str>) -> Sensors {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let text =
+        |name: &str| std::fs::read_to_string(dir.join(format!("{name}.txt"))).expect("the fixture exists");
+    let mut tree = Tree::parse(&text(fixture)).expect("the fixture is a capture");
+    if let Some(overlay) = overlay {
+        tree.apply(&text(&format!("{fixture}.{overlay}.overlay"))).expect("the overlay is a capture");
+    }
+    Sensors::discover(&Root::stored(tree), &Boards::embedded().expect("embedded boards are valid"))
+}
+
+fn check_total(fixture: &str, overlay: Option<&str>, board: &str, topology: Option<&str>, mw: Option<i64>) {
+    let mut sensors = sensors(fixture, overlay);
+    let readings = sensors.read(Nanos(0));
+    assert_eq!(sensors.board.id, board, "{fixture}");
+    assert_eq!(sensors.power_topology.as_deref(), topology, "{fixture}");
+    assert_eq!(sensors.total_power_mw(&readings), mw, "{fixture} {overlay:?}");
+}
+
+#[test]
+fn total_power_counts_every_watt_once() {
+    check_total("nano_jp4", None, "nano", Some("POM_5V_IN"), Some(933));
+    check_total("nano_jp4", Some("undervolt"), "nano", Some("POM_5V_IN"), None);
+    let six = "sum of GPU, CPU, SOC, CV, VDDRQ, SYS5V";
+    check_total("agx-xavier_jp4", None, "agx-xavier", Some(six), Some(6928));
+    let orin = "orin-nano-super_jp6";
+    check_total(orin, None, "orin-nano", Some("VDD_IN"), Some(9310));
+    check_total(orin, Some("oc3-throttle"), "orin-nano", Some("VDD_IN"), Some(9310));
+    check_total(orin, Some("clocks-lost"), "orin-nano", Some("VDD_IN"), Some(10955));
+    check_total("orin-nx_jp6", None, "orin-nx", Some("VDD_IN"), Some(12290));
+    let three = "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0";
+    check_total("agx-orin_jp6", None, "agx-orin", Some(three), Some(7876));
+    check_total("rpi5", None, "raspberry-pi-5", None, None);
+    check_total("rk3588_cm3588", None, "rk3588", None, None);
+    check_total("x86-laptop", None, "x86", Some("package-0"), None);
+}
+
+/// Every channel with its value and role, then every absence with its cause, as one text.
+fn describe(sensors: &mut Sensors) -> String {
+    let readings = sensors.read(Nanos(0));
+    let mut lines = vec![format!("board {}", sensors.board.id)];
+    for (sensed, reading) in sensors.channels().zip(&readings) {
+        let channel = &sensed.channel;
+        let value = match reading {
+            Ok(value) => format!("{value} {}", channel.kind.unit()),
+            Err(fault) => format!("absent: {fault}"),
+        };
+        lines.push(format!("{} = {value} [{:?}]", channel.id, channel.role));
+    }
+    let absent = sensors.absent.iter().map(|absence| format!("{} absent: {}", absence.id, absence.cause));
+    lines.extend(absent);
+    let trips = sensors.trips.iter().map(|(id, kind, at)| format!("trip {id} {kind} {at}"));
+    lines.extend(trips);
+    lines.extend(sensors.notes.iter().map(|note| format!("note {note}")));
+    lines.join("\n")
+}
+
+#[test]
+fn every_fixture_gives_its_expected_readings() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .expect("the fixtures exist")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".txt").map(str::to_owned))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 11, "{names:?}");
+    for name in names {
+        let text = match name.split_once('.') {
+            Some((fixture, overlay)) => {
+                let overlay = overlay.strip_suffix(".overlay").expect("overlays are named so");
+                let plain = describe(&mut sensors(fixture, None));
+                let laid = describe(&mut sensors(fixture, Some(overlay)));
+                let changed = laid.lines().filter(|line| !plain.lines().any(|other| other == *line));
+                changed.collect::<Vec<_>>().join("\n")
+            }
+            None => describe(&mut sensors(&name, None)),
+        };
+        insta::assert_snapshot!(name, text);
+    }
+}
