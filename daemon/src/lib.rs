@@ -1,3 +1,4 @@
 //! clipmarkd: runs the benchmark on a board and publishes what it finds.
 
 pub mod backend;
+pub mod spool;

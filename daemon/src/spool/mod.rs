@@ -1,0 +1,516 @@
+//! Results on their way out: an append-only log that outlives crashes, full disks and absent brokers.
+//!
+//! Terms: a *record* is one encoded envelope; a *segment* is a file of records; the *epoch* identifies the
+//! spool for all time; a record is *confirmed* when the receiver has said that it is stored (or, with
+//! `delivery = "puback"`, when the broker has acknowledged it). An append returns only after the bytes are
+//! synced. Nothing unconfirmed is ever removed; when there is no room, [`Spool::room`] says so and new
+//! runs are refused.
+//!
+//! A sequence is never used twice, not even for a record that was torn, and what damage costs is declared
+//! by a record of kind `event`. This module does not speak MQTT and reads no clock.
+
+mod acks;
+mod open;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use acks::Acks;
+use clipmark_profile::codec::CodecError;
+use clipmark_profile::message::{Envelope, Epoch, Event, EventKind, Payload, Receipt, SequenceRange};
+use clipmark_profile::topics::{CommandId, UpKind};
+use segment::{FRAME, HEADER, SegmentHeader};
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// How large a spool may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Segments are begun anew at about this size.
+    pub segment_bytes: u64,
+    /// All segments together.
+    pub max_bytes: u64,
+    /// What must be free, below `max_bytes` and on the disk, for a new run to be accepted.
+    pub reserve_bytes: u64,
+}
+
+/// Why the spool cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The disk refused.
+    #[error("cannot {action} {}; check free space, ownership and the disk's health", path.display())]
+    Disk {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's words.
+        #[source]
+        source: io::Error,
+    },
+    /// A content that no number of parts can carry.
+    #[error(
+        "a {kind} of {length} bytes exceeds the {limit} bytes that one result may have; ask for less detail"
+    )]
+    TooLarge {
+        /// What it is.
+        kind: UpKind,
+        /// Its size.
+        length: usize,
+        /// The most that is carried.
+        limit: usize,
+    },
+    /// An envelope that cannot be written.
+    #[error("cannot encode a record")]
+    Encode(#[from] CodecError),
+    /// A record that was intact when the spool was opened is so no longer.
+    #[error("record {sequence} is damaged in {}; it is given up and reported as a gap", path.display())]
+    Damaged {
+        /// Which record.
+        sequence: u64,
+        /// In which segment.
+        path: PathBuf,
+    },
+}
+
+/// Why a new run cannot be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// The configured bound is reached.
+    #[error(
+        "the spool holds {used} of {max} bytes in {unconfirmed} unconfirmed records; connect an aggregator, \
+         which confirms them, or raise spool.max_bytes"
+    )]
+    Bound {
+        /// Bytes in segments.
+        used: u64,
+        /// The bound.
+        max: u64,
+        /// Records that wait.
+        unconfirmed: usize,
+    },
+    /// The disk is nearly full.
+    #[error("the disk below {} has {free} bytes free and {wanted} are kept in reserve; free some space", path.display())]
+    Disk {
+        /// The spool.
+        path: PathBuf,
+        /// Bytes free.
+        free: u64,
+        /// Bytes wanted.
+        wanted: u64,
+    },
+}
+
+/// What was found damaged when the spool was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it and what was done.
+    pub what: String,
+    /// Records that will never come.
+    pub lost: Vec<SequenceRange>,
+}
+
+/// What a receipt led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confirmation {
+    /// Accepted; these are to be sent again.
+    Accepted {
+        /// Sequences that the receiver misses.
+        resend: Vec<SequenceRange>,
+    },
+    /// It speaks of another epoch, e.g. of before a reflash.
+    OtherEpoch,
+    /// It confirms records that this spool never held: another device uses this epoch, or the disk was set
+    /// back to an earlier state.
+    AheadOfUs {
+        /// The highest sequence confirmed.
+        confirmed: u64,
+        /// The highest sequence ever given out here.
+        newest: u64,
+    },
+}
+
+/// One unconfirmed record.
+#[derive(Debug, Clone)]
+struct Entry {
+    sequence: u64,
+    kind: UpKind,
+    command: Option<CommandId>,
+    /// First sequence of the segment that holds it.
+    segment: u64,
+    body: Range<u64>,
+}
+
+/// One segment file.
+#[derive(Debug, Clone)]
+struct Segment {
+    first: u64,
+    /// Highest sequence in it; `first - 1` when it is empty.
+    last: u64,
+    bytes: u64,
+}
+
+/// The log.
+#[derive(Debug)]
+pub struct Spool {
+    dir: PathBuf,
+    bounds: Bounds,
+    epoch: Epoch,
+    next: u64,
+    /// In order; the last one is appended to.
+    segments: Vec<Segment>,
+    active: File,
+    /// A failed append may have left bytes behind: the next one begins a new segment.
+    poisoned: bool,
+    /// Unconfirmed, in order.
+    entries: VecDeque<Entry>,
+    /// Confirmed ahead of an unconfirmed one.
+    confirmed_ahead: BTreeSet<u64>,
+    /// Lost, and not yet declared because the disk refused.
+    undeclared: Vec<SequenceRange>,
+    acks: Acks,
+}
+
+fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
+    let path = path.to_owned();
+    move |source| SpoolError::Disk { action, path, source }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(disk("sync the directory", dir))
+}
+
+fn segment_path(dir: &Path, first: u64) -> PathBuf {
+    dir.join(format!("{first:020}.seg"))
+}
+
+/// Writes a whole file so that it exists either completely or not at all.
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<File, SpoolError> {
+    let temporary = path.with_extension("tmp");
+    let mut options = File::options();
+    let file = options.read(true).write(true).create(true).truncate(true).open(&temporary);
+    let file = file.map_err(disk("create", &temporary))?;
+    file.write_all_at(bytes, 0).map_err(disk("write", &temporary))?;
+    file.sync_data().map_err(disk("sync", &temporary))?;
+    fs::rename(&temporary, path).map_err(disk("rename a new file to", path))?;
+    if let Some(dir) = path.parent() {
+        sync_dir(dir)?;
+    }
+    Ok(file)
+}
+
+/// The gaps of a receipt, or none when they are not ascending and apart: such a list confirms nothing.
+fn in_order(receipt: &Receipt) -> &[SequenceRange] {
+    let mut after = receipt.contiguous;
+    for gap in &receipt.gaps {
+        if gap.first <= after || gap.last < gap.first || gap.last == u64::MAX {
+            return &[];
+        }
+        after = gap.last;
+    }
+    &receipt.gaps
+}
+
+impl Spool {
+    /// The epoch of this spool.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Records that are not confirmed.
+    #[must_use]
+    pub fn unconfirmed(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The sequence that the next record will have.
+    #[must_use]
+    pub const fn next_sequence(&self) -> u64 {
+        self.next
+    }
+
+    /// The oldest unconfirmed record.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.sequence)
+    }
+
+    /// The first unconfirmed record from `sequence` on, with its kind.
+    #[must_use]
+    pub fn first_from(&self, sequence: u64) -> Option<(u64, UpKind)> {
+        let index = self.entries.partition_point(|entry| entry.sequence < sequence);
+        self.entries.get(index).map(|entry| (entry.sequence, entry.kind))
+    }
+
+    /// The unconfirmed records of `command`, when there are any.
+    #[must_use]
+    pub fn records_of(&self, command: &CommandId) -> Option<SequenceRange> {
+        let mut of = self.entries.iter().filter(|entry| entry.command.as_ref() == Some(command));
+        let first = of.next()?.sequence;
+        let last = of.next_back().map_or(first, |entry| entry.sequence);
+        Some(SequenceRange { first, last })
+    }
+
+    /// Bytes in all segments.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Takes new bounds.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// Whether a new run's results will find room.
+    ///
+    /// # Errors
+    /// Which bound is in the way.
+    pub fn room(&self) -> Result<(), Full> {
+        let used = self.used_bytes();
+        if used + self.bounds.reserve_bytes > self.bounds.max_bytes {
+            return Err(Full::Bound { used, max: self.bounds.max_bytes, unconfirmed: self.entries.len() });
+        }
+        // A disk that cannot be asked is tried: the append will tell.
+        let Ok(stat) = rustix::fs::statvfs(&self.dir) else { return Ok(()) };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free < self.bounds.reserve_bytes {
+            return Err(Full::Disk { path: self.dir.clone(), free, wanted: self.bounds.reserve_bytes });
+        }
+        Ok(())
+    }
+
+    /// Appends one content, in parts if it is long, and syncs it. Either all parts are there afterwards or
+    /// none is.
+    ///
+    /// # Errors
+    /// The disk's refusal (the spool stays usable and nothing earlier is lost), or a content too large.
+    pub fn append(
+        &mut self,
+        kind: UpKind,
+        command: Option<&CommandId>,
+        content: &[u8],
+        now_unix_ms: u64,
+    ) -> Result<SequenceRange, SpoolError> {
+        let parts = content.len().div_ceil(Envelope::MAX_PART).max(1);
+        if parts > usize::from(Envelope::MAX_PARTS) {
+            let limit = Envelope::MAX_PART * usize::from(Envelope::MAX_PARTS);
+            return Err(SpoolError::TooLarge { kind, length: content.len(), limit });
+        }
+        let mut bodies = Vec::with_capacity(parts);
+        for part in 0..parts {
+            let from = part * Envelope::MAX_PART;
+            let to = content.len().min(from + Envelope::MAX_PART);
+            let envelope = Envelope {
+                version: Envelope::VERSION,
+                epoch: self.epoch,
+                sequence: self.next + part as u64,
+                kind,
+                part: part as u16,
+                parts: parts as u16,
+                command: command.cloned(),
+                spooled_unix_ms: now_unix_ms,
+                content: content[from..to].to_vec(),
+            };
+            bodies.push(envelope.to_bytes()?);
+        }
+        self.write(&bodies)?;
+        let appended = SequenceRange { first: self.next, last: self.next + parts as u64 - 1 };
+        self.account(kind, command, &bodies);
+        self.declare_lost(now_unix_ms);
+        Ok(appended)
+    }
+
+    /// Puts frames and bodies at the end of the active segment, or leaves it as it was.
+    fn write(&mut self, bodies: &[Vec<u8>]) -> Result<(), SpoolError> {
+        let bytes: Vec<u8> = bodies.iter().flat_map(|body| segment::framed(body)).collect();
+        let end = self.active_segment().bytes;
+        if self.poisoned || (end > HEADER as u64 && end + bytes.len() as u64 > self.bounds.segment_bytes) {
+            self.roll()?;
+        }
+        let Segment { first, bytes: end, .. } = *self.active_segment();
+        let path = segment_path(&self.dir, first);
+        let written = self.active.write_all_at(&bytes, end).map_err(disk("append to", &path));
+        let synced = written.and_then(|()| self.active.sync_data().map_err(disk("sync", &path)));
+        if synced.is_err() && self.active.set_len(end).and_then(|()| self.active.sync_data()).is_err() {
+            // The bytes may or may not have reached the disk: neither the place nor the sequences can be
+            // used again.
+            self.poisoned = true;
+            let lost = SequenceRange { first: self.next, last: self.next + bodies.len() as u64 - 1 };
+            self.next = lost.last + 1;
+            self.undeclared.push(lost);
+        }
+        synced
+    }
+
+    fn account(&mut self, kind: UpKind, command: Option<&CommandId>, bodies: &[Vec<u8>]) {
+        for body in bodies {
+            let sequence = self.next;
+            let segment = self.active_segment_mut();
+            let start = segment.bytes + FRAME as u64;
+            segment.bytes = start + body.len() as u64;
+            segment.last = sequence;
+            let entry = Entry {
+                sequence,
+                kind,
+                command: command.cloned(),
+                segment: segment.first,
+                body: start..segment.bytes,
+            };
+            self.entries.push_back(entry);
+            self.next += 1;
+        }
+    }
+
+    fn active_segment(&self) -> &Segment {
+        self.segments.last().expect("a spool always has an active segment")
+    }
+
+    fn active_segment_mut(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("a spool always has an active segment")
+    }
+
+    /// Begins a new segment at the next sequence.
+    fn roll(&mut self) -> Result<(), SpoolError> {
+        let first = self.next;
+        let header = SegmentHeader { epoch: self.epoch, first };
+        self.active = write_atomically(&segment_path(&self.dir, first), &header.to_bytes())?;
+        // An abandoned empty segment of the same name was replaced by the rename.
+        self.segments.retain(|segment| segment.first != first);
+        self.segments.push(Segment { first, last: first - 1, bytes: HEADER as u64 });
+        self.poisoned = false;
+        Ok(())
+    }
+
+    /// The encoded envelope of an unconfirmed record, as it is published.
+    ///
+    /// # Errors
+    /// The disk's refusal, or [`SpoolError::Damaged`]: give it up with [`Spool::give_up`].
+    pub fn read(&self, sequence: u64) -> Result<Option<Vec<u8>>, SpoolError> {
+        let Ok(index) = self.entries.binary_search_by_key(&sequence, |entry| entry.sequence) else {
+            return Ok(None);
+        };
+        let entry = &self.entries[index];
+        let path = segment_path(&self.dir, entry.segment);
+        let from = entry.body.start - FRAME as u64;
+        let mut bytes = vec![0; (entry.body.end - from) as usize];
+        let file = File::open(&path).map_err(disk("open", &path))?;
+        file.read_exact_at(&mut bytes, from).map_err(disk("read", &path))?;
+        match segment::body_at(&bytes, 0) {
+            Some(body) => Ok(Some(body.to_vec())),
+            None => Err(SpoolError::Damaged { sequence, path }),
+        }
+    }
+
+    /// Gives up a record that can no longer be read and declares the gap.
+    pub fn give_up(&mut self, sequence: u64, now_unix_ms: u64) {
+        self.entries.retain(|entry| entry.sequence != sequence);
+        self.undeclared.push(SequenceRange { first: sequence, last: sequence });
+        self.declare_lost(now_unix_ms);
+    }
+
+    /// Declares what was lost. What the disk refuses now is tried again after the next append.
+    fn declare_lost(&mut self, now_unix_ms: u64) {
+        for lost in std::mem::take(&mut self.undeclared) {
+            if self.declare_gap(lost, now_unix_ms).is_err() {
+                self.undeclared.push(lost);
+            }
+        }
+    }
+
+    fn declare_gap(&mut self, lost: SequenceRange, now_unix_ms: u64) -> Result<SequenceRange, SpoolError> {
+        let event = Event {
+            version: Event::VERSION,
+            kind: EventKind::SpoolGap,
+            at_unix_ms: now_unix_ms,
+            message: format!(
+                "records {} to {} were damaged on the device's disk and will not come",
+                lost.first, lost.last
+            ),
+            range: Some(lost),
+            attachment: Vec::new(),
+        };
+        self.append(UpKind::Event, None, &event.to_bytes()?, now_unix_ms)
+    }
+
+    /// Takes a receipt: forgets what is stored and tells what is to be sent again.
+    ///
+    /// # Errors
+    /// The disk's refusal to remove segments; the confirmation holds all the same.
+    pub fn confirm(&mut self, receipt: &Receipt) -> Result<Confirmation, SpoolError> {
+        if receipt.epoch != self.epoch {
+            return Ok(Confirmation::OtherEpoch);
+        }
+        let newest = self.next - 1;
+        let gaps = in_order(receipt);
+        // A gap is one only when something after it is stored.
+        let confirmed = gaps.last().map_or(receipt.contiguous, |gap| gap.last.saturating_add(1));
+        if confirmed > newest {
+            return Ok(Confirmation::AheadOfUs { confirmed, newest });
+        }
+        let mut from = receipt.contiguous + 1;
+        while self.entries.front().is_some_and(|entry| entry.sequence < from) {
+            self.entries.pop_front();
+        }
+        // What lies between two gaps is stored, though it is not contiguous.
+        for gap in gaps {
+            self.confirm_range(from, gap.first);
+            from = gap.last + 1;
+        }
+        if !gaps.is_empty() {
+            self.confirm_range(from, from + 1);
+        }
+        self.settle()?;
+        Ok(Confirmation::Accepted { resend: gaps.to_vec() })
+    }
+
+    /// Notes that one record is delivered, for `delivery = "puback"`.
+    ///
+    /// # Errors
+    /// As [`Spool::confirm`].
+    pub fn confirm_one(&mut self, sequence: u64) -> Result<(), SpoolError> {
+        self.confirm_range(sequence, sequence.saturating_add(1));
+        self.settle()
+    }
+
+    fn confirm_range(&mut self, from: u64, to: u64) {
+        let start = self.entries.partition_point(|entry| entry.sequence < from);
+        let within = self.entries.iter().skip(start).take_while(|entry| entry.sequence < to);
+        self.confirmed_ahead.extend(within.map(|entry| entry.sequence));
+    }
+
+    /// Drops confirmed entries from the front, notes how far that went, and removes segments behind it.
+    fn settle(&mut self) -> Result<(), SpoolError> {
+        while let Some(entry) = self.entries.front() {
+            if !self.confirmed_ahead.remove(&entry.sequence) {
+                break;
+            }
+            self.entries.pop_front();
+        }
+        let confirmed = self.oldest().unwrap_or(self.next) - 1;
+        self.confirmed_ahead.retain(|&sequence| sequence > confirmed);
+        self.acks.write(self.epoch, confirmed).map_err(disk("note confirmations in", &self.dir))?;
+        self.prune(confirmed)
+    }
+
+    fn prune(&mut self, confirmed: u64) -> Result<(), SpoolError> {
+        let active = self.active_segment();
+        // The highest sequence must stay known, so the active segment goes only after its successor exists.
+        if active.last <= confirmed && active.bytes > self.bounds.segment_bytes / 4 {
+            self.roll()?;
+        }
+        while self.segments.len() > 1 && self.segments[0].last <= confirmed {
+            let path = segment_path(&self.dir, self.segments[0].first);
+            fs::remove_file(&path).map_err(disk("remove", &path))?;
+            self.segments.remove(0);
+        }
+        Ok(())
+    }
+}
