@@ -48,7 +48,7 @@ fn segment_files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, SpoolError> {
 /// Where the content that the last records belong to begins, when not all of its parts are there.
 fn incomplete_tail(records: &[Located]) -> Option<usize> {
     let last = records.last()?;
-    let is_whole = last.part + 1 == last.parts;
+    let is_whole = last.part.saturating_add(1) == last.parts;
     let first = last.sequence.saturating_sub(u64::from(last.part));
     let start = records.partition_point(|record| record.sequence < first);
     let all_there = records.len() - start == usize::from(last.part) + 1;
@@ -105,7 +105,8 @@ impl Opening<'_> {
         let records = &mut opened.scan.records;
         let mut lost = None;
         if let Some(start) = incomplete_tail(records) {
-            let last = records[records.len() - 1].sequence;
+            let last = &records[records.len() - 1];
+            let last = last.sequence + u64::from(last.parts.saturating_sub(last.part).saturating_sub(1));
             let first = records[start].sequence;
             lost = Some(SequenceRange { first, last });
             opened.scan.end = if start == 0 { HEADER } else { records[start - 1].body.end };
@@ -183,11 +184,13 @@ impl Spool {
         let newest =
             opened.iter().flat_map(|segment| &segment.scan.records).map(|record| record.sequence).max();
         let begun = opened.last().map_or(1, |segment| segment.header.first);
-        let next =
-            begun.max(newest.unwrap_or(0) + 1).max(if opened.is_empty() { 1 } else { opening.burnt + 1 });
+        // In a new epoch nothing was used before and nothing is missing.
+        let is_continued = !opened.is_empty();
+        let burnt = if is_continued { opening.burnt } else { 0 };
+        let next = begun.max(newest.unwrap_or(0) + 1).max(burnt + 1);
         let damage = opening.damage;
         let mut spool = Self::assemble(dir, bounds, epoch, next, opened)?;
-        if epoch != fresh {
+        if is_continued {
             spool.undeclared = damage.iter().flat_map(|damage| damage.lost.iter().copied()).collect();
             spool.declare_lost(now_unix_ms);
         }
