@@ -5,6 +5,8 @@
 //! alone: a crash there is a result, not the daemon's end. To add one, write `NAME.rs` beside this file
 //! and add its line to [`registry`]; the conformance suite then runs over it.
 
+pub mod tensorrt;
+
 use clipmark_profile::point::{GridPoint, Precision};
 use clipmark_profile::record::{BackendRecord, Cause, Failure, OperatorCost, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
@@ -187,5 +189,5 @@ impl From<BackendError> for Failure {
 /// The one list of backends, in the order in which `auto` tries them.
 #[must_use]
 pub fn registry() -> Vec<Box<dyn Backend>> {
-    Vec::new()
+    vec![Box::new(tensorrt::TensorRtBackend::default())]
 }

@@ -47,7 +47,7 @@ impl std::fmt::Display for ParserError {
 pub enum TrtError {
     /// A library is not on this machine.
     #[error(
-        "{library} was not found (tried {tried}); {hint}, or set CLIPMARK_TENSORRT_DIR to the folder that holds it"
+        "{library} was not found (tried {tried}): {hint}; if it is in an unusual folder, set CLIPMARK_TENSORRT_DIR to that"
     )]
     LibraryNotFound {
         /// The file looked for.

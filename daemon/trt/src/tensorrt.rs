@@ -92,13 +92,7 @@ impl Library {
 
     /// An ONNX parser that fills `network`.
     pub(crate) fn parser(self: &Rc<Self>, network: &Object) -> Result<Object, TrtError> {
-        let parser = match self.parser.get() {
-            Some(parser) => parser,
-            None => {
-                let opened = self.open_parser()?;
-                self.parser.get_or_init(|| opened)
-            }
-        };
+        let parser = self.parser_library()?;
         let release = match self.version.major {
             Major::V8 => Release::Call(crate::slots::Method::ParserDestroy),
             Major::V10 | Major::V11 => Release::Call(crate::slots::Method::ParserDelete),
@@ -108,6 +102,16 @@ impl Library {
         unsafe {
             let address = (parser.create)(network.address(), self.logger.address(), parser.version);
             Object::new(self, address, "ONNX parser", release)
+        }
+    }
+
+    fn parser_library(&self) -> Result<&Parser, TrtError> {
+        match self.parser.get() {
+            Some(parser) => Ok(parser),
+            None => {
+                let opened = self.open_parser()?;
+                Ok(self.parser.get_or_init(|| opened))
+            }
         }
     }
 
@@ -176,6 +180,14 @@ impl TensorRt {
     pub fn version_only(search: &Search) -> Result<Version, TrtError> {
         let (_library, word) = open_infer(search)?;
         Version::from_word(word)
+    }
+
+    /// Opens the ONNX parser's library, which [`TensorRt::parse`] would otherwise do.
+    ///
+    /// # Errors
+    /// The library, or a function in it, is missing.
+    pub fn require_parser(&self) -> Result<(), TrtError> {
+        self.library.parser_library().map(|_| ())
     }
 
     /// TensorRT's version.
