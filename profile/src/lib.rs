@@ -4,6 +4,7 @@
 //! touches a file, a socket, a clock or a log: time stamps are arguments, results are values. Both ends
 //! of the wire share this crate, and it builds without any inference backend.
 
+pub mod analysis;
 pub mod channel;
 pub mod codec;
 pub mod environment;

@@ -1,0 +1,158 @@
+//! Latency and throughput of one point, from its chunks.
+//!
+//! Terms: the *counted* latencies are those behind the lead-in of each chunk; the *steady* ones are what is
+//! left of them after the warm-up. A fixed run counts exactly its given iterations: nothing is discarded
+//! beyond its own warm-up, and the steady-state finding is only reported.
+
+use crate::plan::Load;
+use crate::point::GridPoint;
+use crate::record::{Chunk, Phase, PointEvidence};
+use crate::stats::histogram::Histogram;
+use crate::stats::interval;
+use crate::stats::quantile::{self, Quantile};
+use crate::stats::{robust, steady_state};
+use crate::summary::{LatencySummary, SteadyState};
+use crate::units::Nanos;
+
+/// The latencies of a point that its figures are computed from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steady {
+    /// Latencies in order of time, nanoseconds.
+    pub latencies_ns: Vec<u64>,
+    /// Inferences that were run and not used: lead-ins and warm-up.
+    pub discarded: u64,
+    /// How the counted sequence settled.
+    pub state: SteadyState,
+}
+
+/// Splits off the warm-up of a counted sequence: how many iterations to discard, and how it settled. Only
+/// a warm-up is discarded. A sequence that became slower, or never settled, is what the board does.
+#[must_use]
+pub fn warm_up(counted: &[u64]) -> (usize, SteadyState) {
+    let settled = steady_state::classify(counted);
+    match settled.state {
+        SteadyState::WarmUp => (settled.warmup_iterations, settled.state),
+        _ => (0, settled.state),
+    }
+}
+
+/// Whether the point was measured by a given number of iterations.
+#[must_use]
+pub fn is_fixed(point: &PointEvidence) -> bool {
+    point.chunks.iter().any(|chunk| chunk.phase == Phase::Fixed)
+}
+
+/// The chunks that figures are computed from: of a fixed run, the fixed ones.
+fn used(point: &PointEvidence) -> impl Iterator<Item = &Chunk> {
+    let fixed = is_fixed(point);
+    point.chunks.iter().filter(move |chunk| !fixed || chunk.phase == Phase::Fixed)
+}
+
+/// The latencies that count.
+#[must_use]
+pub fn steady(point: &PointEvidence) -> Steady {
+    let counted: Vec<u64> = used(point).flat_map(Chunk::counted).copied().collect();
+    let issued: usize = point.chunks.iter().map(|chunk| chunk.latencies_ns.len()).sum();
+    let (warm_up, state) = warm_up(&counted);
+    let latencies_ns = if is_fixed(point) { counted } else { counted[warm_up..].to_vec() };
+    Steady { discarded: (issued - latencies_ns.len()) as u64, latencies_ns, state }
+}
+
+/// The summary of the steady latencies; `None` when there are none.
+#[must_use]
+pub fn summarize(steady: &Steady) -> Option<LatencySummary> {
+    let series = &steady.latencies_ns;
+    let mut sorted = series.clone();
+    sorted.sort_unstable();
+    let n = sorted.len() as u64;
+    let values: Vec<f64> = series.iter().map(|&latency| latency as f64).collect();
+    let bounds = |quantile| interval::of_quantile(series, &sorted, quantile);
+    let p99 = bounds(Quantile::P99);
+    let p999 = quantile::reference(&sorted, Quantile::P999);
+    Some(LatencySummary {
+        iterations: n,
+        warmup_iterations: steady.discarded,
+        sum_ns: sorted.iter().fold(0, |sum: u64, &latency| sum.saturating_add(latency)),
+        mean_ns: quantile::mean(&sorted)?,
+        p50_ns: quantile::median(&sorted)?,
+        p95_ns: quantile::reference(&sorted, Quantile::P95),
+        p99_ns: quantile::reference(&sorted, Quantile::P99),
+        p999_ns: p999.filter(|_| !Quantile::P999.extrapolates(n)),
+        min_ns: *sorted.first()?,
+        max_ns: *sorted.last()?,
+        mad_ns: robust::mad(&values)?,
+        mean_ci_ns: interval::of_mean(&values),
+        p50_ci_ns: bounds(Quantile::P50).interval,
+        p95_ci_ns: bounds(Quantile::P95).interval,
+        p99_ci_ns: p99.interval,
+        tau: p99.tau,
+        p99_extrapolated: Quantile::P99.extrapolates(n),
+        steady: steady.state,
+        histogram: Histogram::of(series),
+    })
+}
+
+/// Clips a second. Closed load: batch size x iterations / summed latency, over the steady iterations, so
+/// that what lies between inferences is not charged to the model. Paced load: batch size x inferences /
+/// elapsed time, over whole chunks, because latency there contains waiting.
+#[must_use]
+pub fn clips_per_s(point: &PointEvidence, steady: &Steady, load: Load) -> Option<f64> {
+    let clips = f64::from(point.id.at.batch_size.get());
+    let (inferences, ns) = match load {
+        Load::Closed => {
+            let sum: u128 = steady.latencies_ns.iter().map(|&latency| u128::from(latency)).sum();
+            (steady.latencies_ns.len(), sum as f64)
+        }
+        Load::Paced => {
+            let elapsed: u64 = used(point).map(|chunk| chunk.ended.since(chunk.started).0).sum();
+            (used(point).map(|chunk| chunk.latencies_ns.len()).sum(), elapsed as f64)
+        }
+    };
+    (inferences > 0 && ns > 0.0).then(|| clips * inferences as f64 / ns * 1e9)
+}
+
+/// Frames a second: clips a second x clip length.
+#[must_use]
+pub fn frames_per_s(clips_per_s: f64, at: GridPoint) -> f64 {
+    clips_per_s * f64::from(at.clip_length.get())
+}
+
+/// Steady iterations over the deadline.
+#[must_use]
+pub fn misses(steady: &Steady, deadline: Nanos) -> u64 {
+    steady.latencies_ns.iter().filter(|&&latency| latency > deadline.0).count() as u64
+}
+
+/// Median of the device's own compute time, where every chunk tells it.
+#[must_use]
+pub fn compute_p50_ns(point: &PointEvidence) -> Option<f64> {
+    let mut times = Vec::new();
+    for chunk in used(point).filter(|chunk| !chunk.latencies_ns.is_empty()) {
+        if chunk.compute_ns.len() != chunk.latencies_ns.len() {
+            return None;
+        }
+        times.extend_from_slice(&chunk.compute_ns[chunk.latencies_ns.len() - chunk.counted().len()..]);
+    }
+    times.sort_unstable();
+    quantile::median(&times)
+}
+
+/// How much the anchor of a sweep varied from block to block: largest over smallest block median, less 1.
+/// `None` below three blocks.
+#[must_use]
+pub fn anchor_drift(points: &[PointEvidence]) -> Option<(&PointEvidence, f64)> {
+    let blocks = |point: &PointEvidence| -> Vec<f64> {
+        let anchors = point.chunks.iter().filter(|chunk| chunk.phase == Phase::Anchor);
+        anchors
+            .filter_map(|chunk| {
+                let values: Vec<f64> = chunk.counted().iter().map(|&latency| latency as f64).collect();
+                robust::median(&values)
+            })
+            .collect()
+    };
+    let anchor = points.iter().max_by_key(|point| blocks(point).len())?;
+    let medians = blocks(anchor);
+    let (least, most) =
+        (medians.iter().copied().reduce(f64::min)?, medians.iter().copied().reduce(f64::max)?);
+    (medians.len() >= 3 && least > 0.0).then(|| (anchor, most / least - 1.0))
+}

@@ -1,0 +1,44 @@
+//! Where memory pressure begins.
+
+use super::scaling;
+use crate::record::Cause;
+use crate::summary::{MemoryPressure, PointSummary, PressureSign};
+
+/// Major faults, stall time and swapped pages below these are the machine's everyday business.
+const LEAST_MAJOR_FAULTS: u64 = 10;
+const LEAST_STALL_US: u64 = 10_000;
+const LEAST_SWAP_PAGES: u64 = 64;
+
+/// The smallest point of each subject at which a sign of memory pressure shows, in the order of frames per
+/// inference, then batch size.
+#[must_use]
+pub fn pressure(points: &[PointSummary], subjects: usize) -> Vec<MemoryPressure> {
+    (0..subjects).map(|subject| of_subject(points, subject as u16)).collect()
+}
+
+fn of_subject(points: &[PointSummary], subject: u16) -> MemoryPressure {
+    let mut own: Vec<&PointSummary> = points.iter().filter(|point| point.id.subject == subject).collect();
+    own.sort_by_key(|point| (point.id.at.frames(), point.id.at.batch_size));
+    let first = own.into_iter().find_map(|point| Some((point.id.at, sign(points, point)?)));
+    MemoryPressure { subject, first: first.map(|(at, _)| at), sign: first.map(|(_, sign)| sign) }
+}
+
+/// What rose at a point; the hardest evidence first.
+fn sign(points: &[PointSummary], point: &PointSummary) -> Option<PressureSign> {
+    let at_least = |value: Option<u64>, least: u64| value.is_some_and(|value| value >= least);
+    if point.failure.as_ref().is_some_and(|failure| failure.cause == Cause::OutOfMemory) {
+        return Some(PressureSign::OutOfMemory);
+    }
+    if at_least(point.swap_in_pages, LEAST_SWAP_PAGES) {
+        return Some(PressureSign::Swap);
+    }
+    if at_least(point.major_faults, LEAST_MAJOR_FAULTS) {
+        return Some(PressureSign::MajorFaults);
+    }
+    if at_least(point.psi_some_us, LEAST_STALL_US) {
+        return Some(PressureSign::PressureStall);
+    }
+    let at = point.id.at;
+    let excesses = scaling::excesses(points, point.id.subject, at.batch_size.get());
+    excesses.contains(&at.clip_length.get()).then_some(PressureSign::LatencyResidual)
+}

@@ -1,0 +1,84 @@
+//! How latency grows with clip length, per subject and batch size.
+
+use crate::stats::{robust, scaling};
+use crate::summary::{PointSummary, Scaling, Status};
+use std::collections::BTreeMap;
+
+/// The residuals of `ln latency` from a line are judged against at least this: 1 %.
+const LEAST_NOISE: f64 = 0.01;
+
+/// Residuals beyond this many MAD are no part of the line.
+const RESIDUAL_MADS: f64 = 3.0;
+
+/// Excess, as a logarithm, that is never worth a finding.
+const LEAST_EXCESS: f64 = 0.1;
+
+/// Fewest clip lengths of which one can stand out.
+const LEAST_FOR_LINE: usize = 5;
+
+/// Median latencies by clip length, nanoseconds, for each subject and batch size.
+fn rows(points: &[PointSummary]) -> BTreeMap<(u16, u32), Vec<(u32, f64)>> {
+    let mut rows: BTreeMap<(u16, u32), Vec<(u32, f64)>> = BTreeMap::new();
+    for point in points.iter().filter(|point| point.status != Status::Failed) {
+        if let Some(latency) = &point.latency {
+            let at = point.id.at;
+            let row = rows.entry((point.id.subject, at.batch_size.get())).or_default();
+            row.push((at.clip_length.get(), latency.p50_ns));
+        }
+    }
+    rows
+}
+
+/// The scaling of every row with at least two clip lengths.
+#[must_use]
+pub fn of_points(points: &[PointSummary]) -> Vec<Scaling> {
+    let row = |((subject, batch_size), row): ((u16, u32), Vec<(u32, f64)>)| {
+        let line = scaling::exponent(&row)?;
+        let noise = noise(points, subject, batch_size);
+        let breakpoint = scaling::breakpoint(&row, noise);
+        Some(Scaling {
+            subject,
+            batch_size,
+            exponent: line.exponent,
+            exponent_ci: line.interval,
+            breakpoint_clip_length: breakpoint.map(|found| found.clip_length),
+            segment_exponents: breakpoint.map(|found| found.exponents),
+            polynomial_ns: scaling::quadratic(&row),
+        })
+    };
+    rows(points).into_iter().filter_map(row).collect()
+}
+
+/// Relative uncertainty of the row's medians: half the median width of their intervals.
+fn noise(points: &[PointSummary], subject: u16, batch_size: u32) -> f64 {
+    let row = points
+        .iter()
+        .filter(|point| point.id.subject == subject && point.id.at.batch_size.get() == batch_size);
+    let widths: Vec<f64> = row
+        .filter_map(|point| {
+            let latency = point.latency.as_ref()?;
+            let (lower, upper) = (latency.p50_ci_ns.lower?, latency.p50_ci_ns.upper?);
+            Some((upper - lower) / 4.0 / latency.p50_ns)
+        })
+        .collect();
+    robust::median(&widths).unwrap_or(LEAST_NOISE).max(LEAST_NOISE)
+}
+
+/// Clip lengths whose latency lies above the row's line on logarithmic axes by more than 3 MAD of its
+/// residuals, and by more than 10 %. Rows below five clip lengths have no line to leave.
+#[must_use]
+pub fn excesses(points: &[PointSummary], subject: u16, batch_size: u32) -> Vec<u32> {
+    let rows = rows(points);
+    let Some(row) = rows.get(&(subject, batch_size)).filter(|row| row.len() >= LEAST_FOR_LINE) else {
+        return Vec::new();
+    };
+    let Some(line) = scaling::exponent(row) else { return Vec::new() };
+    let residual = |&(frames, latency): &(u32, f64)| {
+        latency.ln() - line.intercept - line.exponent * f64::from(frames).ln()
+    };
+    let residuals: Vec<f64> = row.iter().map(residual).collect();
+    let Some(mad) = robust::mad(&residuals) else { return Vec::new() };
+    let bound = (RESIDUAL_MADS * mad).max(LEAST_EXCESS);
+    let above = row.iter().zip(&residuals).filter(|&(_, &residual)| residual > bound);
+    above.map(|(&(frames, _), _)| frames).collect()
+}

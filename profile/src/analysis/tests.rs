@@ -1,0 +1,171 @@
+use super::{latency, memory, scaling, study};
+use crate::plan::{Limits, Plan, Request, UsableSubject};
+use crate::point::{GridPoint, PointId, Precision, Subject};
+use crate::record::{Chunk, Outcome, Phase, PointEvidence, Record};
+use crate::simulated::{Noise, SimulatedSpec, WarmUp, WarmUpShape};
+use crate::summary::{Objective, PressureSign, Status, SteadyState};
+use crate::sweep::SweepRules;
+use crate::truth::board;
+use crate::units::Nanos;
+
+fn id(batch_size: u32, clip_length: u32) -> PointId {
+    PointId { subject: 0, at: GridPoint::new(batch_size, clip_length).unwrap() }
+}
+
+fn chunk(phase: Phase, lead_in: u32, latencies: &[u64]) -> Chunk {
+    let ended = Nanos(latencies.iter().sum());
+    Chunk { phase, lead_in, latencies_ns: latencies.to_vec(), ended, ..Chunk::default() }
+}
+
+fn evidence(chunks: Vec<Chunk>) -> PointEvidence {
+    PointEvidence {
+        id: id(2, 8),
+        outcome: Outcome::Measured,
+        prepare: None,
+        chunks,
+        memory: None,
+        operators: Vec::new(),
+        remarks: Vec::new(),
+    }
+}
+
+fn run(request: Request, spec: SimulatedSpec) -> Record {
+    let subject =
+        Subject { model: "m".into(), backend: "simulated".into(), precision: Precision::Model, threads: 1 };
+    let usable = UsableSubject { subject, fixed_clip_length: None, fixed_batch_size: None };
+    let plan = Plan::expand(request, vec![usable], &Limits::default()).unwrap();
+    board::run(&plan, SweepRules::for_plan(&plan), &[spec]).record
+}
+
+fn quadratic() -> SimulatedSpec {
+    let mut spec =
+        SimulatedSpec { noise: Noise { sigma: 0.01, ..Noise::default() }, ..SimulatedSpec::default() };
+    (spec.latency.fixed_us, spec.latency.linear_us, spec.latency.quadratic_us) = (0.0, 0.0, 10.0);
+    spec
+}
+
+#[test]
+fn lead_ins_are_recorded_and_not_counted() {
+    let point = evidence(vec![chunk(Phase::Pilot, 2, &[90, 80, 10, 10]), chunk(Phase::Race, 1, &[70, 10])]);
+    let steady = latency::steady(&point);
+    assert_eq!(steady.latencies_ns, vec![10, 10, 10]);
+    assert_eq!(steady.discarded, 3);
+}
+
+#[test]
+fn a_fixed_run_counts_its_iterations_even_when_the_first_ones_are_slow() {
+    let slow: Vec<u64> = (0..100).map(|i| if i < 20 { 5000 } else { 1000 + i % 3 }).collect();
+    let fixed = evidence(vec![chunk(Phase::Feasibility, 1, &[9]), chunk(Phase::Fixed, 0, &slow)]);
+    assert_eq!(latency::steady(&fixed).latencies_ns.len(), 100);
+    assert_eq!(latency::steady(&fixed).state, SteadyState::WarmUp);
+    let adaptive = evidence(vec![chunk(Phase::Pilot, 0, &slow)]);
+    assert_eq!(latency::steady(&adaptive).latencies_ns.len(), 80);
+}
+
+#[test]
+fn throughput_counts_summed_latency_closed_and_elapsed_time_paced() {
+    let mut paced = chunk(Phase::Pilot, 0, &[1_000_000; 10]);
+    paced.ended = Nanos(100_000_000);
+    let point = evidence(vec![paced]);
+    let steady = latency::steady(&point);
+    let closed = latency::clips_per_s(&point, &steady, crate::plan::Load::Closed).unwrap();
+    assert!((closed - 2000.0).abs() < 1e-9, "2 clips each ms: {closed}");
+    let paced = latency::clips_per_s(&point, &steady, crate::plan::Load::Paced).unwrap();
+    assert!((paced - 200.0).abs() < 1e-9, "20 clips in 100 ms: {paced}");
+    assert!((latency::frames_per_s(closed, id(2, 8).at) - 16_000.0).abs() < 1e-9);
+}
+
+#[test]
+fn compute_time_is_absent_unless_every_chunk_tells_it() {
+    let mut told = chunk(Phase::Pilot, 1, &[20, 10, 10, 10]);
+    told.compute_ns = vec![19, 7, 8, 9];
+    let silent = chunk(Phase::Race, 0, &[10]);
+    assert_eq!(latency::compute_p50_ns(&evidence(vec![told.clone()])), Some(8.0));
+    assert_eq!(latency::compute_p50_ns(&evidence(vec![told, silent])), None);
+}
+
+#[test]
+fn a_study_names_three_operating_points_for_the_model() {
+    let profile = study(&run(Request::default(), quadratic()));
+    let objectives: Vec<Objective> = profile.operating_points.iter().map(|row| row.objective).collect();
+    assert_eq!(objectives, vec![Objective::Streaming, Objective::Offline, Objective::Efficiency]);
+    assert_eq!(profile.operating_points[0].chosen[0], id(1, 8), "{:?}", profile.operating_points[0]);
+    assert!(profile.operating_points[2].chosen.is_empty(), "no power was measured");
+    assert!(profile.run.simulated);
+    assert_eq!(profile.points.len(), 15);
+}
+
+#[test]
+fn the_exponent_of_a_quadratic_model_is_2_at_every_batch_size() {
+    let profile = study(&run(Request::default(), quadratic()));
+    assert_eq!(profile.scaling.len(), 3);
+    for line in &profile.scaling {
+        assert!((line.exponent - 2.0).abs() < 0.02, "{line:?}");
+    }
+}
+
+#[test]
+fn a_point_that_leaves_the_line_marks_the_start_of_memory_pressure() {
+    let mut record = run(Request { batch_sizes: vec![1], ..Request::default() }, quadratic());
+    for point in &mut record.points {
+        let slower = if point.id.at.clip_length.get() == 64 { 3 } else { 1 };
+        for chunk in &mut point.chunks {
+            chunk.latencies_ns.iter_mut().for_each(|latency| *latency *= slower);
+        }
+    }
+    let profile = study(&record);
+    assert_eq!(scaling::excesses(&profile.points, 0, 1), vec![64]);
+    let pressure = &memory::pressure(&profile.points, 1)[0];
+    assert_eq!((pressure.first, pressure.sign), (Some(id(1, 64).at), Some(PressureSign::LatencyResidual)));
+}
+
+#[test]
+fn the_kernel_tells_where_memory_pressure_begins() {
+    let mut record = run(Request::default(), quadratic());
+    for point in record.points.iter_mut().filter(|point| point.id.at.frames() >= 128) {
+        point.memory.get_or_insert_default().major_faults = Some(500);
+    }
+    let profile = study(&record);
+    let pressure = &profile.memory_pressure[0];
+    assert_eq!((pressure.first, pressure.sign), (Some(id(1, 128).at), Some(PressureSign::MajorFaults)));
+}
+
+#[test]
+fn without_any_sign_memory_pressure_is_absent() {
+    let profile = study(&run(Request::default(), quadratic()));
+    assert_eq!((profile.memory_pressure[0].first, profile.memory_pressure[0].sign), (None, None));
+}
+
+#[test]
+fn a_warm_up_is_found_and_discarded() {
+    let mut spec = quadratic();
+    spec.warm_up = Some(WarmUp { iterations: 12, factor: 4.0, shape: WarmUpShape::Step });
+    let request = Request { clip_lengths: vec![8], batch_sizes: vec![1], ..Request::default() };
+    let profile = study(&run(request, spec.clone()));
+    let latency = profile.points[0].latency.as_ref().unwrap();
+    assert_eq!(latency.steady, SteadyState::WarmUp);
+    let exact = spec.quantile_ns(id(1, 8).at, 0.5);
+    assert!((latency.p50_ns / exact - 1.0).abs() < 0.01);
+    assert!((latency.mean_ns / exact - 1.0).abs() < 0.01, "{} against {exact}", latency.mean_ns);
+}
+
+#[test]
+fn a_drifting_board_is_warned_of() {
+    let mut linear = quadratic();
+    (linear.latency.linear_us, linear.latency.quadratic_us, linear.latency.fixed_us) = (100.0, 0.0, 2000.0);
+    let drifting = SimulatedSpec { drift_per_minute: 0.5, ..linear.clone() };
+    let profile = study(&run(Request { budget_s: Some(3600.0), ..Request::default() }, drifting));
+    assert!(profile.warnings.iter().any(|warning| warning.contains("drifted")), "{:?}", profile.warnings);
+    let calm = study(&run(Request { budget_s: Some(3600.0), ..Request::default() }, linear));
+    assert!(!calm.warnings.iter().any(|warning| warning.contains("drifted")), "{:?}", calm.warnings);
+}
+
+#[test]
+fn points_of_the_plan_that_the_record_lacks_are_not_run() {
+    let mut record = run(Request::default(), quadratic());
+    record.points.retain(|point| point.id != id(4, 128));
+    record.partial = true;
+    let profile = study(&record);
+    assert_eq!(profile.points.last().unwrap().status, Status::NotRun);
+    assert!(profile.run.partial);
+}
