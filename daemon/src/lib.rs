@@ -1,4 +1,5 @@
 //! clipmarkd: runs the benchmark on a board and publishes what it finds.
 
 pub mod backend;
+pub mod session;
 pub mod spool;

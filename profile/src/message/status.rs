@@ -70,6 +70,8 @@ pub enum ReasonCode {
     RunFailed,
     /// A cancel arrived.
     CancelRequested,
+    /// New runs are paused by the operator.
+    Paused,
 }
 
 /// Why, for programs and for people.

@@ -1,0 +1,574 @@
+//! The life of commands: from request to exactly one final status.
+//!
+//! Terms: a command *waits* (`init`), is *running* (`executing`) or is *final*. One runs at a time, the
+//! others wait in a bounded queue. A start is *unclean* until the run ends or is checkpointed in good order:
+//! a command whose starts keep ending uncleanly is given up as interrupted.
+//!
+//! Pure: [`Session::step`] takes an event and the time and returns what is to be done, in order. It reads no
+//! clock, no disk and no network, and it does not know MQTT. The driver's part of the contract: actions are
+//! carried out in order and speak of the state after the step; [`Action::Store`] is durable before the next
+//! one; if it fails, the remaining actions of that command are dropped and [`Event::StoreFailed`] is fed back.
+
+mod command;
+#[cfg(test)]
+mod tests;
+
+pub use command::{Command, ReplyTo, Task};
+
+use clipmark_profile::message::{CommandState, Epoch, OperationResult, Reason, ReasonCode, SequenceRange};
+use clipmark_profile::topics::{CommandId, OperationName};
+use clipmark_profile::units::Nanos;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How long after a failed store the next one is tried.
+const STORE_AGAIN: Nanos = Nanos::from_secs(10);
+
+/// What bounds a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Commands that may wait behind the running one.
+    pub queue: usize,
+    /// Unclean starts after which a command is given up.
+    pub attempts: u32,
+    /// Longest time from the start of a command to its end.
+    pub longest: Nanos,
+    /// Final commands that are remembered, so that they are not carried out again.
+    pub remembered: usize,
+}
+
+/// The time of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic: for expiry and limits.
+    pub monotonic: Nanos,
+    /// Wall clock: a label in statuses.
+    pub unix_ms: u64,
+}
+
+/// A request as it came in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incoming {
+    /// Which command.
+    pub command: CommandId,
+    /// The operation as the topic names it.
+    pub operation: OperationName,
+    /// What to do, or why it cannot be done.
+    pub task: Result<Task, Reason>,
+    /// Where else to answer.
+    pub reply: Option<ReplyTo>,
+    /// How long it may wait.
+    pub expires_in_ms: Option<u64>,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Done. Records, if any, are synced in the spool.
+    Successful {
+        /// The spooled results.
+        records: Option<(Epoch, SequenceRange)>,
+        /// Results that are part of the status.
+        result: Option<OperationResult>,
+    },
+    /// Tried and not done.
+    Failed(Reason),
+    /// Stopped because it was asked to; what was measured until then may be spooled.
+    Stopped {
+        /// The spooled partial results.
+        records: Option<(Epoch, SequenceRange)>,
+    },
+    /// Stopped in good order because the daemon stops; it can be resumed.
+    Checkpointed,
+}
+
+/// What happens to a session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A request arrived, for the first time or again.
+    Requested(Box<Incoming>),
+    /// A cancel arrived, for a command known or not.
+    CancelRequested {
+        /// Which command.
+        command: CommandId,
+        /// The operation as the topic names it.
+        operation: OperationName,
+    },
+    /// The execution of the running command ended.
+    Finished {
+        /// Which command.
+        command: CommandId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The broker acknowledged a command's final status.
+    Delivered(CommandId),
+    /// A command could not be stored.
+    StoreFailed {
+        /// Which command.
+        command: CommandId,
+        /// The disk's words.
+        message: String,
+    },
+    /// Whether the spool has room for another result: `Some` says why not.
+    Room(Option<String>),
+    /// Whether new runs are refused by the operator.
+    Paused(bool),
+    /// The bounds changed.
+    Rules(Rules),
+    /// Time passed.
+    Tick,
+    /// The daemon stops: nothing is started any more and the running command is checkpointed.
+    Stopping,
+}
+
+/// Why a running execution is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It was cancelled or took too long: end with what there is.
+    GiveUp,
+    /// The daemon stops: leave it so that it can be resumed.
+    Checkpoint,
+}
+
+/// What a driver is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Make the command durable as it is now.
+    Store(CommandId),
+    /// Remove it from the disk.
+    Forget(CommandId),
+    /// Publish its status as it is now.
+    Publish(CommandId),
+    /// Begin, or resume where `attempt` is above 1.
+    Start {
+        /// Which command.
+        command: CommandId,
+        /// Counts from 1.
+        attempt: u32,
+    },
+    /// End the execution.
+    Stop {
+        /// Which command.
+        command: CommandId,
+        /// How.
+        how: Stop,
+    },
+    /// What is running or waiting has changed.
+    PublishState,
+}
+
+/// The running command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Running {
+    command: CommandId,
+    deadline: Nanos,
+    /// The final state that a stop leads to, once one was ordered.
+    stopping: Option<(CommandState, Reason)>,
+}
+
+/// All commands that are known.
+#[derive(Debug)]
+pub struct Session {
+    rules: Rules,
+    commands: BTreeMap<CommandId, Command>,
+    /// Waiting commands with the instant at which they expire.
+    queue: VecDeque<(CommandId, Option<Nanos>)>,
+    /// Final commands in the order in which they became final.
+    finals: VecDeque<CommandId>,
+    running: Option<Running>,
+    /// Final commands that the disk does not know as such.
+    unstored: BTreeSet<CommandId>,
+    store_again: Option<Nanos>,
+    accepted: u64,
+    no_room: Option<String>,
+    paused: bool,
+    is_stopping: bool,
+}
+
+fn reason(code: ReasonCode, message: impl Into<String>) -> Reason {
+    Reason { code, message: message.into() }
+}
+
+fn expiry(now: Now, expires_in_ms: Option<u64>) -> Option<Nanos> {
+    expires_in_ms.map(|ms| Nanos(now.monotonic.get().saturating_add(ms.saturating_mul(1_000_000))))
+}
+
+/// All actions speak of the state after the step, so the first of several equal ones does it.
+fn without_repeats(actions: Vec<Action>) -> Vec<Action> {
+    let mut kept: Vec<Action> = Vec::with_capacity(actions.len());
+    for action in actions {
+        if !kept.contains(&action) {
+            kept.push(action);
+        }
+    }
+    kept
+}
+
+impl Session {
+    /// The session after a start of the daemon, with what was stored before, and what is to be done about it:
+    /// interrupted commands are resumed or given up, finals that may not have reached the broker are
+    /// published again. `spooled` tells the results that a command already has in the spool: it was done, and
+    /// only the note of it is missing.
+    #[must_use]
+    pub fn restore(
+        rules: Rules,
+        stored: Vec<Command>,
+        mut spooled: impl FnMut(&CommandId) -> Option<(Epoch, SequenceRange)>,
+        now: Now,
+    ) -> (Self, Vec<Action>) {
+        let mut stored = stored;
+        stored.sort_by_key(|command| command.accepted);
+        let mut session = Self {
+            rules,
+            accepted: stored.last().map_or(0, |command| command.accepted),
+            commands: BTreeMap::new(),
+            queue: VecDeque::new(),
+            finals: VecDeque::new(),
+            running: None,
+            unstored: BTreeSet::new(),
+            store_again: None,
+            no_room: None,
+            paused: false,
+            is_stopping: false,
+        };
+        let mut actions = Vec::new();
+        for command in stored {
+            let records = match command.status.state {
+                CommandState::Executing => spooled(&command.status.command),
+                _ => None,
+            };
+            session.restore_one(command, records, now, &mut actions);
+        }
+        session.start_next(now, &mut actions);
+        session.bound_memory(&mut actions);
+        (session, without_repeats(actions))
+    }
+
+    fn restore_one(
+        &mut self,
+        command: Command,
+        records: Option<(Epoch, SequenceRange)>,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let id = command.status.command.clone();
+        let state = command.status.state;
+        let starts = command.unclean_starts;
+        let expires = expiry(now, command.expires_in_ms);
+        let is_delivered = command.delivered;
+        self.commands.insert(id.clone(), command);
+        match state {
+            CommandState::Init => self.queue.push_back((id, expires)),
+            CommandState::Executing if records.is_some() => {
+                self.finish(&id, Outcome::Successful { records, result: None }, now, actions);
+            }
+            CommandState::Executing if starts >= self.rules.attempts => {
+                let message = format!(
+                    "the device stopped {starts} times in the midst of this command, so it is given up; look \
+                     for the cause (power, memory, a crash) in the device's log, then send it with a new id"
+                );
+                let outcome = Outcome::Failed(reason(ReasonCode::Interrupted, message));
+                self.finish(&id, outcome, now, actions);
+            }
+            // Resumed before anything that waits. At most one was running; more would mean a damaged store.
+            CommandState::Executing => self.queue.push_front((id, None)),
+            _ => {
+                self.finals.push_back(id.clone());
+                if !is_delivered {
+                    actions.push(Action::Publish(id));
+                }
+            }
+        }
+    }
+
+    /// One command.
+    #[must_use]
+    pub fn command(&self, id: &CommandId) -> Option<&Command> {
+        self.commands.get(id)
+    }
+
+    /// The running command.
+    #[must_use]
+    pub fn running(&self) -> Option<&CommandId> {
+        self.running.as_ref().map(|running| &running.command)
+    }
+
+    /// Commands that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The most recent commands, newest first, for a broker that has lost its retained messages.
+    pub fn recent(&self, most: usize) -> impl Iterator<Item = &CommandId> {
+        let finals = self.finals.iter().rev().take(most);
+        self.running().into_iter().chain(self.queue.iter().map(|(id, _)| id)).chain(finals)
+    }
+
+    /// When [`Event::Tick`] is next needed, if at all.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let running = self.running.iter().filter(|running| running.stopping.is_none());
+        let waiting = self.queue.iter().filter_map(|(_, expires)| *expires);
+        running.map(|running| running.deadline).chain(waiting).chain(self.store_again).min()
+    }
+
+    /// Takes one event and returns what is to be done, in order.
+    pub fn step(&mut self, now: Now, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Requested(incoming) => self.requested(*incoming, now, &mut actions),
+            Event::CancelRequested { command, operation } => {
+                self.cancel_requested(command, operation, now, &mut actions);
+            }
+            Event::Finished { command, outcome } => {
+                if self.running().is_some_and(|running| *running == command) {
+                    self.finish(&command, outcome, now, &mut actions);
+                }
+            }
+            Event::Delivered(command) => self.delivered(&command, &mut actions),
+            Event::StoreFailed { command, message } => {
+                self.store_failed(&command, &message, now, &mut actions)
+            }
+            Event::Room(no_room) => self.no_room = no_room,
+            Event::Paused(paused) => self.paused = paused,
+            Event::Rules(rules) => self.rules = rules,
+            Event::Tick => self.tick(now, &mut actions),
+            Event::Stopping => self.stop(&mut actions),
+        }
+        self.start_next(now, &mut actions);
+        self.bound_memory(&mut actions);
+        without_repeats(actions)
+    }
+
+    fn requested(&mut self, incoming: Incoming, now: Now, actions: &mut Vec<Action>) {
+        let id = incoming.command;
+        if self.commands.contains_key(&id) {
+            actions.push(Action::Publish(id));
+            return;
+        }
+        self.accepted += 1;
+        let mut command = Command::new(id.clone(), incoming.operation, self.accepted, now.unix_ms);
+        command.reply = incoming.reply;
+        command.expires_in_ms = incoming.expires_in_ms;
+        let refused = match incoming.task {
+            Ok(task) => {
+                let refused = self.refusal(&task);
+                command.task = Some(task);
+                refused
+            }
+            Err(reason) => Some(reason),
+        };
+        match refused {
+            Some(reason) => {
+                command.task = None;
+                self.commands.insert(id.clone(), command);
+                self.conclude(&id, CommandState::Rejected, Some(reason), now, actions);
+            }
+            None => {
+                let behind = self.queue.len() + usize::from(self.running.is_some());
+                command.status.queued_behind = Some(behind as u32);
+                let expires = expiry(now, command.expires_in_ms);
+                self.commands.insert(id.clone(), command);
+                self.queue.push_back((id.clone(), expires));
+                actions.extend([Action::Store(id.clone()), Action::Publish(id), Action::PublishState]);
+            }
+        }
+    }
+
+    /// Why a request that can be carried out is not taken now.
+    fn refusal(&self, task: &Task) -> Option<Reason> {
+        let is_idle = self.running.is_none() && self.queue.is_empty();
+        if !is_idle && self.queue.len() >= self.rules.queue {
+            let message = format!(
+                "{} commands wait already, which is all that queue = {} permits; send it again, with a new id, \
+                 when one is done",
+                self.queue.len(),
+                self.rules.queue
+            );
+            return Some(reason(ReasonCode::QueueFull, message));
+        }
+        task.run.as_ref()?;
+        if let Some(no_room) = &self.no_room {
+            return Some(reason(ReasonCode::SpoolFull, no_room.clone()));
+        }
+        self.paused.then(|| {
+            let message =
+                "new runs are paused by cfg/desired; send it again, with a new id, once they are not";
+            reason(ReasonCode::Paused, message)
+        })
+    }
+
+    fn cancel_requested(
+        &mut self,
+        id: CommandId,
+        operation: OperationName,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(command) = self.commands.get(&id) else {
+            // The cancel overtook its request, which must find it when it comes.
+            self.accepted += 1;
+            let command = Command::new(id.clone(), operation, self.accepted, now.unix_ms);
+            self.commands.insert(id.clone(), command);
+            let why = reason(ReasonCode::CancelRequested, "cancelled before its request arrived");
+            return self.conclude(&id, CommandState::Canceled, Some(why), now, actions);
+        };
+        if command.status.state.is_final() {
+            return actions.push(Action::Publish(id));
+        }
+        let why = reason(ReasonCode::CancelRequested, "cancelled on request");
+        if self.running().is_some_and(|running| *running == id) {
+            return self.order_stop(CommandState::Canceled, why, actions);
+        }
+        self.queue.retain(|(waiting, _)| *waiting != id);
+        self.conclude(&id, CommandState::Canceled, Some(why), now, actions);
+    }
+
+    /// Has the running execution end; the first order decides the final state.
+    fn order_stop(&mut self, state: CommandState, why: Reason, actions: &mut Vec<Action>) {
+        let Some(running) = &mut self.running else { return };
+        if running.stopping.is_none() {
+            running.stopping = Some((state, why));
+            actions.push(Action::Stop { command: running.command.clone(), how: Stop::GiveUp });
+        }
+    }
+
+    fn finish(&mut self, id: &CommandId, outcome: Outcome, now: Now, actions: &mut Vec<Action>) {
+        let running = self.running.take_if(|running| running.command == *id);
+        let ordered = running.and_then(|running| running.stopping);
+        let Some(command) = self.commands.get_mut(id) else { return };
+        let (state, why) = match outcome {
+            Outcome::Successful { records, result } => {
+                command.status.epoch = records.map(|(epoch, _)| epoch);
+                command.status.records = records.map(|(_, range)| range);
+                command.status.result = result;
+                (CommandState::Successful, None)
+            }
+            Outcome::Stopped { records } => {
+                command.status.epoch = records.map(|(epoch, _)| epoch);
+                command.status.records = records.map(|(_, range)| range);
+                let unordered =
+                    || reason(ReasonCode::RunFailed, "the run was stopped by a signal from outside");
+                let (state, why) = ordered.unwrap_or_else(|| (CommandState::Failed, unordered()));
+                (state, Some(why))
+            }
+            Outcome::Failed(why) => match ordered {
+                Some((state, ordered)) => (state, Some(ordered)),
+                None => (CommandState::Failed, Some(why)),
+            },
+            Outcome::Checkpointed => match ordered {
+                // Cancelled and then overtaken by the stop of the daemon: nothing is left to resume for.
+                Some((state, ordered)) => (state, Some(ordered)),
+                None => {
+                    command.unclean_starts = command.unclean_starts.saturating_sub(1);
+                    actions.extend([Action::Store(id.clone()), Action::PublishState]);
+                    return;
+                }
+            },
+        };
+        self.conclude(id, state, why, now, actions);
+    }
+
+    fn conclude(
+        &mut self,
+        id: &CommandId,
+        state: CommandState,
+        why: Option<Reason>,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(command) = self.commands.get_mut(id) else { return };
+        command.enter(state, why, now.unix_ms);
+        self.finals.push_back(id.clone());
+        actions.extend([Action::Store(id.clone()), Action::Publish(id.clone()), Action::PublishState]);
+    }
+
+    fn delivered(&mut self, id: &CommandId, actions: &mut Vec<Action>) {
+        let Some(command) = self.commands.get_mut(id) else { return };
+        if command.status.state.is_final() && !command.delivered {
+            command.delivered = true;
+            actions.push(Action::Store(id.clone()));
+        }
+    }
+
+    fn store_failed(&mut self, id: &CommandId, message: &str, now: Now, actions: &mut Vec<Action>) {
+        let Some(command) = self.commands.get_mut(id) else { return };
+        if !command.status.state.is_final() {
+            let why =
+                format!("the device could not store this command: {message}; free some space on its disk");
+            self.queue.retain(|(waiting, _)| waiting != id);
+            self.running.take_if(|running| running.command == *id);
+            command.enter(CommandState::Failed, Some(reason(ReasonCode::Storage, why)), now.unix_ms);
+            self.finals.push_back(id.clone());
+        }
+        // Until the disk takes it, a restart may find an earlier state.
+        self.unstored.insert(id.clone());
+        self.store_again = Some(Nanos(now.monotonic.get().saturating_add(STORE_AGAIN.get())));
+        actions.extend([Action::Publish(id.clone()), Action::PublishState]);
+    }
+
+    fn tick(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.store_again.take_if(|at| *at <= now.monotonic).is_some() {
+            actions.extend(std::mem::take(&mut self.unstored).into_iter().map(Action::Store));
+        }
+        let expired = |expires: &Option<Nanos>| expires.is_some_and(|expires| expires <= now.monotonic);
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) =
+            self.queue.drain(..).partition(|(_, expires)| expired(expires));
+        self.queue = kept;
+        for (id, _) in gone {
+            let message =
+                "its expiry passed while it waited; send it again, with a new id and a longer expiry";
+            let why = reason(ReasonCode::Expired, message);
+            self.conclude(&id, CommandState::TimedOut, Some(why), now, actions);
+        }
+        if self.running.as_ref().is_some_and(|running| running.deadline <= now.monotonic) {
+            let message = format!(
+                "it ran longer than the {:.0} s that run.longest_s permits; ask for fewer points or a smaller \
+                 budget_s",
+                self.rules.longest.as_secs_f64()
+            );
+            self.order_stop(CommandState::TimedOut, reason(ReasonCode::TooLong, message), actions);
+        }
+    }
+
+    fn stop(&mut self, actions: &mut Vec<Action>) {
+        self.is_stopping = true;
+        if let Some(Running { command, stopping: None, .. }) = &self.running {
+            actions.push(Action::Stop { command: command.clone(), how: Stop::Checkpoint });
+        }
+    }
+
+    fn start_next(&mut self, now: Now, actions: &mut Vec<Action>) {
+        while !self.is_stopping && self.running.is_none() {
+            let Some((id, _)) = self.queue.pop_front() else { return };
+            let Some(command) = self.commands.get_mut(&id) else { continue };
+            let is_run = command.task.as_ref().is_some_and(|task| task.run.is_some());
+            if let (true, 0, Some(no_room)) = (is_run, command.status.attempt, &self.no_room) {
+                let why = reason(ReasonCode::SpoolFull, no_room.clone());
+                self.conclude(&id, CommandState::Rejected, Some(why), now, actions);
+                continue;
+            }
+            command.enter(CommandState::Executing, None, now.unix_ms);
+            command.status.attempt += 1;
+            command.unclean_starts += 1;
+            let attempt = command.status.attempt;
+            let deadline = Nanos(now.monotonic.get().saturating_add(self.rules.longest.get()));
+            self.running = Some(Running { command: id.clone(), deadline, stopping: None });
+            actions.extend([
+                Action::Store(id.clone()),
+                Action::Publish(id.clone()),
+                Action::PublishState,
+                Action::Start { command: id, attempt },
+            ]);
+        }
+    }
+
+    fn bound_memory(&mut self, actions: &mut Vec<Action>) {
+        while self.finals.len() > self.rules.remembered {
+            let Some(oldest) = self.finals.pop_front() else { return };
+            self.commands.remove(&oldest);
+            actions.push(Action::Forget(oldest));
+        }
+    }
+}
