@@ -1,5 +1,8 @@
 //! From an ONNX file to a serialized engine.
 
+use crate::constants::{
+    BF16, DETAILED, DLA, FP16, GPU_FALLBACK, INT8, MIN, NETWORK_FLAG, TF32, TF32_IN_8, WARNING, WORKSPACE,
+};
 use crate::dims;
 use crate::error::{ParserError, TrtError};
 use crate::object::{Object, Release, call, text};
@@ -10,21 +13,6 @@ use std::ffi::{CString, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
-
-/// `BuilderFlag`s whose numbers hold in every major that has them.
-const FP16: i32 = 0;
-const INT8: i32 = 1;
-const GPU_FALLBACK: i32 = 3;
-/// `BuilderFlag::kBF16`, TensorRT 10.
-const BF16: i32 = 17;
-/// Bit 0: explicit batch in 8, without effect in 10, strongly typed in 11.
-const NETWORK_FLAGS: u32 = 1;
-/// `ILogger::Severity::kWARNING`, as the parser's verbosity.
-const PARSER_VERBOSITY: i32 = 2;
-/// `DeviceType::kDLA`.
-const DLA: i32 = 1;
-/// `MemoryPoolType::kWORKSPACE`.
-const WORKSPACE: i32 = 0;
 
 /// Sizes that an input may take in one engine, and the one that kernels are chosen for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +104,8 @@ impl TensorRt {
         let builder = self.library.builder()?;
         // SAFETY: declared `INetworkDefinition* createNetworkV2(uint32_t)`; the caller owns the result.
         let network = unsafe {
-            let address = call!(builder, Method::BuilderCreateNetwork, fn(u32) -> *mut c_void, NETWORK_FLAGS);
+            let address =
+                call!(builder, Method::BuilderCreateNetwork, fn(u32) -> *mut c_void, 1 << NETWORK_FLAG);
             Object::new(&self.library, address, "network", Release::Delete)?
         };
         let parser = self.library.parser(&network)?;
@@ -124,13 +113,7 @@ impl TensorRt {
             .map_err(|_| TrtError::Mismatch(format!("the path {} holds a zero byte", path.display())))?;
         // SAFETY: declared `bool parseFromFile(char const*, int)`; the path outlives the call.
         let parsed = unsafe {
-            call!(
-                parser,
-                Method::ParserParseFile,
-                fn(*const c_char, i32) -> u8,
-                file.as_ptr(),
-                PARSER_VERBOSITY
-            )
+            call!(parser, Method::ParserParseFile, fn(*const c_char, i32) -> u8, file.as_ptr(), WARNING)
         };
         if parsed == 0 {
             return Err(TrtError::Parse {
@@ -227,7 +210,7 @@ impl Network {
         let refused = |what: String| TrtError::Refused { what, log: library.logger.recent() };
         for range in shapes {
             for (selector, extents) in [&range.min, &range.opt, &range.max].into_iter().enumerate() {
-                if !dims::set_profile(&profile, &range.name, selector as i32, extents)? {
+                if !dims::set_profile(&profile, &range.name, MIN + selector as i32, extents)? {
                     return Err(refused(format!("shape {extents:?} for input {}", range.name)));
                 }
             }
@@ -252,7 +235,7 @@ fn configure(config: &Object, request: &BuildRequest) -> Result<(), TrtError> {
         unsafe { call!(config, method, fn(i32) -> (), flag) };
         Ok(())
     };
-    let tf32 = if major == Major::V8 { 7 } else { 6 };
+    let tf32 = if major == Major::V8 { TF32_IN_8 } else { TF32 };
     if let Some(on) = request.kernels.tf32 {
         flag(on, tf32)?;
     }
@@ -281,8 +264,8 @@ fn configure(config: &Object, request: &BuildRequest) -> Result<(), TrtError> {
         unsafe { call!(config, Method::ConfigSetLevel, fn(i32) -> (), level) };
     }
     if request.detailed {
-        // SAFETY: declared `void setProfilingVerbosity(ProfilingVerbosity)`; 2 is kDETAILED (kVERBOSE in 8.0).
-        unsafe { call!(config, Method::ConfigSetVerbosity, fn(i32) -> (), 2) };
+        // SAFETY: declared `void setProfilingVerbosity(ProfilingVerbosity)`.
+        unsafe { call!(config, Method::ConfigSetVerbosity, fn(i32) -> (), DETAILED) };
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! reporting function is first; from 11 on the base class IVersionedInterface comes before it with
 //! getAPILanguage, getInterfaceInfo and a destructor of two slots.
 
+use crate::constants::WARNING;
 use crate::object::text;
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_void};
@@ -14,8 +15,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const KEPT: usize = 24;
 /// Longest message kept, in bytes: builder messages can list whole graphs.
 const LONGEST: usize = 400;
-/// `ILogger::Severity::kWARNING`: less severe messages are dropped without being copied.
-const WARNING: i32 = 2;
 
 /// `nvinfer1::InterfaceInfo`, returned by value.
 #[repr(C)]
@@ -94,6 +93,7 @@ impl Logger {
 }
 
 extern "C" fn log(this: *mut c_void, severity: i32, message: *const c_char) {
+    // Less severe messages are dropped without being copied.
     if severity > WARNING {
         return;
     }
@@ -211,6 +211,10 @@ mod tests {
             let profiler = Profiler::boxed(versioned);
             let found = virtual_function(profiler.address(), slot(Method::ProfilerReport));
             assert_eq!(found, report as *const c_void);
+            let base = |method| lookup(method, version).map(|slot| virtual_function(logger, slot));
+            let expected = versioned.then_some(language as *const c_void);
+            assert_eq!(base(Method::VersionedLanguage), expected);
+            assert_eq!(base(Method::VersionedInfo), versioned.then_some(logger_info as *const c_void));
         }
     }
 

@@ -1,6 +1,7 @@
 //! A deserialized engine and its execution context, over the two calling styles: bindings by index in
 //! TensorRT 8, tensors by name from 10 on.
 
+use crate::constants::{DATA_TYPES, INPUT, JSON, STATIC};
 use crate::dims;
 use crate::error::TrtError;
 use crate::object::{Bound, Object, Release, call, text};
@@ -34,17 +35,9 @@ pub enum Element {
 
 impl Element {
     fn from_code(code: i32) -> Self {
-        match code {
-            0 => Self::F32,
-            1 => Self::F16,
-            2 => Self::I8,
-            3 => Self::I32,
-            4 => Self::Bool,
-            5 => Self::U8,
-            7 => Self::Bf16,
-            8 => Self::I64,
-            other => Self::Other(other),
-        }
+        let known = [Self::F32, Self::F16, Self::I8, Self::I32, Self::Bool, Self::U8, Self::Bf16, Self::I64];
+        let found = DATA_TYPES.iter().position(|&known| known == code);
+        found.map_or(Self::Other(code), |index| known[index])
     }
 
     /// Bytes per element; `None` for types that clipmark does not move.
@@ -147,11 +140,11 @@ fn tensors(engine: &Object) -> Result<Vec<IoTensor>, TrtError> {
             let name = name.unwrap_or_default();
             let key = dims::c_name(&name)?;
             // SAFETY: declared `TensorIOMode getTensorIOMode(char const*) const` and `DataType
-            // getTensorDataType(char const*) const`; the name outlives the calls. Mode 1 is an input.
+            // getTensorDataType(char const*) const`; the name outlives the calls.
             unsafe {
                 let mode = call!(engine, Method::EngineTensorMode, fn(*const c_char) -> i32, key.as_ptr());
                 let code = call!(engine, Method::EngineTensorType, fn(*const c_char) -> i32, key.as_ptr());
-                Ok(IoTensor { name, input: mode == 1, element: Element::from_code(code) })
+                Ok(IoTensor { name, input: mode == INPUT, element: Element::from_code(code) })
             }
         })
         .collect()
@@ -163,11 +156,11 @@ impl Engine {
         let method = Method::EngineCreateContext;
         self.owner.library.logger.clear();
         // SAFETY: declared `IExecutionContext* createExecutionContext()` in 8, with an allocation strategy
-        // from 10 on (0 is kSTATIC: all memory at once); the caller owns the result.
+        // from 10 on (kSTATIC: all memory at once); the caller owns the result.
         unsafe {
             let address = match self.owner.version().major {
                 Major::V8 => call!(self.engine, method, fn() -> *mut c_void),
-                Major::V10 | Major::V11 => call!(self.engine, method, fn(i32) -> *mut c_void, 0),
+                Major::V10 | Major::V11 => call!(self.engine, method, fn(i32) -> *mut c_void, STATIC),
             };
             Object::new(&self.owner.library, address, "execution context", Release::Delete)
         }
@@ -191,9 +184,9 @@ impl Engine {
         (0..count)
             .map(|index| {
                 // SAFETY: declared `char const* getLayerInformation(int32_t, LayerInformationFormat) const`;
-                // format 1 is JSON; the inspector owns the string.
+                // the inspector owns the string.
                 let words = unsafe {
-                    text(call!(inspector, Method::InspectorLayer, fn(i32, i32) -> *const c_char, index, 1))
+                    text(call!(inspector, Method::InspectorLayer, fn(i32, i32) -> *const c_char, index, JSON))
                 };
                 Ok(words.unwrap_or_default())
             })

@@ -1,5 +1,6 @@
 //! What can go wrong between clipmark and TensorRT, in words that a board's owner can act on.
 
+use crate::constants::{UNSUPPORTED_GRAPH, UNSUPPORTED_NODE_SHAPE};
 use crate::version::Version;
 
 /// One error of the ONNX parser.
@@ -18,11 +19,11 @@ pub struct ParserError {
 }
 
 impl ParserError {
-    /// Codes 7 to 13: the graph, or a node with its attributes, inputs, data types or shapes, is not
+    /// The graph, or a node with its attributes, inputs, data types or shapes, is not
     /// supported, as opposed to invalid.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
-        (7..=13).contains(&self.code)
+        (UNSUPPORTED_GRAPH..=UNSUPPORTED_NODE_SHAPE).contains(&self.code)
     }
 }
 

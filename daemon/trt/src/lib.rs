@@ -11,6 +11,7 @@
 
 mod builder;
 mod callbacks;
+pub mod constants;
 mod cuda;
 mod dims;
 mod dl;

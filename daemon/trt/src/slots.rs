@@ -151,6 +151,8 @@ table! {
     ErrorNodeOperator     = "IParserError"::"nodeOperator"                 [NO,           at(7),  at(7)];
 
     // Implemented by clipmark and called by TensorRT: `callbacks` lays out its tables by these.
+    VersionedLanguage = "IVersionedInterface"::"getAPILanguage"            [NO,           NO,     at(0)];
+    VersionedInfo     = "IVersionedInterface"::"getInterfaceInfo"          [NO,           NO,     at(1)];
     LoggerLog             = "ILogger"::"log"                               [at(0),        at(0),  at(4)];
     ProfilerReport        = "IProfiler"::"reportLayerTime"                 [at(0),        at(0),  at(4)];
 }

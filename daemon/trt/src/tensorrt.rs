@@ -190,6 +190,14 @@ impl TensorRt {
         self.library.parser_library().map(|_| ())
     }
 
+    /// Creates a runtime and gives it back: whether TensorRT itself starts here.
+    ///
+    /// # Errors
+    /// TensorRT returned no runtime, or an address that cannot be one.
+    pub fn try_runtime(&self) -> Result<(), TrtError> {
+        self.library.runtime().map(|_| ())
+    }
+
     /// TensorRT's version.
     #[must_use]
     pub fn version(&self) -> Version {
