@@ -1,5 +1,9 @@
 //! clipmarkd: runs the benchmark on a board and publishes what it finds.
 
 pub mod backend;
+pub mod cli;
+pub mod commands;
+pub mod exit_codes;
 pub mod session;
 pub mod spool;
+pub mod worker;

@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! clipmarkd: see [`clipmark_daemon::cli`] for the command line.
+
+fn main() -> std::process::ExitCode {
+    clipmark_daemon::cli::main().into()
+}

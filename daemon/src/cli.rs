@@ -1,0 +1,67 @@
+//! The command line: parsing, dispatch, and how errors are told.
+
+use crate::exit_codes::{CommandError, ExitCode};
+use clap::Parser;
+use std::error::Error;
+
+/// Measures video models on this machine, across clip lengths and batch sizes, and names the operating
+/// points for streaming, offline work and energy.
+#[derive(Debug, Parser)]
+#[command(name = "clipmarkd", version, after_help = ExitCode::help(), max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The subcommands, one line each.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {}
+
+impl Command {
+    fn execute(&self) -> Result<ExitCode, CommandError> {
+        match *self {}
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Success };
+            // Nothing is left to do when even this cannot be printed.
+            let _ = error.print();
+            return code;
+        }
+    };
+    match cli.command.execute() {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&error);
+            error.code
+        }
+    }
+}
+
+/// Prints `error` with its causes, one a line.
+#[expect(clippy::print_stderr, reason = "the one place where errors reach the user")]
+fn tell(error: &CommandError) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

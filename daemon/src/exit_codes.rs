@@ -1,0 +1,109 @@
+//! Exit codes of `clipmarkd`: stable, named, and listed in `clipmarkd --help`.
+//!
+//! Scripts and service units rely on them; a code is never given another meaning. 1 is left to panics
+//! and 128 + n to signals, as shells have it.
+
+use std::error::Error;
+use std::fmt;
+
+/// How the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// What was asked for was done. Points that failed are results, not errors.
+    Success = 0,
+    /// The command line, a plan file or a request is wrong.
+    Usage = 2,
+    /// A model file cannot be read or used at all.
+    BadModel = 3,
+    /// The backend asked for cannot be used on this machine.
+    BackendUnavailable = 4,
+    /// Results could not be written or a record could not be read: disk full, not writable, damaged.
+    Storage = 5,
+    /// Ended by Ctrl-C or SIGTERM; what was measured is kept.
+    Interrupted = 6,
+    /// Every point failed or was skipped: there is no figure.
+    NothingMeasured = 7,
+    /// The broker could not be reached, or refused the connection.
+    Broker = 8,
+    /// A check found something missing, or a comparison found a regression.
+    CheckFailed = 9,
+    /// The board reached the abort temperature; what was measured is kept.
+    TooHot = 10,
+    /// A worker process could not be started at all.
+    Worker = 11,
+}
+
+impl ExitCode {
+    /// Every code with its meaning, in order.
+    pub const ALL: [(Self, &'static str); 11] = [
+        (Self::Success, "done; points that failed are results, not errors"),
+        (Self::Usage, "the command line, a plan file or a request is wrong"),
+        (Self::BadModel, "a model file cannot be read or used"),
+        (Self::BackendUnavailable, "the backend cannot be used on this machine"),
+        (Self::Storage, "results cannot be written or a record cannot be read (disk full, damaged)"),
+        (Self::Interrupted, "ended by Ctrl-C or SIGTERM; what was measured is kept"),
+        (Self::NothingMeasured, "every point failed or was skipped: there is no figure"),
+        (Self::Broker, "the broker cannot be reached or refuses the connection"),
+        (Self::CheckFailed, "a check found something missing, or a comparison a regression"),
+        (Self::TooHot, "the board reached the abort temperature; what was measured is kept"),
+        (Self::Worker, "a worker process cannot be started"),
+    ];
+
+    /// The number that the shell sees.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The table for `--help`.
+    #[must_use]
+    pub fn help() -> String {
+        let lines = Self::ALL.iter().map(|(code, meaning)| format!("  {:>2}  {meaning}", code.number()));
+        format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code.number())
+    }
+}
+
+/// An error that ends a command, with the exit code it ends with.
+#[derive(Debug)]
+pub struct CommandError {
+    /// The exit code.
+    pub code: ExitCode,
+    error: Box<dyn Error + Send + Sync>,
+}
+
+impl CommandError {
+    /// `error`, ending with `code`. A message may be given as text.
+    pub fn new(code: ExitCode, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { code, error: error.into() }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for CommandError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ExitCode;
+
+    #[test]
+    fn codes_are_distinct_and_listed_in_order() {
+        let numbers: Vec<u8> = ExitCode::ALL.iter().map(|(code, _)| code.number()).collect();
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    }
+}

@@ -1,0 +1,309 @@
+//! The parent's hold on one worker: start it, ask it, kill it when it hangs, and say how it died.
+
+use super::account::cgroup_memory_kills;
+use super::death::{End, Scene, judge};
+use super::frame::{self, FrameError};
+use super::protocol::{Account, Command, MeasureOrder, Measured, PrepareOrder, Prepared, Reply};
+use clipmark_profile::record::{BackendRecord, Cause, Failure, Stage};
+use std::ffi::OsString;
+use std::io::{BufReader, BufWriter, Read};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Standard error that is kept: its beginning is let go first.
+const LAST_WORDS: usize = 4096;
+/// How often a waiting parent looks whether it is asked to stop.
+const LOOK: Duration = Duration::from_millis(100);
+/// Allowance on top of every time limit, for the pipe and a loaded machine.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long a chunk under way may take to end when the run is to stop; its inferences are kept.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How long a dying worker may take to be gone.
+const LAST_GASP: Duration = Duration::from_secs(5);
+
+/// How workers are started.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The program: this binary, unless a test says otherwise.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Most private writable memory of one worker, bytes.
+    pub memory_limit: Option<u64>,
+    /// Longest preparation.
+    pub prepare_limit: Duration,
+    /// Longest single inference.
+    pub inference_limit: Duration,
+    /// Set when the run is to stop: waiting ends soon afterwards.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Settings {
+    /// Workers of this very binary.
+    #[must_use]
+    pub fn own(memory_limit: Option<u64>, prepare_limit: Duration, inference_limit: Duration) -> Self {
+        let mut arguments = vec!["worker".into(), "--parent".into(), std::process::id().to_string().into()];
+        if let Some(bytes) = memory_limit {
+            arguments.extend(["--memory-limit".into(), bytes.to_string().into()]);
+        }
+        Self {
+            program: "/proc/self/exe".into(),
+            arguments,
+            memory_limit,
+            prepare_limit,
+            inference_limit,
+            stop: Arc::default(),
+        }
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The point failed; the worker may live or not, see [`Worker::alive`].
+    Failed(Failure),
+    /// The run is to stop and the answer was not waited for.
+    Stopped,
+}
+
+/// One worker process.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    input: BufWriter<ChildStdin>,
+    replies: Receiver<Result<Reply, FrameError>>,
+    last_words: Arc<Mutex<Vec<u8>>>,
+    stderr: Option<JoinHandle<()>>,
+    memory_kills: Option<u64>,
+    settings: Settings,
+    alive: bool,
+}
+
+impl Worker {
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// When the process cannot be started, with the program's path.
+    pub fn spawn(settings: &Settings) -> Result<Self, Failure> {
+        let unable = |error: &dyn std::fmt::Display| Failure {
+            stage: Stage::Load,
+            cause: Cause::Crashed,
+            message: format!("cannot start a worker ({}): {error}", settings.program.display()),
+        };
+        // A group of its own: Ctrl-C at the terminal reaches the parent alone, which then decides.
+        let mut child = std::process::Command::new(&settings.program)
+            .args(&settings.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| unable(&error))?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(input), Some(output), Some(errors)) = pipes else {
+            return Err(unable(&"its pipes are missing"));
+        };
+        let last_words = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&last_words);
+        let (sender, replies) = sync_channel(1);
+        let listen = std::thread::Builder::new().name("worker-replies".into()).spawn(move || {
+            let mut output = BufReader::new(output);
+            while let Some(reply) = frame::read::<Reply>(&mut output).transpose() {
+                let ended = reply.is_err();
+                if sender.send(reply).is_err() || ended {
+                    break;
+                }
+            }
+        });
+        let keep = std::thread::Builder::new()
+            .name("worker-stderr".into())
+            .spawn(move || keep_last_words(errors, &kept));
+        listen.map_err(|error| unable(&error))?;
+        let stderr = Some(keep.map_err(|error| unable(&error))?);
+        Ok(Self {
+            child,
+            input: BufWriter::new(input),
+            replies,
+            last_words,
+            stderr,
+            memory_kills: cgroup_memory_kills(),
+            settings: settings.clone(),
+            alive: true,
+        })
+    }
+
+    /// Whether the process can be asked again.
+    #[must_use]
+    pub const fn alive(&self) -> bool {
+        self.alive
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks whether `backend` is usable.
+    ///
+    /// # Errors
+    /// The backend's reason, or the worker's death.
+    pub fn check(&mut self, backend: &str) -> Result<BackendRecord, Trouble> {
+        let command = Command::Check { backend: backend.into() };
+        match self.ask(&command, Stage::Load, self.settings.prepare_limit)? {
+            Reply::Checked(record) => Ok(record),
+            other => Err(self.unexpected(&other, Stage::Load)),
+        }
+    }
+
+    /// Prepares an engine and runs it once.
+    ///
+    /// # Errors
+    /// The backend's reason, the worker's death or the time limit.
+    pub fn prepare(&mut self, order: PrepareOrder) -> Result<Prepared, Trouble> {
+        let command = Command::Prepare(Box::new(order));
+        let limit = self.settings.prepare_limit + self.settings.inference_limit;
+        match self.ask(&command, Stage::Prepare, limit)? {
+            Reply::Prepared(prepared) => Ok(prepared),
+            other => Err(self.unexpected(&other, Stage::Prepare)),
+        }
+    }
+
+    /// Runs a timed chunk.
+    ///
+    /// # Errors
+    /// The worker's death or the time limit. A failing inference is told in the answer.
+    pub fn measure(&mut self, order: &MeasureOrder) -> Result<Measured, Trouble> {
+        let limit = Duration::from_nanos(order.stop_after.0) + self.settings.inference_limit;
+        match self.ask(&Command::Measure(*order), Stage::Measure, limit)? {
+            Reply::Measured(measured) => Ok(measured),
+            other => Err(self.unexpected(&other, Stage::Measure)),
+        }
+    }
+
+    /// The kernel's account of the worker.
+    ///
+    /// # Errors
+    /// The worker's death.
+    pub fn account(&mut self) -> Result<Account, Trouble> {
+        match self.ask(&Command::Account, Stage::Measure, GRACE)? {
+            Reply::Account(account) => Ok(account),
+            other => Err(self.unexpected(&other, Stage::Measure)),
+        }
+    }
+
+    /// Asks any question. `limit` bounds the wait; a worker that exceeds it is killed.
+    ///
+    /// # Errors
+    /// A failure that the worker reports, its death, the time limit, or a stop.
+    pub fn ask(&mut self, command: &Command, stage: Stage, limit: Duration) -> Result<Reply, Trouble> {
+        if !self.alive {
+            let message = "the worker is gone".into();
+            return Err(Trouble::Failed(Failure { stage, cause: Cause::Crashed, message }));
+        }
+        // A dead worker shows here as a broken pipe: its end is told below, by the closed reply pipe.
+        let _ = frame::write(&mut self.input, command);
+        let deadline = Instant::now() + limit + GRACE;
+        let mut stopped = None;
+        loop {
+            match self.replies.recv_timeout(LOOK) {
+                Ok(Ok(Reply::Failed(failure))) => return Err(Trouble::Failed(failure)),
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(FrameError::Io(_))) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Trouble::Failed(self.bury(stage)));
+                }
+                Ok(Err(_)) => {
+                    self.kill();
+                    return Err(Trouble::Failed(self.judge(End::Babbled, stage)));
+                }
+                Err(RecvTimeoutError::Timeout) if self.settings.stop.load(Ordering::Relaxed) => {
+                    let grace = if stage == Stage::Measure { STOP_GRACE } else { Duration::ZERO };
+                    if stopped.get_or_insert_with(Instant::now).elapsed() >= grace {
+                        self.kill();
+                        return Err(Trouble::Stopped);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
+                    self.kill();
+                    let end = End::Hung { seconds: limit.as_secs_f64() };
+                    return Err(Trouble::Failed(self.judge(end, stage)));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// The process closed its pipe: waits for its end and says what it means.
+    fn bury(&mut self, stage: Stage) -> Failure {
+        let deadline = Instant::now() + LAST_GASP;
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(Some(status)) => {
+                    self.alive = false;
+                    self.hear_out(deadline);
+                    return self.judge(End::Exited(status), stage);
+                }
+                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+                Err(_) => break,
+            }
+        }
+        self.kill();
+        self.judge(End::Babbled, stage)
+    }
+
+    /// Waits for the rest of standard error, unless a child of the worker's keeps it open.
+    fn hear_out(&mut self, deadline: Instant) {
+        while self.stderr.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn judge(&self, end: End, stage: Stage) -> Failure {
+        let rose = cgroup_memory_kills().zip(self.memory_kills).is_some_and(|(now, then)| now > then);
+        let words = self.last_words.lock().map(|kept| String::from_utf8_lossy(&kept).into_owned());
+        let words = words.unwrap_or_default();
+        let scene = Scene {
+            stage,
+            last_words: &words,
+            killed_for_memory: rose,
+            memory_limit: self.settings.memory_limit,
+        };
+        judge(end, scene)
+    }
+
+    fn unexpected(&mut self, reply: &Reply, stage: Stage) -> Trouble {
+        self.kill();
+        let message = format!("the worker gave another answer than was asked for: {reply:?}");
+        let message = message.chars().take(500).collect();
+        Trouble::Failed(Failure { stage, cause: Cause::Crashed, message })
+    }
+
+    fn kill(&mut self) {
+        self.alive = false;
+        // Both fail only for a process that is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn keep_last_words(mut errors: impl Read, kept: &Mutex<Vec<u8>>) {
+    let mut buffer = [0_u8; 1024];
+    while let Ok(count @ 1..) = errors.read(&mut buffer) {
+        let Ok(mut kept) = kept.lock() else { return };
+        kept.extend_from_slice(&buffer[..count]);
+        let surplus = kept.len().saturating_sub(LAST_WORDS);
+        kept.drain(..surplus);
+    }
+}

@@ -1,0 +1,153 @@
+//! What parent and worker say to each other: one [`Command`], one [`Reply`], in turn.
+//!
+//! Both ends are the same binary, so there is no version: the parent starts `/proc/self/exe`.
+
+use crate::backend::EngineSpec;
+use clipmark_profile::record::{BackendRecord, Failure, OperatorCost};
+use clipmark_profile::units::{Bytes, Nanos};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The parent's orders.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Is this backend usable here, and which one is it?
+    Check {
+        /// Its registry name.
+        backend: String,
+    },
+    /// Load, optimise, fill the inputs, run once untimed. Answered by [`Reply::Prepared`].
+    Prepare(Box<PrepareOrder>),
+    /// Run timed inferences. Answered by [`Reply::Measured`].
+    Measure(MeasureOrder),
+    /// Profile the operators. Answered by [`Reply::Operators`].
+    Operators {
+        /// Inferences to average over.
+        iterations: u32,
+    },
+    /// Digest the outputs of the last inference. Answered by [`Reply::Outputs`].
+    Outputs,
+    /// Compare random with constant and zero inputs. Answered by [`Reply::Sensitivity`].
+    Sensitivity {
+        /// Inferences per kind of input.
+        iterations: u32,
+    },
+    /// The kernel's account of the worker. Answered by [`Reply::Account`].
+    Account,
+    /// End.
+    Quit,
+}
+
+/// What to prepare.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrepareOrder {
+    /// The backend's registry name.
+    pub backend: String,
+    /// The model's file.
+    pub model: PathBuf,
+    /// The point.
+    pub spec: EngineSpec,
+    /// Seed of the inputs' contents.
+    pub seed: u64,
+}
+
+/// How many inferences to time, and how they are issued.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MeasureOrder {
+    /// At most this many inferences.
+    pub iterations: u32,
+    /// No inference starts later than this after the first one.
+    pub stop_after: Nanos,
+    /// An inference that takes longer ends the chunk as timed out.
+    pub inference_limit: Nanos,
+    /// Frames a second of the stream for paced load; `None`: closed loop.
+    pub paced_fps: Option<f64>,
+}
+
+/// The worker's answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// To [`Command::Check`].
+    Checked(BackendRecord),
+    /// To [`Command::Prepare`].
+    Prepared(Prepared),
+    /// To [`Command::Measure`].
+    Measured(Measured),
+    /// To [`Command::Operators`].
+    Operators(Vec<OperatorCost>),
+    /// To [`Command::Outputs`].
+    Outputs(Vec<OutputDigest>),
+    /// To [`Command::Sensitivity`].
+    Sensitivity(Vec<FillTime>),
+    /// To [`Command::Account`].
+    Account(Account),
+    /// To any command: it failed, the worker lives on.
+    Failed(Failure),
+}
+
+/// A prepared engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Time to load and optimise.
+    pub prepare: Nanos,
+    /// Time of the untimed first inference, which is in no statistic.
+    pub first: Nanos,
+    /// What a reader must know of the engine's numbers.
+    pub remarks: Vec<String>,
+}
+
+/// A measured chunk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Start of the first inference (for paced load its intended arrival), on the monotonic clock.
+    pub started: Nanos,
+    /// End of the last inference.
+    pub ended: Nanos,
+    /// Latency per inference, nanoseconds; for paced load from the intended arrival.
+    pub latencies_ns: Vec<u64>,
+    /// Device compute time per inference, where the backend tells it for every one; else empty.
+    pub compute_ns: Vec<u64>,
+    /// Context switches of the worker's main thread.
+    pub context_switches: Option<u64>,
+    /// Minor page faults of the worker.
+    pub minor_faults: Option<u64>,
+    /// Major page faults of the worker.
+    pub major_faults: Option<u64>,
+    /// What ended the chunk before its count, if a failure did. The inferences before it are kept.
+    pub failure: Option<Failure>,
+}
+
+/// One output of the last inference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputDigest {
+    /// The output's name.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// SHA-256 of its bytes, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// How long inferences take with one kind of input contents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FillTime {
+    /// `random`, `constant` or `zero`.
+    pub fill: String,
+    /// Median of the inferences.
+    pub median: Nanos,
+    /// Fastest and slowest, to judge the difference by.
+    pub range: [Nanos; 2],
+    /// Digest over all outputs.
+    pub outputs_sha256: String,
+}
+
+/// The kernel's account of the worker, and the engine's of its device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// VmHWM.
+    pub peak_resident: Option<Bytes>,
+    /// VmRSS just before the model was loaded.
+    pub base_resident: Option<Bytes>,
+    /// Device memory in use.
+    pub device: Option<Bytes>,
+}

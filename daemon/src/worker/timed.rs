@@ -1,0 +1,176 @@
+//! The timed loop.
+//!
+//! Between the two clock reads of an iteration lies [`Engine::run`] and nothing else. The arrays that
+//! receive the times are allocated and touched beforehand; the loop does not allocate, log or lock.
+//! Where the runtime hands out times that another program measured, those count under closed load.
+//! Simulated engines declare their time instead: they have a loop of their own on a virtual clock.
+
+use super::clock::{monotonic, sleep_until};
+use super::protocol::MeasureOrder;
+use crate::backend::{BackendError, Engine};
+use clipmark_profile::pacing::Schedule;
+use clipmark_profile::point::GridPoint;
+use clipmark_profile::record::{Cause, Failure, Stage};
+use clipmark_profile::units::Nanos;
+
+/// Marks an iteration whose backend told no compute time.
+const UNTOLD: u64 = u64::MAX;
+
+/// Arrays for one chunk, reused by the next.
+#[derive(Debug, Default)]
+pub struct Samples {
+    latencies: Vec<u64>,
+    compute: Vec<u64>,
+    count: usize,
+}
+
+/// How a chunk went: its times are in [`Samples`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Start of the first inference.
+    pub started: Nanos,
+    /// End of the last inference.
+    pub ended: Nanos,
+    /// What ended it early.
+    pub failure: Option<Failure>,
+}
+
+impl Samples {
+    /// Makes room for `iterations` and touches every page of it.
+    pub fn reserve(&mut self, iterations: usize) {
+        self.latencies.clear();
+        self.latencies.resize(iterations, UNTOLD);
+        self.compute.clear();
+        self.compute.resize(iterations, UNTOLD);
+        self.count = 0;
+    }
+
+    fn push(&mut self, latency: Nanos, compute: Option<Nanos>) {
+        self.latencies[self.count] = latency.0;
+        self.compute[self.count] = compute.map_or(UNTOLD, Nanos::get);
+        self.count += 1;
+    }
+
+    /// Latencies of the chunk in nanoseconds, in order.
+    #[must_use]
+    pub fn latencies(&self) -> &[u64] {
+        &self.latencies[..self.count]
+    }
+
+    /// Compute times of the chunk, or nothing unless every inference told one.
+    #[must_use]
+    pub fn compute(&self) -> &[u64] {
+        let told = &self.compute[..self.count];
+        if told.contains(&UNTOLD) { &[] } else { told }
+    }
+}
+
+/// Runs one chunk on the real clock.
+pub fn measure(engine: &mut dyn Engine, at: GridPoint, order: &MeasureOrder, samples: &mut Samples) -> Span {
+    samples.reserve(order.iterations as usize);
+    let schedule = order.paced_fps.and_then(|fps| Schedule::of_stream(monotonic(), at, fps));
+    match schedule {
+        None => closed(engine, order, samples),
+        Some(schedule) => paced(engine, order, &schedule, samples),
+    }
+}
+
+fn closed(engine: &mut dyn Engine, order: &MeasureOrder, samples: &mut Samples) -> Span {
+    let started = monotonic();
+    let stop_at = started.0.saturating_add(order.stop_after.0);
+    let mut ended = started;
+    for _ in 0..order.iterations {
+        let before = monotonic();
+        let outcome = engine.run();
+        let after = monotonic();
+        let timing = match outcome {
+            Ok(timing) => timing,
+            Err(error) => return cut(started, ended, error),
+        };
+        ended = after;
+        samples.push(timing.recorded_wall.unwrap_or(after.since(before)), timing.compute);
+        if after.since(before) > order.inference_limit {
+            return too_slow(started, ended, after.since(before), order);
+        }
+        if after.0 >= stop_at {
+            break;
+        }
+    }
+    Span { started, ended, failure: None }
+}
+
+fn paced(engine: &mut dyn Engine, order: &MeasureOrder, schedule: &Schedule, samples: &mut Samples) -> Span {
+    let started = schedule.arrival(0);
+    let stop_at = started.0.saturating_add(order.stop_after.0);
+    let mut ended = started;
+    for index in 0..u64::from(order.iterations) {
+        sleep_until(schedule.arrival(index));
+        let before = monotonic();
+        let outcome = engine.run();
+        let after = monotonic();
+        let timing = match outcome {
+            Ok(timing) => timing,
+            Err(error) => return cut(started, ended, error),
+        };
+        ended = after;
+        samples.push(schedule.latency(index, after), timing.compute);
+        if after.since(before) > order.inference_limit {
+            return too_slow(started, ended, after.since(before), order);
+        }
+        if after.0 >= stop_at {
+            break;
+        }
+    }
+    Span { started, ended, failure: None }
+}
+
+/// Runs one chunk on a virtual clock that stands at `now`: every inference lasts as long as the engine
+/// declares. An engine that declares nothing fails the chunk.
+pub fn measure_virtual(
+    engine: &mut dyn Engine,
+    at: GridPoint,
+    now: Nanos,
+    order: &MeasureOrder,
+    samples: &mut Samples,
+) -> Span {
+    samples.reserve(order.iterations as usize);
+    let schedule = order.paced_fps.and_then(|fps| Schedule::of_stream(now, at, fps));
+    let stop_at = now.0.saturating_add(order.stop_after.0);
+    let mut ended = now;
+    for index in 0..u64::from(order.iterations) {
+        let begin = schedule.map_or(ended, |schedule| schedule.start_of(index, ended));
+        let timing = match engine.run() {
+            Ok(timing) => timing,
+            Err(error) => return cut(now, ended, error),
+        };
+        let Some(wall) = timing.virtual_wall else {
+            let message = "the engine is run on a virtual clock and declares no time of its own";
+            return cut(now, ended, BackendError::new(Stage::Measure, Cause::Backend, message));
+        };
+        ended = Nanos(begin.0 + wall.0);
+        samples.push(schedule.map_or(wall, |schedule| schedule.latency(index, ended)), timing.compute);
+        if wall > order.inference_limit {
+            return too_slow(now, ended, wall, order);
+        }
+        if ended.0 >= stop_at {
+            break;
+        }
+    }
+    Span { started: now, ended, failure: None }
+}
+
+fn cut(started: Nanos, ended: Nanos, error: BackendError) -> Span {
+    Span { started, ended, failure: Some(error.into()) }
+}
+
+fn too_slow(started: Nanos, ended: Nanos, took: Nanos, order: &MeasureOrder) -> Span {
+    let message = format!(
+        "one inference took {:.3} s, over the limit of {:.3} s; raise --inference-limit to measure it",
+        took.as_secs_f64(),
+        order.inference_limit.as_secs_f64()
+    );
+    Span { started, ended, failure: Some(Failure { stage: Stage::Measure, cause: Cause::TimedOut, message }) }
+}
+
+#[cfg(test)]
+mod tests;
