@@ -16,7 +16,7 @@ struct Declared {
 
 impl Declared {
     fn new(walls: &[u64]) -> Self {
-        Self { walls: walls.to_vec().into_iter(), compute: false, wall_is_virtual: true }
+        Self { walls: Vec::from(walls).into_iter(), compute: false, wall_is_virtual: true }
     }
 }
 
