@@ -6,3 +6,5 @@
 //! This module judges; it holds no method of its own and nothing measured on a machine.
 
 pub mod board;
+pub mod energy;
+pub mod throttle;

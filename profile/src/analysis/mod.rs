@@ -10,6 +10,7 @@ pub mod scaling;
 pub mod soak;
 #[cfg(test)]
 mod tests;
+pub mod throttle;
 mod warnings;
 
 use crate::plan::Load;
