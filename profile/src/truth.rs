@@ -7,4 +7,8 @@
 
 pub mod board;
 pub mod energy;
+pub mod latency;
+pub mod settling;
+pub mod source;
+pub mod stopping;
 pub mod throttle;

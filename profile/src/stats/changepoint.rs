@@ -6,7 +6,7 @@
 //! first sought on a grid, from exact sums over all values, and then moved to their best place near it.
 
 /// Candidate positions for a change at most; longer series are searched on a grid of so many.
-pub const MAX_POSITIONS: usize = 4096;
+pub const MAX_POSITIONS: usize = 2048;
 
 /// Fewest values in a segment with its own mean and variance.
 const MIN_SEGMENT: usize = 5;
@@ -83,6 +83,11 @@ fn search(n: usize, min_segment: usize, penalty: f64, cost: impl Fn(usize, usize
     let mut changes = pelt(&grid, least, penalty, &cost);
     if stride > 1 {
         refine(&mut changes, n, stride, min_segment, &cost);
+        // A change inside a grid step makes that step a segment of its own, which now costs more than it saves.
+        while let Some(at) = superfluous(&changes, n, penalty, &cost) {
+            changes.remove(at);
+            refine(&mut changes, n, stride, min_segment, &cost);
+        }
     }
     changes
 }
@@ -144,6 +149,22 @@ fn refine(changes: &mut [usize], n: usize, stride: usize, least: usize, cost: im
             changes[index] = best;
         }
     }
+}
+
+/// The change that saves least, when that is less than its penalty.
+fn superfluous(
+    changes: &[usize],
+    n: usize,
+    penalty: f64,
+    cost: impl Fn(usize, usize) -> f64,
+) -> Option<usize> {
+    let saving = |index: usize| {
+        let from = if index == 0 { 0 } else { changes[index - 1] };
+        let to = changes.get(index + 1).copied().unwrap_or(n);
+        cost(from, to) - cost(from, changes[index]) - cost(changes[index], to)
+    };
+    let least = (0..changes.len()).min_by(|&a, &b| saving(a).total_cmp(&saving(b)))?;
+    (saving(least) < penalty).then_some(least)
 }
 
 #[cfg(test)]

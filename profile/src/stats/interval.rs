@@ -19,7 +19,7 @@ pub const TAIL: f64 = 0.025;
 
 /// Exceedances from which tau is estimated at least: fewer say too little about clustering, so that a
 /// quantile beyond them is judged by the highest threshold that leaves this many.
-const MIN_EXCEEDANCES: usize = 10;
+const MIN_EXCEEDANCES: usize = 30;
 
 /// A quantile's interval and how much the sample was worth.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,10 +2,11 @@
 //!
 //! After Barrett, Bolz-Tereick, Killick, Mount, Tratt: Virtual machine warmup blows hot and cold (OOPSLA
 //! 2017): outliers are marked, PELT splits the rest where mean or variance change (penalty 15 ln n), and
-//! the segments are compared with the final one. We work on log latency, so that equivalence is relative:
-//! two segments are equivalent when their means differ by less than 1 % or half a standard deviation of the
-//! final segment. The equivalent stretch at the end must span a quarter of the iterations (500 of 2000
-//! there), else nothing settled.
+//! the segments are compared with the final one. We work on log latency, so that equivalence is relative.
+//! Two stretches are *equivalent* when their means differ by less than 1 %, half a standard deviation of
+//! the final segment, or what correlated noise alone moves means by (four standard errors from the long-run
+//! variance, at most 5 %). The equivalent stretch at the end must span a quarter of the iterations (500 of
+//! 2000 there) and its own halves must be equivalent, else nothing settled.
 //!
 //! What this does not look at: clocks and temperatures. A board that heats up can look steady here.
 
@@ -27,6 +28,13 @@ const EQUIVALENT: f64 = 0.01;
 /// Standard deviations of the final segment within which means are equivalent too.
 const EQUIVALENT_SIGMAS: f64 = 0.5;
 
+/// Standard errors by which noise alone may part two means.
+const EQUIVALENT_ERRORS: f64 = 4.0;
+
+/// Means further apart than this are never put down to correlated noise: 5 %. A level that swings quickly
+/// looks like such noise.
+const MAX_NOISE: f64 = 0.05;
+
 /// Share of the iterations that the steady stretch must span.
 const STEADY_SHARE: f64 = 0.25;
 
@@ -42,8 +50,27 @@ pub struct Settled {
 /// A stretch between two changes.
 struct Segment {
     from: usize,
+    length: f64,
     mean: f64,
     sigma: f64,
+}
+
+impl Segment {
+    fn of(values: &[f64], from: usize, to: usize) -> Self {
+        let part = &values[from..to];
+        let length = part.len() as f64;
+        let mean = part.iter().sum::<f64>() / length;
+        let variance = part.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / length;
+        Self { from, length, mean, sigma: variance.sqrt() }
+    }
+
+    /// Whether two stretches have one level, for noise of this long-run variance and standard deviation.
+    fn equivalent(&self, other: &Self, long_run_variance: f64, sigma: f64) -> bool {
+        let error = (long_run_variance * (1.0 / self.length + 1.0 / other.length)).sqrt();
+        let noise = (EQUIVALENT_ERRORS * error).min(MAX_NOISE);
+        let tolerance = EQUIVALENT.max(EQUIVALENT_SIGMAS * sigma).max(noise);
+        (self.mean - other.mean).abs() <= tolerance
+    }
 }
 
 /// Classifies latencies in order of time, nanoseconds.
@@ -63,19 +90,22 @@ pub fn classify(latencies: &[u64]) -> Settled {
     let Some(last) = segments.last() else {
         return Settled { state: SteadyState::NoSteadyState, warmup_iterations: 0 };
     };
-    let tolerance = EQUIVALENT.max(EQUIVALENT_SIGMAS * last.sigma);
-    let equivalent = |segment: &Segment| (segment.mean - last.mean).abs() <= tolerance;
-    let different = segments.iter().rposition(|segment| !equivalent(segment));
-    let Some(different) = different else {
-        return flat_after_slow_start(&logs, &marks, last.mean);
-    };
-    let start = kept[segments[different + 1].from];
-    if ((n - start) as f64) < STEADY_SHARE * n as f64 {
+    let noise = robust::long_run_variance_between_steps(&values).unwrap_or(0.0);
+    let equivalent = |a: &Segment, b: &Segment| a.equivalent(b, noise, last.sigma);
+    let different = segments.iter().rposition(|segment| !equivalent(segment, last));
+    let from = different.map_or(0, |at| segments[at + 1].from);
+    let middle = from + (values.len() - from) / 2;
+    let halves = [(from, middle), (middle, values.len())].map(|(a, b)| Segment::of(&values, a, b));
+    let settled = (n - kept[from]) as f64 >= STEADY_SHARE * n as f64 && equivalent(&halves[0], &halves[1]);
+    if !settled {
         return Settled { state: SteadyState::NoSteadyState, warmup_iterations: 0 };
     }
-    let slower_before = segments.iter().all(|segment| equivalent(segment) || segment.mean > last.mean);
-    let state = if slower_before { SteadyState::WarmUp } else { SteadyState::Slowdown };
-    Settled { state, warmup_iterations: start }
+    if different.is_none() {
+        return flat_after_slow_start(&logs, &marks, last.mean);
+    }
+    let slower = |segment: &Segment| equivalent(segment, last) || segment.mean > last.mean;
+    let state = if segments.iter().all(slower) { SteadyState::WarmUp } else { SteadyState::Slowdown };
+    Settled { state, warmup_iterations: kept[from] }
 }
 
 /// One level throughout, except perhaps for a few first iterations so slow that they were set aside as
@@ -90,17 +120,8 @@ fn segments(values: &[f64], changes: &[usize]) -> Vec<Segment> {
     let mut bounds = vec![0];
     bounds.extend(changes);
     bounds.push(values.len());
-    bounds
-        .windows(2)
-        .filter(|pair| pair[0] < pair[1])
-        .map(|pair| {
-            let part = &values[pair[0]..pair[1]];
-            let n = part.len() as f64;
-            let mean = part.iter().sum::<f64>() / n;
-            let variance = part.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-            Segment { from: pair[0], mean, sigma: variance.sqrt() }
-        })
-        .collect()
+    let stretches = bounds.windows(2).filter(|pair| pair[0] < pair[1]);
+    stretches.map(|pair| Segment::of(values, pair[0], pair[1])).collect()
 }
 
 #[cfg(test)]
