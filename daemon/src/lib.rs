@@ -4,6 +4,7 @@ pub mod backend;
 pub mod cli;
 pub mod commands;
 pub mod exit_codes;
+pub mod model;
 pub mod session;
 pub mod spool;
 pub mod worker;

@@ -5,7 +5,28 @@
 //! alone: a crash there is a result, not the daemon's end. To add one, write `NAME.rs` beside this file
 //! and add its line to [`registry`]; the conformance suite then runs over it.
 
+pub mod completion;
+mod noop;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime_library;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime_tensor;
+mod resolve;
+mod simulated;
 pub mod tensorrt;
+mod tract;
+mod tract_tensor;
+
+pub use noop::Noop;
+#[cfg(feature = "onnxruntime")]
+pub use onnxruntime::OnnxRuntime;
+#[cfg(feature = "onnxruntime")]
+pub use onnxruntime_library::LIBRARY_VARIABLE;
+pub use resolve::{AUTO, Choice, ResolveError, resolve};
+pub use simulated::{Fault, FaultKind, Simulated, SimulatedModel};
+pub use tract::{TRACT_VERSION, Tract};
 
 use clipmark_profile::point::{GridPoint, Precision};
 use clipmark_profile::record::{BackendRecord, Cause, Failure, OperatorCost, Stage};
@@ -120,6 +141,19 @@ pub enum Dtype {
 }
 
 impl Dtype {
+    /// The name used in files and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I64 => "i64",
+            Self::I32 => "i32",
+            Self::U8 => "u8",
+            Self::Bool => "bool",
+        }
+    }
+
     /// Bytes per element.
     #[must_use]
     pub const fn size(self) -> usize {
@@ -186,8 +220,46 @@ impl From<BackendError> for Failure {
     }
 }
 
-/// The one list of backends, in the order in which `auto` tries them.
+/// The one list of backends. [`resolve`] picks from it by name; [`AUTO`] is the order in which `auto` tries.
 #[must_use]
 pub fn registry() -> Vec<Box<dyn Backend>> {
-    vec![Box::new(tensorrt::TensorRtBackend::default())]
+    vec![
+        Box::new(tensorrt::TensorRtBackend::default()),
+        Box::new(Tract),
+        #[cfg(feature = "onnxruntime")]
+        Box::new(OnnxRuntime),
+        Box::new(Simulated),
+        Box::new(Noop),
+    ]
+}
+
+/// Holds the tensors given to [`Engine::set_inputs`] against the spec.
+///
+/// # Errors
+/// The first input that differs in name, dtype, shape or number of bytes.
+pub fn check_inputs(specs: &[InputSpec], inputs: &[TensorData]) -> Result<(), BackendError> {
+    let refuse = |message: String| Err(BackendError::new(Stage::WarmUp, Cause::Backend, message));
+    if specs.len() != inputs.len() {
+        return refuse(format!("{} inputs were given, the engine takes {}", inputs.len(), specs.len()));
+    }
+    for (spec, input) in specs.iter().zip(inputs) {
+        let bytes = spec.shape.iter().product::<usize>() * spec.dtype.size();
+        let fits = spec.name == input.name
+            && spec.dtype == input.dtype
+            && spec.shape == input.shape
+            && bytes == input.bytes.len();
+        if !fits {
+            return refuse(format!(
+                "`{}` of {} {:?} ({} bytes) was given where the engine takes `{}` of {} {:?} ({bytes} bytes)",
+                input.name,
+                input.dtype.name(),
+                input.shape,
+                input.bytes.len(),
+                spec.name,
+                spec.dtype.name(),
+                spec.shape,
+            ));
+        }
+    }
+    Ok(())
 }

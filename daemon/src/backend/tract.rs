@@ -1,0 +1,417 @@
+//! The backend `tract`: pure Rust, on the CPU, always there.
+//!
+//! One plan per operating point, with concrete shapes: symbolic axes at run time cost convolutions a
+//! factor of 3 to 46. `run` hands tract the same input tensors every time and keeps its outputs; what is
+//! allocated in between is tract's own. Terms: *declutter* and *optimise* are tract's two rewriting
+//! passes; `conv_nhwc` is tract's rewriting of convolutions to channels-last, sometimes a factor of two
+//! faster and sometimes slower, hence tried.
+
+use super::tract_tensor::{from_tract, into_tract, overwrite, tract_dtype};
+use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, TensorData, check_inputs};
+use crate::model::inputs::{Fill, fill_all};
+use clipmark_profile::point::Precision;
+use clipmark_profile::record::{BackendRecord, Cause, OperatorCost, Stage};
+use clipmark_profile::units::Nanos;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tract_linalg::multithread::Executor;
+use tract_onnx::prelude::{
+    Framework, InferenceFact, InferenceModel, InferenceModelExt, Op, OutletId, RunOptions, TValue, TVec,
+    Tensor, TypedModel,
+};
+use tract_onnx::tract_core::ops::cnn::Conv;
+use tract_onnx::tract_core::ops::scan::Scan;
+use tract_onnx::tract_core::plan::eval;
+use tract_onnx::tract_core::transform::get_transform;
+use tract_onnx::tract_hir::internal::{TypedSimplePlan, TypedSimpleState};
+use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
+
+/// The version of tract that is built in; a test holds it against the lock file.
+pub const TRACT_VERSION: &str = "0.23.9";
+
+/// How long the comparison of the two convolution layouts may go on repeating, per layout.
+const LAYOUT_TRIAL: Duration = Duration::from_millis(300);
+/// At most this many inferences per layout.
+const LAYOUT_TRIAL_RUNS: u32 = 5;
+
+/// The backend.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tract;
+
+impl Backend for Tract {
+    fn name(&self) -> &'static str {
+        "tract"
+    }
+
+    fn check(&self) -> Result<BackendRecord, BackendError> {
+        Ok(BackendRecord {
+            name: self.name().into(),
+            version: TRACT_VERSION.into(),
+            device: "cpu".into(),
+            simulated: false,
+            notes: vec![
+                "latency is wall time of one inference; inputs and outputs stay in host memory".into(),
+            ],
+        })
+    }
+
+    fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
+        // tract panics on some damaged graphs; that is this point's failure, with its words.
+        let engine = catch_unwind(AssertUnwindSafe(|| prepare(model, spec))).unwrap_or_else(|panic| {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            let message = format!("tract panicked while preparing {}: {words}", model.display());
+            Err(BackendError::new(Stage::Prepare, Cause::Backend, message))
+        })?;
+        Ok(Box::new(engine))
+    }
+}
+
+fn prepare(path: &Path, spec: &EngineSpec) -> Result<TractEngine, BackendError> {
+    let layout = Layout::from_options(spec)?;
+    let mut remarks = Vec::new();
+    let (model, input_order) = load(path, spec)?;
+    let output_names = output_names(&model)?;
+    let typed = to_precision(concrete(model)?, spec.precision, &mut remarks)?;
+    let mut engine = TractEngine {
+        state: spawn(&typed, false, spec.threads)?,
+        inputs: engine_inputs(spec, &typed, &input_order)?,
+        spec: spec.clone(),
+        input_order,
+        output_names,
+        outputs: None,
+        remarks,
+    };
+    if layout != Layout::Plain && has_convolution(&typed) {
+        match spawn(&typed, true, spec.threads) {
+            Ok(channels_last) => engine.choose_layout(channels_last, layout)?,
+            Err(error) if layout == Layout::ChannelsLast => return Err(error),
+            Err(error) => engine.remarks.push(format!("conv_nhwc was tried and left out: {error}")),
+        }
+    }
+    Ok(engine)
+}
+
+/// The option `conv_nhwc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Try,
+    ChannelsLast,
+    Plain,
+}
+
+impl Layout {
+    fn from_options(spec: &EngineSpec) -> Result<Self, BackendError> {
+        let refuse = |message: String| Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
+        if let Some(name) = spec.options.keys().find(|name| *name != "conv_nhwc") {
+            return refuse(format!("tract has no option `{name}`; it knows `conv_nhwc`"));
+        }
+        match spec.options.get("conv_nhwc").map_or("try", String::as_str) {
+            "try" => Ok(Self::Try),
+            "on" => Ok(Self::ChannelsLast),
+            "off" => Ok(Self::Plain),
+            other => refuse(format!("conv_nhwc = `{other}` is unknown; choose try, on or off")),
+        }
+    }
+}
+
+/// The parsed model with its inputs set to the spec's shapes; for each of tract's inputs its index in
+/// the spec.
+fn load(path: &Path, spec: &EngineSpec) -> Result<(InferenceModel, Vec<usize>), BackendError> {
+    let bad = |error: &dyn std::fmt::Display, cause| {
+        let message = format!("tract cannot load {}: {error:#}", path.display());
+        BackendError::new(Stage::Load, cause, message)
+    };
+    std::fs::File::open(path).map_err(|error| bad(&error, Cause::BadModel))?;
+    let onnx = tract_onnx::onnx().with_ignore_value_info(true);
+    let proto = onnx.proto_model_for_path(path).map_err(|error| bad(&error, Cause::BadModel))?;
+    if proto.graph.is_none() {
+        return Err(bad(&"it is not ONNX: there is no graph in it", Cause::BadModel));
+    }
+    drop(proto);
+    let mut model =
+        onnx.model_for_path(path).map_err(|error| bad(&error, load_cause(&format!("{error:#}"))))?;
+    let unknown = model.nodes().iter().filter_map(|node| node.op_as::<UnimplementedOp>());
+    let mut unknown: Vec<String> = unknown.map(|op| operator_in(&op.name())).collect();
+    unknown.sort_unstable();
+    unknown.dedup();
+    if !unknown.is_empty() {
+        let message = format!("tract {TRACT_VERSION} does not know the operator {}", unknown.join(", "));
+        return Err(BackendError::new(Stage::Load, Cause::UnsupportedOperator, message));
+    }
+    let order = set_input_facts(&mut model, spec)?;
+    Ok((model, order))
+}
+
+/// The operator's type in tract's `Unimplemented(TYPE)`.
+fn operator_in(name: &str) -> String {
+    let inner = name.strip_prefix("Unimplemented(").and_then(|rest| rest.strip_suffix(')'));
+    inner.unwrap_or(name).to_owned()
+}
+
+fn set_input_facts(model: &mut InferenceModel, spec: &EngineSpec) -> Result<Vec<usize>, BackendError> {
+    let error = |message: String| BackendError::new(Stage::Prepare, Cause::BadModel, message);
+    let names: Vec<String> = model
+        .input_outlets()
+        .iter()
+        .flat_map(|outlets| outlets.iter())
+        .map(|o| model.node(o.node).name.clone())
+        .collect();
+    let mut order = Vec::with_capacity(names.len());
+    for (slot, name) in names.iter().enumerate() {
+        let index = spec.inputs.iter().position(|input| input.name == *name);
+        let index = index.ok_or_else(|| error(format!("the model's input `{name}` is given no shape")))?;
+        let input = &spec.inputs[index];
+        let fact = InferenceFact::dt_shape(tract_dtype(input.dtype), &input.shape);
+        model.set_input_fact(slot, fact).map_err(|e| error(format!("input `{name}`: {e:#}")))?;
+        order.push(index);
+    }
+    if let Some(extra) = spec.inputs.iter().find(|input| !names.contains(&input.name)) {
+        return Err(error(format!(
+            "the model has no input `{}`; its inputs are {}",
+            extra.name,
+            names.join(", ")
+        )));
+    }
+    Ok(order)
+}
+
+fn output_names(model: &InferenceModel) -> Result<Vec<String>, BackendError> {
+    let outlets = model.output_outlets().map_err(|error| internal(Stage::Load, &error))?;
+    let name = |o: &OutletId| model.outlet_label(*o).unwrap_or(&model.node(o.node).name).to_owned();
+    Ok(outlets.iter().map(name).collect())
+}
+
+/// Shapes propagated and the graph decluttered.
+fn concrete(model: InferenceModel) -> Result<TypedModel, BackendError> {
+    let typed = model.into_typed().and_then(TypedModel::into_decluttered).and_then(|mut model| {
+        forget_between_inferences(&mut model);
+        model.into_decluttered()
+    });
+    typed.map_err(|error| {
+        let words = format!("{error:#}");
+        BackendError::new(Stage::Prepare, shaping_cause(&words), words)
+    })
+}
+
+/// Recurrent layers keep their state from one run to the next in tract, as a live stream wants it. Here
+/// every inference stands alone, as in other runtimes.
+fn forget_between_inferences(model: &mut TypedModel) {
+    for scan in model.nodes_mut().iter_mut().filter_map(|node| node.op_as_mut::<Scan>()) {
+        scan.reset_every_turn = true;
+        forget_between_inferences(&mut scan.body);
+    }
+}
+
+/// Building a node fails on operators, or forms of them, that tract lacks; the rest is the file's fault.
+fn load_cause(words: &str) -> Cause {
+    if words.contains("Building node") { Cause::UnsupportedOperator } else { Cause::BadModel }
+}
+
+/// The model was read in whole, so what fails now is a form of an operator that tract lacks, or this
+/// point's shape. tract has no error types: its words are all there is to go by.
+fn shaping_cause(words: &str) -> Cause {
+    const LACKING: [&str; 5] =
+        ["not implemented", "nimplemented", "unsupported", "not supported", "can not be made a TypedOp"];
+    const SHAPE: [&str; 8] =
+        ["unify", "shape", "Shape", "dim", "Failed analyse", "broadcast", "nvalid axis", "range"];
+    if LACKING.iter().any(|phrase| words.contains(phrase)) {
+        Cause::UnsupportedOperator
+    } else if SHAPE.iter().any(|phrase| words.contains(phrase)) {
+        Cause::ImpossibleShape
+    } else {
+        Cause::Backend
+    }
+}
+
+fn to_precision(
+    model: TypedModel,
+    precision: Precision,
+    remarks: &mut Vec<String>,
+) -> Result<TypedModel, BackendError> {
+    let name = match precision {
+        Precision::Model => return Ok(model),
+        Precision::Fp32 => "f16_to_f32",
+        Precision::Fp16 => "f32_to_f16",
+        Precision::Tf32 | Precision::Bf16 | Precision::Int8 => {
+            let message = format!("tract cannot change a model to {precision}; choose model, fp32 or fp16");
+            return Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
+        }
+    };
+    if precision == Precision::Fp16 && cfg!(target_arch = "x86_64") {
+        remarks.push("fp16 on x86_64: tract emulates it here, 12 to 80 times slower than fp32".into());
+    }
+    transformed(model, name)
+}
+
+fn transformed(model: TypedModel, name: &str) -> Result<TypedModel, BackendError> {
+    let failed = |words: String| {
+        BackendError::new(Stage::Prepare, Cause::Backend, format!("tract's transform {name} fails: {words}"))
+    };
+    let transform = get_transform(name).map_err(|error| failed(format!("{error:#}")))?;
+    let transform = transform.ok_or_else(|| failed("this build of tract lacks it".into()))?;
+    let transformed = transform.transform_into(model).and_then(TypedModel::into_decluttered);
+    transformed.map_err(|error| failed(format!("{error:#}")))
+}
+
+fn has_convolution(model: &TypedModel) -> bool {
+    model.nodes().iter().any(|node| node.op_is::<Conv>())
+}
+
+/// The state of a fresh, optimised plan.
+fn spawn(model: &TypedModel, channels_last: bool, threads: u32) -> Result<TypedSimpleState, BackendError> {
+    let model = if channels_last { transformed(model.clone(), "conv_nhwc")? } else { model.clone() };
+    let executor = if threads > 1 { Executor::multithread(threads as usize) } else { Executor::SingleThread };
+    let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
+    let state = model
+        .into_optimized()
+        .and_then(|optimised| TypedSimplePlan::new_with_options(optimised, &options))
+        .and_then(|plan| plan.spawn());
+    state.map_err(|error| {
+        let words = format!("{error:#}");
+        BackendError::new(Stage::Prepare, shaping_cause(&words), words)
+    })
+}
+
+/// Seeded random contents, until the caller sets its own.
+fn engine_inputs(
+    spec: &EngineSpec,
+    model: &TypedModel,
+    order: &[usize],
+) -> Result<Vec<Arc<Tensor>>, BackendError> {
+    let contents = fill_all(&spec.inputs, Fill::Random, 0);
+    let mut inputs = Vec::with_capacity(order.len());
+    for (slot, &index) in order.iter().enumerate() {
+        let fact = model.input_fact(slot).map_err(|e| internal(Stage::Prepare, &e))?;
+        inputs.push(Arc::new(into_tract(&contents[index], fact.datum_type)?));
+    }
+    Ok(inputs)
+}
+
+fn internal(stage: Stage, error: &dyn std::fmt::Display) -> BackendError {
+    BackendError::new(stage, Cause::Backend, format!("{error:#}"))
+}
+
+/// A plan with its inputs in place.
+struct TractEngine {
+    spec: EngineSpec,
+    state: TypedSimpleState,
+    /// In the order of the model's inputs.
+    inputs: Vec<Arc<Tensor>>,
+    /// For each of the model's inputs its index in the spec.
+    input_order: Vec<usize>,
+    /// As in the file: optimising renames what outputs are made of.
+    output_names: Vec<String>,
+    outputs: Option<TVec<TValue>>,
+    remarks: Vec<String>,
+}
+
+impl TractEngine {
+    /// Compares the current plan with `other`, its channels-last form, and keeps the faster one.
+    fn choose_layout(&mut self, other: TypedSimpleState, layout: Layout) -> Result<(), BackendError> {
+        if layout == Layout::ChannelsLast {
+            self.state = other;
+            self.remarks.push("conv_nhwc was asked for and applied".into());
+            return Ok(());
+        }
+        let plain_time = self.best_of_trial()?;
+        let plain = std::mem::replace(&mut self.state, other);
+        let channels_last_time = self.best_of_trial()?;
+        let kept = channels_last_time < plain_time;
+        if !kept {
+            self.state = plain;
+        }
+        let ms = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1e3);
+        self.remarks.push(format!(
+            "conv_nhwc was tried and {}: {} with it, {} without (best of up to {LAYOUT_TRIAL_RUNS})",
+            if kept { "kept" } else { "left out" },
+            ms(channels_last_time),
+            ms(plain_time),
+        ));
+        Ok(())
+    }
+
+    fn best_of_trial(&mut self) -> Result<Duration, BackendError> {
+        let started = Instant::now();
+        let mut best = Duration::MAX;
+        for _ in 0..LAYOUT_TRIAL_RUNS {
+            let before = Instant::now();
+            self.run()?;
+            best = best.min(before.elapsed());
+            if started.elapsed() > LAYOUT_TRIAL {
+                break;
+            }
+        }
+        Ok(best)
+    }
+}
+
+impl Engine for TractEngine {
+    fn set_inputs(&mut self, inputs: &[TensorData]) -> Result<(), BackendError> {
+        check_inputs(&self.spec.inputs, inputs)?;
+        // An output may be an input passed through, and would keep it shared.
+        self.outputs = None;
+        for (tensor, &index) in self.inputs.iter_mut().zip(&self.input_order) {
+            overwrite(tensor, &inputs[index])?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<RunTiming, BackendError> {
+        self.outputs = None;
+        for (slot, tensor) in self.inputs.iter().enumerate() {
+            let value = TValue::from_const(Arc::clone(tensor));
+            self.state.set_input(slot, value).map_err(|e| internal(Stage::Measure, &e))?;
+        }
+        let outputs = self.state.exec().and_then(|()| self.state.outputs());
+        self.outputs = Some(outputs.map_err(|e| internal(Stage::Measure, &e))?);
+        self.state.reset_turn().map_err(|e| internal(Stage::Measure, &e))?;
+        Ok(RunTiming::default())
+    }
+
+    fn outputs(&mut self) -> Result<Vec<TensorData>, BackendError> {
+        let outputs = self.outputs.as_ref().ok_or_else(|| {
+            internal(Stage::Measure, &"there are no outputs: no inference has run since the inputs were set")
+        })?;
+        self.output_names.iter().zip(outputs).map(|(name, value)| from_tract(name, value)).collect()
+    }
+
+    fn operators(&mut self, iterations: u32) -> Result<Vec<OperatorCost>, BackendError> {
+        let mut spent = vec![Duration::ZERO; self.state.model().nodes().len()];
+        for _ in 0..iterations.max(1) {
+            let inputs = self.inputs.iter().map(|t| TValue::from_const(Arc::clone(t))).collect();
+            let run = self.state.run_plan_with_eval(inputs, |context, state, node, values| {
+                let before = Instant::now();
+                let result = eval(context, state, node, values);
+                spent[node.id] += before.elapsed();
+                result
+            });
+            run.map_err(|e| internal(Stage::Measure, &e))?;
+        }
+        Ok(costs(self.state.model(), &spent, iterations.max(1)))
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.remarks.clone()
+    }
+}
+
+fn costs(model: &TypedModel, spent: &[Duration], iterations: u32) -> Vec<OperatorCost> {
+    let total = spent.iter().sum::<Duration>().as_secs_f64();
+    let mut costs: Vec<OperatorCost> = model
+        .nodes()
+        .iter()
+        .zip(spent)
+        .filter(|(_, time)| !time.is_zero())
+        .map(|(node, time)| OperatorCost {
+            name: node.name.clone(),
+            kind: node.op().name().into_owned(),
+            time: Nanos((*time / iterations).as_nanos() as u64),
+            share: time.as_secs_f64() / total,
+        })
+        .collect();
+    costs.sort_by(|a, b| b.time.cmp(&a.time).then_with(|| a.name.cmp(&b.name)));
+    costs
+}

@@ -1,0 +1,471 @@
+//! Which axis of which input is the batch and which the frames, and what every other axis measures.
+//!
+//! Found in this order: what the user says ([`ModelHints`]), the names of symbolic axes, the layout of
+//! video (rank 5) and image (rank 4) inputs. Nothing is guessed beyond that: what stays unknown is an
+//! error that lists the inputs and says how to name the axis. A number in the file is a *fixed* axis:
+//! the model is then measured at that value alone on this axis.
+
+use super::ModelError;
+use super::hints::{InputHints, ModelHints};
+use super::onnx::{DeclaredDim, DeclaredDtype, DeclaredTensor, OnnxModel};
+use crate::backend::{Dtype, InputSpec};
+use clipmark_profile::plan::UsableSubject;
+use clipmark_profile::point::{GridPoint, Subject};
+use std::fmt;
+
+/// How a model's inputs follow the batch size and the clip length.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelShape {
+    /// One entry per input, in the model's order.
+    pub inputs: Vec<InputShape>,
+    /// The one batch size that the model takes; `None` when its batch axis is dynamic.
+    pub fixed_batch_size: Option<u32>,
+    /// The one clip length that the model takes; `None` when its frames axis is dynamic.
+    pub fixed_clip_length: Option<u32>,
+    /// How each axis was found, and what was assumed, for people to read.
+    pub findings: Vec<String>,
+}
+
+/// One input as a function of the grid point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputShape {
+    /// Its name in the model.
+    pub name: String,
+    /// Its element type.
+    pub dtype: Dtype,
+    /// Its axes.
+    pub axes: Vec<Axis>,
+    /// Least value of random contents.
+    pub low: f64,
+    /// Greatest value of random contents, exclusive for integers.
+    pub high: f64,
+}
+
+/// One axis: the product of a number and, where they are set, the batch size and the clip length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Axis {
+    /// The number.
+    pub factor: usize,
+    /// Whether the batch size is a factor.
+    pub batch: bool,
+    /// Whether the clip length is a factor.
+    pub frames: bool,
+}
+
+impl Axis {
+    /// The batch axis.
+    pub const BATCH: Self = Self { factor: 1, batch: true, frames: false };
+    /// The frames axis.
+    pub const FRAMES: Self = Self { factor: 1, batch: false, frames: true };
+
+    /// An axis that does not follow the grid point.
+    #[must_use]
+    pub const fn fixed(size: usize) -> Self {
+        Self { factor: size, batch: false, frames: false }
+    }
+
+    /// Its size at a grid point.
+    #[must_use]
+    pub const fn at(self, at: GridPoint) -> usize {
+        let batch = if self.batch { at.batch_size.get() as usize } else { 1 };
+        let frames = if self.frames { at.clip_length.get() as usize } else { 1 };
+        self.factor * batch * frames
+    }
+}
+
+impl fmt::Display for Axis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named: Vec<&str> = [(self.batch, "batch"), (self.frames, "frames")]
+            .into_iter()
+            .filter(|n| n.0)
+            .map(|n| n.1)
+            .collect();
+        match (named.is_empty(), self.factor) {
+            (true, factor) => write!(f, "{factor}"),
+            (false, 1) => f.write_str(&named.join("*")),
+            (false, factor) => write!(f, "{}*{factor}", named.join("*")),
+        }
+    }
+}
+
+impl ModelShape {
+    /// Finds the axes of `model`.
+    ///
+    /// # Errors
+    /// An axis that cannot be told, an input of a dtype that cannot be made, or a hint that contradicts
+    /// the file. Every message lists the inputs.
+    pub fn find(model: &OnnxModel, hints: &ModelHints) -> Result<Self, ModelError> {
+        Finder { model, hints, findings: Vec::new() }.find()
+    }
+
+    /// Concrete inputs for one grid point.
+    #[must_use]
+    pub fn at(&self, at: GridPoint) -> Vec<InputSpec> {
+        let one = |input: &InputShape| InputSpec {
+            name: input.name.clone(),
+            dtype: input.dtype,
+            shape: input.axes.iter().map(|axis| axis.at(at)).collect(),
+            low: input.low,
+            high: input.high,
+        };
+        self.inputs.iter().map(one).collect()
+    }
+
+    /// `subject` with the axis values that this model insists on.
+    #[must_use]
+    pub const fn usable(&self, subject: Subject) -> UsableSubject {
+        let (fixed_clip_length, fixed_batch_size) = (self.fixed_clip_length, self.fixed_batch_size);
+        UsableSubject { subject, fixed_clip_length, fixed_batch_size }
+    }
+}
+
+/// What a symbolic name says of its axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Batch,
+    Frames,
+    /// Frames where nothing else is: the length of a token sequence or of a signal.
+    Sequence,
+    Unknown,
+}
+
+fn meaning(name: &str) -> Meaning {
+    let name = name.to_lowercase();
+    if !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        return Meaning::Unknown;
+    }
+    let stem = name.trim_start_matches("num_").trim_start_matches("n_").trim_end_matches("_size");
+    match stem {
+        "b" | "n" | "bs" | "bsz" => Meaning::Batch,
+        "t" | "temporal" | "clip_length" | "clip_len" => Meaning::Frames,
+        "s" | "l" | "seq" | "seq_len" | "length" | "len" | "tokens" | "samples" => Meaning::Sequence,
+        _ if stem.contains("batch") => Meaning::Batch,
+        _ if stem.contains("frame") || stem.contains("time") => Meaning::Frames,
+        _ if stem.contains("sequence") => Meaning::Sequence,
+        _ => Meaning::Unknown,
+    }
+}
+
+/// The role of axis `index` by the usual layouts of video (NTCHW, NCTHW, NTHWC) and images (NCHW, NHWC).
+/// The channel axis, of 3, 1 or 4, tells them apart.
+fn layout(dims: &[DeclaredDim], index: usize) -> Option<Axis> {
+    let channels = |candidates: &[usize]| {
+        let of = |size| candidates.iter().find(|&&at| dims[at] == DeclaredDim::Fixed(size)).copied();
+        [3, 1, 4].into_iter().find_map(of)
+    };
+    match dims.len() {
+        5 => {
+            let frames = if channels(&[2, 1, 4])? == 1 { 2 } else { 1 };
+            [(0, Axis::BATCH), (frames, Axis::FRAMES)]
+                .into_iter()
+                .find(|role| role.0 == index)
+                .map(|role| role.1)
+        }
+        4 => channels(&[1, 3]).filter(|_| index == 0).map(|_| Axis::BATCH),
+        _ => None,
+    }
+}
+
+struct Finder<'a> {
+    model: &'a OnnxModel,
+    hints: &'a ModelHints,
+    findings: Vec<String>,
+}
+
+impl Finder<'_> {
+    fn find(mut self) -> Result<ModelShape, ModelError> {
+        self.refuse_hints_without_input()?;
+        let mut inputs = Vec::with_capacity(self.model.inputs.len());
+        for input in &self.model.inputs {
+            let hint = self.hints.inputs.get(&input.name).cloned().unwrap_or_default();
+            let dtype = self.dtype(input, &hint)?;
+            let axes = self.axes(input, &hint)?;
+            let (low, high) = self.range(input, dtype, &hint)?;
+            inputs.push(InputShape { name: input.name.clone(), dtype, axes, low, high });
+        }
+        self.roles_of_fixed_axes(&mut inputs);
+        let fixed_batch_size = self.fixed(&inputs, "batch", |axis| axis.batch)?;
+        let fixed_clip_length = self.fixed(&inputs, "frames", |axis| axis.frames)?;
+        Ok(ModelShape { inputs, fixed_batch_size, fixed_clip_length, findings: self.findings })
+    }
+
+    fn refuse_hints_without_input(&self) -> Result<(), ModelError> {
+        let known = |name: &String| self.model.inputs.iter().any(|input| input.name == *name);
+        match self.hints.inputs.keys().find(|name| !known(name)) {
+            None => Ok(()),
+            Some(name) => self.refuse(format!("there is no input `{name}`"), "name one of the inputs"),
+        }
+    }
+
+    fn dtype(&self, input: &DeclaredTensor, hint: &InputHints) -> Result<Dtype, ModelError> {
+        let dtype = match &input.dtype {
+            DeclaredDtype::Known(dtype) => *dtype,
+            DeclaredDtype::Other(name) => {
+                let problem = format!("input `{}` is of type {name}", input.name);
+                return self.refuse(problem, "export the model with f32, f16, i64, i32, u8 or bool inputs");
+            }
+        };
+        match hint.dtype {
+            Some(said) if said != dtype => self.refuse(
+                format!("input `{}` is {}, not {}", input.name, dtype.name(), said.name()),
+                "correct the dtype in the sidecar",
+            ),
+            _ => Ok(dtype),
+        }
+    }
+
+    fn axes(&mut self, input: &DeclaredTensor, hint: &InputHints) -> Result<Vec<Axis>, ModelError> {
+        if let Some(text) = &hint.axes {
+            return self.axes_as_told(input, text);
+        }
+        let Some(dims) = &input.dims else {
+            let cure = format!("give its axes, e.g. --axes {}=batch,3,224,224", input.name);
+            return self.refuse(format!("the file does not state the rank of input `{}`", input.name), &cure);
+        };
+        let mut axes = Vec::with_capacity(dims.len());
+        for (index, dim) in dims.iter().enumerate() {
+            axes.push(match dim {
+                DeclaredDim::Fixed(size) => Axis::fixed(*size),
+                DeclaredDim::Symbol(name) => self.dynamic_axis(input, dims, index, name)?,
+                DeclaredDim::Unnamed => self.dynamic_axis(input, dims, index, "")?,
+            });
+        }
+        Ok(axes)
+    }
+
+    /// The axes that a hint spells out.
+    fn axes_as_told(&mut self, input: &DeclaredTensor, text: &str) -> Result<Vec<Axis>, ModelError> {
+        let mut axes = Vec::new();
+        for part in text.split(',') {
+            let Some(axis) = self.product(part) else {
+                return self.refuse(
+                    format!("axis `{}` of input `{}` is not understood", part.trim(), input.name),
+                    "write a product of batch, frames, numbers and names that have a size, e.g. frames*160",
+                );
+            };
+            axes.push(axis);
+        }
+        if let Some(dims) = input.dims.as_ref().filter(|dims| dims.len() != axes.len()) {
+            let problem =
+                format!("input `{}` has {} axes, {} were given", input.name, dims.len(), axes.len());
+            return self.refuse(problem, "give every axis in order");
+        }
+        let shown: Vec<String> = axes.iter().map(ToString::to_string).collect();
+        self.findings.push(format!("{}: axes {}, as told", input.name, shown.join(", ")));
+        Ok(axes)
+    }
+
+    /// A product of names and numbers, or `None` where a name is unknown or the product is zero.
+    fn product(&self, text: &str) -> Option<Axis> {
+        let mut axis = Axis::fixed(1);
+        for factor in text.split('*').map(str::trim) {
+            let size = self.hints.sizes.get(factor).copied().or_else(|| factor.parse().ok());
+            match (size, meaning(factor)) {
+                (Some(size), _) => axis.factor *= size,
+                (None, Meaning::Batch) => axis.batch = true,
+                (None, Meaning::Frames) => axis.frames = true,
+                (None, Meaning::Sequence | Meaning::Unknown) => return None,
+            }
+        }
+        (axis.factor > 0).then_some(axis)
+    }
+
+    fn dynamic_axis(
+        &mut self,
+        input: &DeclaredTensor,
+        dims: &[DeclaredDim],
+        index: usize,
+        name: &str,
+    ) -> Result<Axis, ModelError> {
+        let by_name = || format!("by its name `{name}`");
+        let (axis, why) = if let Some(axis) = self.product(name) {
+            (axis, by_name())
+        } else if meaning(name) == Meaning::Sequence && self.sequence_is_frames(input) {
+            (Axis::FRAMES, format!("{}: the model has no other frames axis", by_name()))
+        } else if let Some(axis) = layout(dims, index) {
+            (axis, "by the input's layout".into())
+        } else if index == 0 {
+            (Axis::BATCH, "the first axis, dynamic and without a telling name".into())
+        } else {
+            return self.unknown_axis(input, index, name);
+        };
+        self.findings.push(format!("{}: axis {index} is {axis}, {why}", input.name));
+        Ok(axis)
+    }
+
+    /// A sequence takes the place of frames in models without any: in signals, and in texts where there
+    /// is nothing but text.
+    fn sequence_is_frames(&self, input: &DeclaredTensor) -> bool {
+        let dims = || self.model.inputs.iter().filter_map(|input| input.dims.as_ref());
+        let named =
+            |dim: &DeclaredDim| matches!(dim, DeclaredDim::Symbol(s) if meaning(s) == Meaning::Frames);
+        let has_frames = dims().any(|dims| dims.len() == 5 || dims.iter().any(named));
+        let all_text = !self.model.inputs.iter().any(is_signal);
+        !has_frames && (is_signal(input) || all_text)
+    }
+
+    fn unknown_axis<T>(&self, input: &DeclaredTensor, index: usize, name: &str) -> Result<T, ModelError> {
+        let (what, cure) = if name.is_empty() {
+            ("has no name".into(), format!("give its axes, e.g. --axes {}=batch,3,224,224", input.name))
+        } else {
+            let cure = format!(
+                "give it a size, e.g. --size {name}=224, or give the input's axes, e.g. --axes {}=batch,frames",
+                input.name
+            );
+            (format!("`{name}` is neither batch nor frames"), cure)
+        };
+        self.refuse(format!("axis {index} of input `{}` {what}", input.name), &cure)
+    }
+
+    /// Gives the roles that no dynamic axis has to the fixed axes of the main input, by its layout.
+    fn roles_of_fixed_axes(&mut self, inputs: &mut [InputShape]) {
+        let Some(main) = self.main_input() else { return };
+        let input = &self.model.inputs[main];
+        if self.hints.inputs.get(&input.name).is_some_and(|hint| hint.axes.is_some()) {
+            return;
+        }
+        let dims = input.dims.as_deref().unwrap_or_default();
+        for (is_role, role) in [(is_batch as fn(&Axis) -> bool, Axis::BATCH), (is_frames, Axis::FRAMES)] {
+            if inputs.iter().flat_map(|input| &input.axes).any(is_role) {
+                continue;
+            }
+            for index in 0..dims.len() {
+                if matches!(dims[index], DeclaredDim::Fixed(_)) && layout(dims, index) == Some(role) {
+                    inputs[main].axes[index] = role;
+                    self.findings
+                        .push(format!("{}: axis {index} is {role}, by the input's layout", input.name));
+                }
+            }
+        }
+    }
+
+    /// The input whose layout speaks for the model: the first of the highest rank up to video's 5.
+    fn main_input(&self) -> Option<usize> {
+        let rank = |input: &DeclaredTensor| input.dims.as_ref().map_or(0, Vec::len);
+        let of_rank = |wanted| self.model.inputs.iter().position(|i| is_signal(i) && rank(i) == wanted);
+        of_rank(5).or_else(|| of_rank(4))
+    }
+
+    /// The one value that the file's numbers leave to a role, if they do.
+    fn fixed(
+        &mut self,
+        inputs: &[InputShape],
+        role: &str,
+        has: fn(&Axis) -> bool,
+    ) -> Result<Option<u32>, ModelError> {
+        let mut value = None;
+        for (input, declared) in inputs.iter().zip(&self.model.inputs) {
+            for (index, axis) in input.axes.iter().enumerate() {
+                let Some(DeclaredDim::Fixed(size)) = declared.dims.as_ref().map(|dims| &dims[index]) else {
+                    continue;
+                };
+                if !axis.batch && !axis.frames && axis.factor == *size {
+                    continue;
+                }
+                let implied = size / axis.factor;
+                let fits = implied * axis.factor == *size && implied > 0 && axis.batch != axis.frames;
+                if !fits || (has(axis) && value.is_some_and(|v| v != implied)) {
+                    let problem =
+                        format!("axis {index} of input `{}` is {size} in the file, not {axis}", input.name);
+                    return self.refuse(problem, "correct its axes so that they agree with the file");
+                }
+                if has(axis) {
+                    value = Some(implied);
+                }
+            }
+        }
+        let dynamic = value.is_none() && inputs.iter().flat_map(|input| &input.axes).any(has);
+        if dynamic {
+            return Ok(None);
+        }
+        let (value, why) = match value {
+            Some(value) => (value, "the file fixes it"),
+            None if role == "frames" => (1, "no input has a frames axis"),
+            None => (self.batch_of_one(inputs)?, "no input has a batch axis"),
+        };
+        self.findings.push(format!("{role} is {value} alone: {why}"));
+        let value = u32::try_from(value).ok();
+        value.map_or_else(
+            || self.refuse(format!("{role} is too large"), "export a smaller model"),
+            |v| Ok(Some(v)),
+        )
+    }
+
+    /// A model without a batch axis takes one clip, unless an axis of unknown meaning comes first.
+    fn batch_of_one(&self, inputs: &[InputShape]) -> Result<usize, ModelError> {
+        let main = self.main_input().unwrap_or(0);
+        let told = |name: &String| self.hints.inputs.get(name).is_some_and(|hint| hint.axes.is_some());
+        let suspect = inputs.get(main).filter(|input| {
+            let first = input.axes.first().is_some_and(|axis| !axis.frames && axis.factor > 1);
+            !told(&input.name) && input.axes.len() > 1 && first
+        });
+        let has_frames = inputs.iter().flat_map(|input| &input.axes).any(is_frames);
+        match suspect {
+            Some(input) if !has_frames => self.refuse(
+                format!(
+                    "no batch axis was found; the first axis of input `{}` is {}",
+                    input.name, input.axes[0]
+                ),
+                &format!(
+                    "give the axes, e.g. --axes {}=batch,3,224,224, with its own number if it is no batch",
+                    input.name
+                ),
+            ),
+            _ => Ok(1),
+        }
+    }
+
+    fn range(
+        &mut self,
+        input: &DeclaredTensor,
+        dtype: Dtype,
+        hint: &InputHints,
+    ) -> Result<(f64, f64), ModelError> {
+        let vocabulary = hint.vocabulary.or_else(|| self.model.vocabularies.get(&input.name).copied());
+        let (low, high) = match (hint.range, vocabulary, dtype) {
+            (Some([low, high]), ..) => (low, high),
+            (None, Some(size), Dtype::I64 | Dtype::I32) => (0.0, f64::from(size)),
+            (None, _, Dtype::F32 | Dtype::F16) => (-1.0, 1.0),
+            (None, _, Dtype::U8) => (0.0, 256.0),
+            (None, _, Dtype::Bool) => (0.0, 2.0),
+            (None, None, Dtype::I64 | Dtype::I32) if input.name.contains("mask") => (1.0, 2.0),
+            (None, None, Dtype::I64 | Dtype::I32) => {
+                let advice = "give --vocabulary or --range for others";
+                self.findings.push(format!(
+                    "{}: its values are 0 and 1, their range being unknown; {advice}",
+                    input.name
+                ));
+                (0.0, 2.0)
+            }
+        };
+        let integer = !matches!(dtype, Dtype::F32 | Dtype::F16);
+        if low.is_finite() && high.is_finite() && low <= high && !(integer && low.ceil() >= high.ceil()) {
+            return Ok((low, high));
+        }
+        self.refuse(
+            format!("the range {low} to {high} of input `{}` is empty", input.name),
+            "give the lesser value first",
+        )
+    }
+
+    fn refuse<T>(&self, problem: String, cure: &str) -> Result<T, ModelError> {
+        let inputs: Vec<String> = self.model.inputs.iter().map(ToString::to_string).collect();
+        Err(ModelError::Axes { problem, inputs: inputs.join("; "), cure: cure.into() })
+    }
+}
+
+fn is_batch(axis: &Axis) -> bool {
+    axis.batch
+}
+
+fn is_frames(axis: &Axis) -> bool {
+    axis.frames
+}
+
+/// Video, images and audio, as opposed to token ids and masks.
+fn is_signal(input: &DeclaredTensor) -> bool {
+    matches!(input.dtype, DeclaredDtype::Known(Dtype::F32 | Dtype::F16 | Dtype::U8))
+}
+
+#[cfg(test)]
+mod tests;

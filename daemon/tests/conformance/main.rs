@@ -1,0 +1,55 @@
+//! The conformance suite over the whole registry of backends.
+//!
+//! A backend that cannot be used on this machine is named with its reason and left out;
+//! `CLIPMARK_REQUIRE_PYTHON=1` (set by `onnx_reference.sh`) makes that an error for onnxruntime.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is its test failing")]
+#![expect(clippy::print_stderr, reason = "what is left out, and why, belongs into the test's output")]
+
+mod suite;
+
+use clipmark_daemon::backend::{Backend, registry};
+use suite::Case;
+
+fn cases() -> Vec<Case> {
+    registry().into_iter().filter_map(case).collect()
+}
+
+fn case(backend: Box<dyn Backend>) -> Option<Case> {
+    let name = backend.name();
+    let ignored: &[(&str, &str)] = match name {
+        "noop" => &[
+            ("outputs_have_the_models_shapes", "it loads no model"),
+            ("outputs_are_the_same_for_the_same_inputs_and_follow_them", "it computes nothing"),
+            ("an_inference_returns_only_when_it_is_complete", "it computes nothing"),
+            ("operators_are_named_with_their_share", "it has no operators"),
+            ("an_unknown_operator_is_reported_with_its_name", "it loads no model"),
+            ("an_impossible_shape_is_reported_as_such", "it loads no model"),
+            ("a_damaged_a_foreign_and_a_missing_file_are_bad_models", "it loads no model"),
+            ("an_unknown_option_is_refused", "it has no options and reads none"),
+            ("there_are_no_outputs_before_the_first_inference", "it has no outputs at any time"),
+        ],
+        "simulated" => &[
+            ("outputs_have_the_models_shapes", "it loads no ONNX model"),
+            ("operators_are_named_with_their_share", "it has no operators"),
+            ("an_unknown_operator_is_reported_with_its_name", "it loads no ONNX model"),
+            ("an_impossible_shape_is_reported_as_such", "it loads no ONNX model"),
+            (
+                "a_damaged_a_foreign_and_a_missing_file_are_bad_models",
+                "it takes any ONNX file for the default subject",
+            ),
+        ],
+        // Held to the suite over its fakes, in a test of its own.
+        "tensorrt" | "trtexec" => return None,
+        _ => &[],
+    };
+    if let Err(error) = backend.check() {
+        let required = std::env::var_os("CLIPMARK_REQUIRE_PYTHON").is_some_and(|value| value == "1");
+        assert!(!(required && name == "onnxruntime"), "onnxruntime is required here: {error}");
+        eprintln!("LEFT OUT: {name} cannot be used here: {error}");
+        return None;
+    }
+    Some(Case::new(backend, ignored))
+}
+
+suite::conformance_tests!(cases());

@@ -1,0 +1,231 @@
+//! What every backend is held to. Another test target takes it in by
+//! `#[path = "conformance/suite.rs"] mod suite;` and `suite::conformance_tests!(cases)`.
+
+use clipmark_daemon::backend::completion::check_completion;
+use clipmark_daemon::backend::{Backend, BackendError, Engine, EngineSpec, TensorData};
+use clipmark_daemon::model::axes::ModelShape;
+use clipmark_daemon::model::built_in::{BuiltIn, MAX_FRAMES};
+use clipmark_daemon::model::hints::ModelHints;
+use clipmark_daemon::model::inputs::{Fill, fill_all};
+use clipmark_daemon::model::onnx::OnnxModel;
+use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::record::Cause;
+use prost::Message;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tract_onnx::pb::ModelProto;
+
+/// A backend under test.
+pub(crate) struct Case {
+    backend: Box<dyn Backend>,
+    ignored: &'static [(&'static str, &'static str)],
+    folder: tempfile::TempDir,
+}
+
+/// One test per behaviour, over all cases.
+macro_rules! conformance_tests {
+    ($cases:expr) => {
+        $crate::suite::conformance_tests!($cases;
+            outputs_have_the_models_shapes,
+            outputs_are_the_same_for_the_same_inputs_and_follow_them,
+            an_inference_returns_only_when_it_is_complete,
+            there_are_no_outputs_before_the_first_inference,
+            operators_are_named_with_their_share,
+            inputs_of_another_shape_dtype_or_name_are_refused,
+            an_unknown_operator_is_reported_with_its_name,
+            an_impossible_shape_is_reported_as_such,
+            a_damaged_a_foreign_and_a_missing_file_are_bad_models,
+            an_unknown_option_is_refused,
+        );
+    };
+    ($cases:expr; $($behaviour:ident),* $(,)?) => {
+        $(#[test]
+        fn $behaviour() {
+            for case in $cases {
+                case.hold(stringify!($behaviour), $crate::suite::$behaviour);
+            }
+        })*
+    };
+}
+pub(crate) use conformance_tests;
+
+impl Case {
+    /// `ignored` names behaviours that do not apply, each with the reason.
+    pub(crate) fn new(backend: Box<dyn Backend>, ignored: &'static [(&'static str, &'static str)]) -> Self {
+        Self { backend, ignored, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Holds the backend to one behaviour, or says why not.
+    pub(crate) fn hold(&self, behaviour: &str, body: fn(&Self)) {
+        match self.ignored.iter().find(|(name, _)| *name == behaviour) {
+            Some((_, reason)) => eprintln!("IGNORED: {} / {behaviour}: {reason}", self.backend.name()),
+            None => {
+                eprintln!("held: {} / {behaviour}", self.backend.name());
+                body(self);
+            }
+        }
+    }
+
+    fn file(&self, name: &str, contents: &[u8]) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, contents).unwrap();
+        path
+    }
+
+    fn prepare_temporal(
+        &self,
+        batch: u32,
+        frames: u32,
+    ) -> Result<(EngineSpec, Box<dyn Engine>), BackendError> {
+        let bytes = BuiltIn::Temporal.onnx_bytes();
+        let spec = spec(&bytes, batch, frames);
+        let engine = self.backend.prepare(&self.file("temporal.onnx", &bytes), &spec)?;
+        Ok((spec, engine))
+    }
+
+    fn prepared(&self, batch: u32, frames: u32) -> (EngineSpec, Box<dyn Engine>) {
+        self.prepare_temporal(batch, frames).unwrap_or_else(|e| panic!("{}: {e}", self.backend.name()))
+    }
+
+    /// The error of preparing `contents` as a model at B1 T2.
+    fn refusal(&self, contents: &[u8]) -> BackendError {
+        let spec = spec(&BuiltIn::Temporal.onnx_bytes(), 1, 2);
+        let path = self.file("refused.onnx", contents);
+        self.backend.prepare(&path, &spec).err().expect("this model cannot be prepared")
+    }
+}
+
+fn spec(model: &[u8], batch: u32, frames: u32) -> EngineSpec {
+    let at = GridPoint::new(batch, frames).unwrap();
+    let shape = ModelShape::find(&OnnxModel::parse(model).unwrap(), &ModelHints::default()).unwrap();
+    EngineSpec {
+        at,
+        precision: Precision::Model,
+        threads: 1,
+        inputs: shape.at(at),
+        options: BTreeMap::new(),
+        cache_dir: None,
+    }
+}
+
+fn random(spec: &EngineSpec, seed: u64) -> Vec<TensorData> {
+    fill_all(&spec.inputs, Fill::Random, seed)
+}
+
+fn outputs_of(engine: &mut dyn Engine, inputs: &[TensorData]) -> Vec<TensorData> {
+    engine.set_inputs(inputs).unwrap();
+    engine.run().unwrap();
+    engine.outputs().unwrap()
+}
+
+pub(crate) fn outputs_have_the_models_shapes(case: &Case) {
+    for (batch, frames) in [(1, 4), (3, 2)] {
+        let (spec, mut engine) = case.prepared(batch, frames);
+        let outputs = outputs_of(engine.as_mut(), &random(&spec, 1));
+        let shown: Vec<_> =
+            outputs.iter().map(|o| (o.name.as_str(), o.shape.clone(), o.bytes.len())).collect();
+        let b = batch as usize;
+        let expected = [
+            ("similarity", vec![b], b * 4),
+            ("logits", vec![b, 32], b * 32 * 4),
+            ("embeddings", vec![b, 64], b * 64 * 4),
+        ];
+        assert_eq!(shown, expected, "B{batch} T{frames}");
+    }
+}
+
+pub(crate) fn outputs_are_the_same_for_the_same_inputs_and_follow_them(case: &Case) {
+    let (spec, mut engine) = case.prepared(2, 3);
+    let (first, second) = (random(&spec, 1), random(&spec, 2));
+    let outputs = outputs_of(engine.as_mut(), &first);
+    assert_eq!(outputs_of(engine.as_mut(), &first), outputs);
+    let others = outputs_of(engine.as_mut(), &second);
+    assert!(outputs.iter().zip(&others).all(|(a, b)| a.bytes != b.bytes));
+    let (_, mut fresh) = case.prepared(2, 3);
+    assert_eq!(outputs_of(fresh.as_mut(), &second), others, "a fresh engine agrees");
+}
+
+pub(crate) fn an_inference_returns_only_when_it_is_complete(case: &Case) {
+    let (spec, mut engine) = case.prepared(1, 4);
+    check_completion(engine.as_mut(), &random(&spec, 1), &random(&spec, 2)).unwrap();
+}
+
+pub(crate) fn there_are_no_outputs_before_the_first_inference(case: &Case) {
+    let (spec, mut engine) = case.prepared(1, 1);
+    engine.set_inputs(&random(&spec, 1)).unwrap();
+    assert!(engine.outputs().is_err());
+}
+
+pub(crate) fn operators_are_named_with_their_share(case: &Case) {
+    let (_, mut engine) = case.prepared(1, 4);
+    let costs = engine.operators(3).unwrap();
+    assert!(costs.len() > 5, "{costs:?}");
+    assert!(costs.iter().all(|cost| !cost.name.is_empty() && !cost.kind.is_empty()));
+    assert!(costs.windows(2).all(|pair| pair[0].time >= pair[1].time), "most expensive first");
+    let total: f64 = costs.iter().map(|cost| cost.share).sum();
+    assert!((total - 1.0).abs() < 1e-6, "shares add up to {total}");
+}
+
+pub(crate) fn inputs_of_another_shape_dtype_or_name_are_refused(case: &Case) {
+    let (spec, mut engine) = case.prepared(1, 2);
+    let good = random(&spec, 1);
+    let other = spec_at(&spec, 1, 3);
+    let mut renamed = good.clone();
+    renamed[0].name = "movie".into();
+    let mut short = good.clone();
+    short[1].bytes.pop();
+    for (inputs, why) in
+        [(random(&other, 1), "shape"), (renamed, "name"), (short, "bytes"), (good[..1].to_vec(), "number")]
+    {
+        let error = engine.set_inputs(&inputs).expect_err(why);
+        assert!(error.message.contains("engine takes"), "{why}: {error}");
+    }
+    engine.set_inputs(&good).unwrap();
+    engine.run().unwrap();
+}
+
+fn spec_at(spec: &EngineSpec, batch: u32, frames: u32) -> EngineSpec {
+    let other = self::spec(&BuiltIn::Temporal.onnx_bytes(), batch, frames);
+    EngineSpec { inputs: other.inputs, at: other.at, ..spec.clone() }
+}
+
+pub(crate) fn an_unknown_operator_is_reported_with_its_name(case: &Case) {
+    let mut model = ModelProto::decode(BuiltIn::Temporal.onnx_bytes().as_slice()).unwrap();
+    let erf = model.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "Erf").unwrap();
+    erf.op_type = "Transmogrify".into();
+    let error = case.refusal(&model.encode_to_vec());
+    assert_eq!(error.cause, Cause::UnsupportedOperator, "{error}");
+    assert!(error.message.contains("Transmogrify"), "{error}");
+}
+
+pub(crate) fn an_impossible_shape_is_reported_as_such(case: &Case) {
+    let error = case.prepare_temporal(1, MAX_FRAMES + 1).err().expect("the model has no position for it");
+    assert_eq!(error.cause, Cause::ImpossibleShape, "{error}");
+}
+
+pub(crate) fn a_damaged_a_foreign_and_a_missing_file_are_bad_models(case: &Case) {
+    let whole = BuiltIn::Temporal.onnx_bytes();
+    for (contents, what) in [
+        (&whole[..whole.len() / 2], "damaged"),
+        (b"these are words, not a model\n".as_slice(), "foreign"),
+        (b"", "empty"),
+    ] {
+        let error = case.refusal(contents);
+        assert_eq!(error.cause, Cause::BadModel, "{what}: {error}");
+        assert!(error.message.contains("refused.onnx"), "{what}: {error}");
+    }
+    let spec = spec(&whole, 1, 2);
+    let missing = case.folder.path().join("missing.onnx");
+    let error = case.backend.prepare(&missing, &spec).err().expect("there is no file");
+    assert_eq!(error.cause, Cause::BadModel, "{error}");
+    assert!(error.message.contains("missing.onnx"), "{error}");
+}
+
+pub(crate) fn an_unknown_option_is_refused(case: &Case) {
+    let bytes = BuiltIn::Temporal.onnx_bytes();
+    let mut spec = spec(&bytes, 1, 1);
+    spec.options.insert("warp_drive".into(), "on".into());
+    let error =
+        case.backend.prepare(&case.file("temporal.onnx", &bytes), &spec).err().expect("unknown option");
+    assert!(error.message.contains("warp_drive"), "{error}");
+}
