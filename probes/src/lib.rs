@@ -4,7 +4,9 @@
 //! and every signal that is missing is missing with its cause. Nothing here decides what a reading means
 //! for a run: analysis does, from the [`clipmark_profile::sensors::SensorRecord`] that the sampler makes.
 
+mod assemble;
 pub mod board;
+pub mod cadence;
 mod clock;
 mod content;
 mod cooling;
@@ -13,14 +15,20 @@ pub mod errno;
 mod fan;
 mod hwmon;
 mod identity;
+pub mod latest;
 mod memory;
 mod overcurrent;
 mod power;
 pub mod probe;
+pub mod refresh;
 pub mod registry;
 pub mod root;
+pub mod sampler;
+mod sampling;
+pub mod series_file;
 mod thermal;
 pub mod tree;
 mod values;
 
 pub use content::Content;
+pub use sampling::Cadence;

@@ -3,7 +3,7 @@
 //! To add a probe: a module with `discover(root, board, found)` and its line in [`PROBES`].
 
 use crate::board::{Board, Boards, Fingerprint};
-use crate::probe::{Absence, Discovery, Fault, Probe, RailSettings, Reading, Sensed, Sink};
+use crate::probe::{Absence, Discovery, Fault, Probe, RailSettings, Reading, Sensed, Sink, Tier};
 use crate::root::Root;
 use clipmark_profile::channel::Role;
 use clipmark_profile::units::Nanos;
@@ -80,6 +80,22 @@ impl Sensors {
             let start = readings.len();
             readings.resize(start + probe.channels().len(), Err(Fault::Unparsable));
             probe.read(at, &mut Sink::new(&mut readings[start..]));
+        }
+        readings
+    }
+
+    /// Reads the channels of one tier once; `None` stands for channels of other tiers.
+    pub fn read_tier(&mut self, tier: Tier, at: Nanos) -> Vec<Option<Reading>> {
+        self.root.set_time(at);
+        let mut readings = Vec::new();
+        for probe in &mut self.probes {
+            let mut own = vec![Err(Fault::Unparsable); probe.channels().len()];
+            if probe.tier() == tier {
+                probe.read(at, &mut Sink::new(&mut own));
+                readings.extend(own.into_iter().map(Some));
+            } else {
+                readings.extend(own.iter().map(|_| None));
+            }
         }
         readings
     }

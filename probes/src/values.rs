@@ -29,8 +29,22 @@ pub(crate) enum Decode {
 pub(crate) struct Values {
     tier: Tier,
     sensed: Vec<Sensed>,
-    files: Vec<(Vec<Handle>, Decode)>,
+    files: Vec<Source>,
 }
+
+/// What one channel is read from.
+#[derive(Debug)]
+struct Source {
+    handles: Vec<Handle>,
+    decode: Decode,
+    gated: u8,
+    skip: u8,
+}
+
+/// Refusals with `EAGAIN` in a row after which a unit counts as power-gated.
+const GATED_AFTER: u8 = 3;
+/// Reads of a power-gated unit that are left out before it is tried again.
+const GATED_SKIP: u8 = 15;
 
 impl Values {
     pub(crate) const fn new(tier: Tier) -> Self {
@@ -57,7 +71,7 @@ impl Values {
     /// Adds `channel` as the sum over `handles`.
     pub(crate) fn push(&mut self, channel: Channel, source: String, handles: Vec<Handle>, decode: Decode) {
         self.sensed.push(Sensed { channel, source, meaning: None });
-        self.files.push((handles, decode));
+        self.files.push(Source { handles, decode, gated: 0, skip: 0 });
     }
 
     /// Says what the values of the channel `id` mean.
@@ -85,12 +99,32 @@ impl Probe for Values {
     }
 
     fn read(&mut self, _at: Nanos, sink: &mut Sink<'_>) {
-        for (handles, decode) in &mut self.files {
-            let sum = handles
-                .iter_mut()
-                .try_fold(0i64, |sum, handle| decode.read(handle).map(|value| sum.saturating_add(value)));
-            sink.put(sum.and_then(narrow));
+        for file in &mut self.files {
+            sink.put(file.read());
         }
+    }
+}
+
+impl Source {
+    /// Reads the value once. A unit that keeps answering `EAGAIN` is power-gated: it is asked rarely, and
+    /// its channel stays absent with that cause in between.
+    fn read(&mut self) -> Reading {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return Err(Fault::Refused(Errno::AGAIN));
+        }
+        let decode = self.decode;
+        let sum = self
+            .handles
+            .iter_mut()
+            .try_fold(0i64, |sum, handle| decode.read(handle).map(|value| sum.saturating_add(value)));
+        if sum == Err(Fault::Refused(Errno::AGAIN)) {
+            self.gated = self.gated.saturating_add(1);
+            self.skip = if self.gated >= GATED_AFTER { GATED_SKIP } else { 0 };
+        } else {
+            self.gated = 0;
+        }
+        sum.and_then(narrow)
     }
 }
 
@@ -238,6 +272,24 @@ mod tests {
         check(Decode::After("MemAvailable:", 1), "MemTotal: 1 kB\n", Err(Fault::NoSuchLine));
         let psi = "some avg10=0.00 avg60=0.00 avg300=0.00 total=5000\nfull avg10=0.00 total=1\n";
         check(Decode::After("total=", 1000), psi, Ok(5));
+    }
+
+    #[test]
+    fn a_gated_unit_is_asked_rarely_and_found_again_when_it_wakes() {
+        let text = "/t\t@series 0:!EAGAIN,10000:5\n";
+        let root = Root::stored(crate::tree::Tree::parse(text).unwrap());
+        let handles = vec![root.open_value("/t").unwrap()];
+        let mut source = Source { handles, decode: Decode::Integer(1, 1), gated: 0, skip: 0 };
+        let mut readings = Vec::new();
+        for second in 0..40 {
+            root.set_time(Nanos::from_secs(second));
+            readings.push(source.read());
+        }
+        let gated = Err(Fault::Refused(Errno::AGAIN));
+        let woken = readings.iter().position(|reading| *reading == Ok(5)).unwrap();
+        assert!((10..=10 + 16).contains(&woken), "{woken}");
+        assert!(readings[..woken].iter().all(|reading| *reading == gated));
+        assert!(readings[woken..].iter().all(|reading| *reading == Ok(5)));
     }
 
     #[test]

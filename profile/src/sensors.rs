@@ -101,6 +101,20 @@ pub struct Column {
     pub valid: Vec<u64>,
 }
 
+impl TierSeries {
+    /// Adds what the same tier read later: its columns are in the same order.
+    pub fn append(&mut self, later: &Self) {
+        self.stamps_ns.extend_from_slice(&later.stamps_ns);
+        self.read_ns.extend_from_slice(&later.read_ns);
+        self.missed += later.missed;
+        for (column, more) in self.columns.iter_mut().zip(&later.columns) {
+            for index in 0..more.values.len() {
+                column.push(more.get(index));
+            }
+        }
+    }
+}
+
 impl Column {
     /// The value at `index`, or `None` when that read failed.
     #[must_use]
@@ -110,6 +124,24 @@ impl Column {
             return None;
         }
         self.values.get(index).copied()
+    }
+
+    /// A column for `channel` that takes `rows` readings without allocating.
+    #[must_use]
+    pub fn with_capacity(channel: u16, rows: usize) -> Self {
+        Self { channel, values: Vec::with_capacity(rows), valid: Vec::with_capacity(rows.div_ceil(64)) }
+    }
+
+    /// Removes every reading and keeps the memory.
+    pub fn clear(&mut self) {
+        self.values.clear();
+        self.valid.clear();
+    }
+
+    /// Whether any reading is valid.
+    #[must_use]
+    pub fn any_valid(&self) -> bool {
+        self.valid.iter().any(|word| *word != 0)
     }
 
     /// Appends a reading.
@@ -122,5 +154,33 @@ impl Column {
             *word |= 1 << (index % 64);
         }
         self.values.push(value.unwrap_or(0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tier(values: &[Option<i32>]) -> TierSeries {
+        let mut column = Column::with_capacity(0, values.len());
+        values.iter().for_each(|value| column.push(*value));
+        TierSeries {
+            stamps_ns: (0..values.len() as u64).collect(),
+            read_ns: vec![1; values.len()],
+            columns: vec![column],
+            ..TierSeries::default()
+        }
+    }
+
+    #[test]
+    fn appended_series_keep_every_value_and_gap_across_word_borders() {
+        let one: Vec<_> = (0..70).map(|i| (i % 3 != 0).then_some(i)).collect();
+        let two: Vec<_> = (0..130).map(|i| (i % 5 != 0).then_some(-i)).collect();
+        let mut joined = tier(&one);
+        joined.append(&tier(&two));
+        let read: Vec<_> = (0..200).map(|index| joined.columns[0].get(index)).collect();
+        assert_eq!(read, [one, two].concat());
+        assert_eq!(joined.stamps_ns.len(), 200);
+        assert_eq!(joined.columns[0].get(200), None);
     }
 }
