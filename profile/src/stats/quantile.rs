@@ -184,5 +184,9 @@ mod tests {
         assert_eq!(mean(&[tie, tie]), Some((1u64 << 53) as f64));
         assert_eq!(mean(&[tie, tie, tie + 1]), Some(((1u64 << 53) + 2) as f64));
         assert_eq!(mean(&[u64::MAX, u64::MAX]), Some(u64::MAX as f64));
+        // Above the tie by a thousandth, far below the bits that the division keeps.
+        let mut nearly_tie = vec![tie; 999];
+        nearly_tie.push(tie + 1);
+        assert_eq!(mean(&nearly_tie), Some(((1u64 << 53) + 2) as f64));
     }
 }

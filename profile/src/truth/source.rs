@@ -38,7 +38,7 @@ pub const SHAPES: [Shape; 3] = [
 ];
 
 impl Shape {
-    /// The exact quantile at `p` in (0, 1); a lognormal has one at the normal score `z` instead.
+    /// The exact quantile at `p` in (0, 1).
     #[must_use]
     pub fn quantile_ns(self, p: f64) -> f64 {
         match self {
