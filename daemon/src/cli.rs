@@ -15,11 +15,19 @@ pub struct Cli {
 
 /// The subcommands, one line each.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Reads what the board says of itself: power, temperatures, clocks, throttling
+    Probe(crate::commands::probe::ProbeArgs),
+    /// Checks what a good measurement needs here, and says how to mend what is missing
+    Check(crate::commands::check::CheckArgs),
+}
 
 impl Command {
     fn execute(&self) -> Result<ExitCode, CommandError> {
-        match *self {}
+        match self {
+            Self::Probe(args) => args.execute(),
+            Self::Check(args) => args.execute(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ pub mod cli;
 pub mod commands;
 pub mod exit_codes;
 pub mod model;
-pub mod record_store;
+pub mod preflight;
 pub mod session;
 pub mod spool;
 pub mod worker;

@@ -5,6 +5,7 @@
 
 use crate::probe::Fault;
 use crate::registry::Sensors;
+use clipmark_profile::channel::{Channel, ChannelKind, Role};
 use clipmark_profile::sensors::{Column, Rail, SensorRecord, TierSeries};
 use clipmark_profile::units::Nanos;
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,7 @@ fn drop_never_read(record: &mut SensorRecord, faults: &[Option<String>]) {
             record.absent.push((channel.id.clone(), cause));
         }
     }
+    forget_incomplete_total(record, &kept);
     let mut keeps = kept.iter().map(Option::is_some);
     record.channels.retain(|_| keeps.next().unwrap_or(false));
     for tier in &mut record.tiers {
@@ -124,6 +126,19 @@ fn drop_never_read(record: &mut SensorRecord, faults: &[Option<String>]) {
     record.trips.retain_mut(|(channel, _, _)| keep_as(channel, renumber));
     record.meanings.retain_mut(|(channel, _)| keep_as(channel, renumber));
     record.rails.retain_mut(|rail| keep_as(&mut rail.channel, renumber));
+}
+
+/// A sum that lacks a rail is no total: its other rails go on as rails alone.
+fn forget_incomplete_total(record: &mut SensorRecord, kept: &[Option<u16>]) {
+    let counts = |channel: &Channel| channel.kind == ChannelKind::Power && channel.role == Role::TotalPower;
+    let missing = record.channels.iter().zip(kept).find(|(channel, keep)| counts(channel) && keep.is_none());
+    let Some(missing) = missing.map(|(channel, _)| channel.id.clone()) else { return };
+    let topology = record.power_topology.take().unwrap_or_default();
+    record.power_scope = None;
+    record.absent.push(("power.total".to_owned(), format!("{missing}, part of {topology}, was never read")));
+    for channel in record.channels.iter_mut().filter(|channel| counts(channel)) {
+        channel.role = Role::Context;
+    }
 }
 
 fn keep_as(channel: &mut u16, renumber: impl Fn(u16) -> Option<u16>) -> bool {

@@ -19,6 +19,11 @@ const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/boards.rs"
 pub struct Pattern(String);
 
 impl Pattern {
+    /// The pattern `text`.
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Whether `text` as a whole fits this pattern.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
@@ -85,6 +90,8 @@ pub struct Power {
     pub voltages: BTreeMap<String, String>,
     /// Drivers whose power is no rail of the board.
     pub ignore: Vec<Pattern>,
+    /// Rail to the voltage in mV below which its supply is too weak.
+    pub low_voltage: BTreeMap<String, i32>,
 }
 
 /// What is known of a board's thermal zones.
@@ -182,6 +189,7 @@ struct PowerSection {
     rails: BTreeMap<String, String>,
     voltages: Option<BTreeMap<String, String>>,
     ignore: Option<Vec<Pattern>>,
+    low_voltage: BTreeMap<String, i32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -351,6 +359,7 @@ impl BoardFile {
                 rails: power.rails.clone(),
                 voltages: pick(&power.voltages, &generic.power.voltages),
                 ignore: pick(&power.ignore, &generic.power.ignore),
+                low_voltage: power.low_voltage.clone(),
             },
             over_current: self.over_current.clone(),
             thermal: Thermal {

@@ -38,7 +38,7 @@ pub(crate) fn discover(root: &Root, board: &Board, found: &mut Discovery) {
 }
 
 /// cpufreq policies as (directory, first CPU), each once: old kernels have one per CPU, without links.
-fn policies(root: &Root) -> Vec<(String, u32)> {
+pub(crate) fn policies(root: &Root) -> Vec<(String, u32)> {
     let mut found: Vec<(String, u32)> = Vec::new();
     let named = |dir: &str, prefix: &str| {
         let names = root.list(dir).unwrap_or_default();

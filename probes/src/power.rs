@@ -88,10 +88,12 @@ fn total(board: &Board, rails: &[Found], found: &mut Discovery) -> Vec<usize> {
             return members;
         }
     }
-    let cause = if rails.is_empty() {
-        format!("no power rail can be read ({})", board.power.scope)
-    } else {
-        format!("the rails that would form it are not all there; {} lists them", board.id)
+    let refused = found.absent.iter().filter(|absence| absence.cause.contains("cannot read"));
+    let refused: Vec<&str> = refused.map(|absence| absence.id.as_str()).collect();
+    let cause = match (rails.is_empty(), refused.is_empty()) {
+        (_, false) => format!("its rails cannot be read: see {}", refused.join(", ")),
+        (true, true) => format!("no power rail is there ({})", board.power.scope),
+        (false, true) => format!("the rails that would form it are not all there; {} lists them", board.id),
     };
     found.absence(ChannelKind::Power, "total", cause);
     Vec::new()

@@ -108,6 +108,28 @@ impl Root {
         Ok(Self::stored(tree))
     }
 
+    /// [`Self::open`], with capture files laid over it in order. Over a live system or a directory, what
+    /// probes look at is captured first.
+    ///
+    /// # Errors
+    /// When `path` or an overlay cannot be opened or is in another format.
+    pub fn open_with_overlays(path: &Path, overlays: &[PathBuf]) -> Result<Self, RootError> {
+        let root = Self::open(path)?;
+        if overlays.is_empty() {
+            return Ok(root);
+        }
+        let mut tree = match root.0 {
+            Base::Stored(tree) => Arc::try_unwrap(tree).unwrap_or_default(),
+            Base::Live | Base::Directory { .. } => crate::capture::capture(&root),
+        };
+        for overlay in overlays {
+            let text = std::fs::read_to_string(overlay)
+                .map_err(|source| RootError::Open { path: overlay.clone(), source })?;
+            tree.apply(&text).map_err(|source| RootError::Format { path: overlay.clone(), source })?;
+        }
+        Ok(Self::stored(tree))
+    }
+
     /// Whether this is the running system.
     #[must_use]
     pub const fn is_live(&self) -> bool {

@@ -59,6 +59,29 @@ fn a_replay_into_a_file_gives_the_same_record() {
 }
 
 #[test]
+fn a_sum_with_a_rail_that_never_answers_is_no_total() {
+    let board = "/proc/device-tree/compatible\tnvidia,p2972-0000\\0\n".to_owned()
+        + &["GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"].iter().enumerate().fold(
+            String::new(),
+            |text, (at, rail)| {
+                let dir = format!("/sys/bus/i2c/drivers/ina3221x/1-004{}/iio:device{}", at / 3, at / 3);
+                let input = at % 3;
+                let value = if *rail == "CV" { "!EAGAIN" } else { "1000" };
+                text + &format!("{dir}/rail_name_{input}\t{rail}\n{dir}/in_power{input}_input\t{value}\n")
+            },
+        );
+    let root = Root::stored(Tree::parse(&board).unwrap());
+    let sensors = Sensors::discover(&root, &Boards::embedded().unwrap());
+    let mut replay = Replay::new(sensors, &SamplerOptions::default()).unwrap();
+    replay.advance_to(Nanos::from_secs(5));
+    assert_eq!(replay.latest().total_power(), None);
+    let record = replay.finish().unwrap();
+    assert_eq!((record.channels.len(), record.power_topology.as_deref()), (5, None));
+    assert_eq!(record.with_role(Role::TotalPower).count(), 0);
+    assert!(record.absent.iter().any(|(id, cause)| id == "power.total" && cause.contains("power.CV")));
+}
+
+#[test]
 fn a_series_in_memory_stops_at_its_bound() {
     let options = SamplerOptions { limit: Bytes(3000), ..SamplerOptions::default() };
     let mut replay = Replay::new(sensors(), &options).unwrap();

@@ -1,13 +1,16 @@
 //! Every captured board tree gives the readings expected of it.
 
 use clipmark_probes::board::Boards;
+use clipmark_probes::capture::capture;
 use clipmark_probes::registry::Sensors;
 use clipmark_probes::root::Root;
+use clipmark_probes::state;
 use clipmark_probes::tree::Tree;
+use clipmark_profile::channel::ChannelKind;
 use clipmark_profile::units::Nanos;
 use std::path::Path;
 
-fn sensors(fixture: &str, overlay: Option<&str>) -> Sensors {
+fn root(fixture: &str, overlay: Option<&str>) -> Root {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let text =
         |name: &str| std::fs::read_to_string(dir.join(format!("{name}.txt"))).expect("the fixture exists");
@@ -15,7 +18,26 @@ fn sensors(fixture: &str, overlay: Option<&str>) -> Sensors {
     if let Some(overlay) = overlay {
         tree.apply(&text(&format!("{fixture}.{overlay}.overlay"))).expect("the overlay is a capture");
     }
-    Sensors::discover(&Root::stored(tree), &Boards::embedded().expect("embedded boards are valid"))
+    Root::stored(tree)
+}
+
+fn sensors(fixture: &str, overlay: Option<&str>) -> Sensors {
+    discover(&root(fixture, overlay))
+}
+
+fn discover(root: &Root) -> Sensors {
+    Sensors::discover(root, &Boards::embedded().expect("embedded boards are valid"))
+}
+
+/// Names of the fixtures that are whole trees.
+fn fixtures() -> Vec<String> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let entries = std::fs::read_dir(dir).expect("the fixtures exist");
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".txt").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
 }
 
 fn check_total(fixture: &str, overlay: Option<&str>, board: &str, topology: Option<&str>, mw: Option<i64>) {
@@ -39,6 +61,10 @@ fn total_power_counts_every_watt_once() {
     check_total("orin-nx_jp6", None, "orin-nx", Some("VDD_IN"), Some(12290));
     let three = "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0";
     check_total("agx-orin_jp6", None, "agx-orin", Some(three), Some(7876));
+    check_total("tx2_jp4", None, "tx2", Some("VDD_IN"), Some(3204));
+    check_total("xavier-nx_jp5", None, "xavier-nx", None, None);
+    check_total("thor_jp7", None, "thor", Some("VIN"), Some(49_000));
+    check_total("rpi4", None, "raspberry-pi-4", None, None);
     check_total("rpi5", None, "raspberry-pi-5", None, None);
     check_total("rk3588_cm3588", None, "rk3588", None, None);
     check_total("x86-laptop", None, "x86", Some("package-0"), None);
@@ -61,17 +87,16 @@ fn describe(sensors: &mut Sensors) -> String {
     let trips = sensors.trips.iter().map(|(id, kind, at)| format!("trip {id} {kind} {at}"));
     lines.extend(trips);
     lines.extend(sensors.notes.iter().map(|note| format!("note {note}")));
+    let state = state::assess(&sensors.board, sensors.channels(), &readings);
+    lines.push(format!("throttling {:?}", state.throttling));
+    lines.extend(state.reasons.iter().map(|reason| format!("because {reason}")));
+    lines.extend(state.remarks.iter().map(|remark| format!("remark {remark}")));
     lines.join("\n")
 }
 
 #[test]
 fn every_fixture_gives_its_expected_readings() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let mut names: Vec<String> = std::fs::read_dir(dir)
-        .expect("the fixtures exist")
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".txt").map(str::to_owned))
-        .collect();
-    names.sort();
+    let names = fixtures();
     assert!(names.len() >= 11, "{names:?}");
     for name in names {
         let text = match name.split_once('.') {
@@ -85,5 +110,51 @@ fn every_fixture_gives_its_expected_readings() {
             None => describe(&mut sensors(&name, None)),
         };
         insta::assert_snapshot!(name, text);
+    }
+}
+
+#[test]
+fn a_capture_of_a_board_reads_as_the_board_does() {
+    for name in fixtures().iter().filter(|name| !name.contains('.')) {
+        let original = root(name, None);
+        let copy = Tree::parse(&capture(&original).to_text()).expect("a capture is in the format");
+        let copy = Root::stored(copy);
+        assert_eq!(describe(&mut discover(&copy)), describe(&mut discover(&original)), "{name}");
+    }
+}
+
+#[test]
+fn every_board_file_has_a_captured_tree() {
+    let boards = Boards::embedded().expect("embedded boards are valid");
+    let whole = fixtures().into_iter().filter(|name| !name.contains('.'));
+    let seen: Vec<String> = whole.map(|name| sensors(&name, None).board.id).collect();
+    let without: Vec<&str> =
+        boards.ids().filter(|id| *id != "generic" && !seen.iter().any(|seen| seen == id)).collect();
+    assert!(without.is_empty(), "boards without a tree in tests/fixtures: {without:?}");
+}
+
+#[test]
+fn every_kind_of_channel_is_read_somewhere() {
+    let mut unread: Vec<ChannelKind> = ChannelKind::ALL.to_vec();
+    for name in fixtures().iter().filter(|name| !name.contains('.')) {
+        let mut sensors = sensors(name, None);
+        sensors.read(Nanos(0));
+        let readings = sensors.read(Nanos::from_secs(1));
+        for (sensed, reading) in sensors.channels().zip(&readings) {
+            unread.retain(|kind| *kind != sensed.channel.kind || reading.is_err());
+        }
+    }
+    assert!(unread.is_empty(), "kinds without a reading in tests/fixtures: {unread:?}");
+}
+
+#[test]
+fn ids_are_unique_on_every_board() {
+    for name in fixtures().iter().filter(|name| !name.contains('.')) {
+        let sensors = sensors(name, None);
+        let mut ids: Vec<&str> = sensors.channels().map(|sensed| sensed.channel.id.as_str()).collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "{name}");
     }
 }

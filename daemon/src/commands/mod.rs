@@ -2,6 +2,10 @@
 //!
 //! To add one, write `NAME.rs` beside this file and add its line to [`crate::cli::Command`].
 
+pub mod check;
+pub mod probe;
+pub mod watch;
+
 use crate::exit_codes::{CommandError, ExitCode};
 use std::io::{ErrorKind, Write};
 

@@ -1,0 +1,85 @@
+//! `clipmarkd check`: what a good measurement needs on this machine, and how each gap is mended.
+
+use crate::backend;
+use crate::commands::print;
+use crate::commands::probe::BoardArgs;
+use crate::exit_codes::{CommandError, ExitCode};
+use crate::preflight::{BackendCheck, Requirement, Standing, requirements};
+use crate::worker::handle::{Settings, Trouble, Worker};
+use clipmark_probes::environment;
+use clipmark_probes::registry::Sensors;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest time for one backend to say whether it can be used.
+const BACKEND_LIMIT: Duration = Duration::from_secs(60);
+
+/// Arguments of `clipmarkd check`.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    board: BoardArgs,
+    /// Directory of the models that requests name
+    #[arg(long, default_value = "/var/lib/clipmark/models", value_name = "DIR")]
+    models: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl CheckArgs {
+    /// Prints every requirement; [`ExitCode::CheckFailed`] when nothing could be measured.
+    ///
+    /// # Errors
+    /// When the root cannot be opened.
+    pub fn execute(&self) -> Result<ExitCode, CommandError> {
+        let (root, boards) = self.board.open()?;
+        let sensors = Sensors::discover(&root, &boards);
+        let found = environment::read(&root, &sensors.board, env!("CARGO_PKG_VERSION"));
+        let list = requirements(&root, &sensors, &found, &backends(), &self.models);
+        print(&if self.json { to_json(&list)? } else { to_text(&list) })?;
+        let missed = list.iter().any(|requirement| requirement.standing == Standing::Missed);
+        Ok(if missed { ExitCode::CheckFailed } else { ExitCode::Success })
+    }
+}
+
+/// Asks every backend, each in a child process: loading a broken runtime library can kill its process.
+fn backends() -> Vec<BackendCheck> {
+    let names = backend::registry().into_iter().map(|backend| backend.name());
+    let ask = |name: &str| {
+        let settings = Settings::own(None, BACKEND_LIMIT, BACKEND_LIMIT);
+        let mut worker = Worker::spawn(&settings).map_err(|failure| failure.message)?;
+        worker.check(name).map_err(|trouble| match trouble {
+            Trouble::Failed(failure) => failure.message,
+            Trouble::Stopped => "it was not waited for".to_owned(),
+        })
+    };
+    names.map(|name| (name.to_owned(), ask(name))).collect()
+}
+
+fn to_json(list: &[Requirement]) -> Result<String, CommandError> {
+    let text = serde_json::to_string_pretty(list);
+    text.map(|text| text + "\n").map_err(|error| CommandError::new(ExitCode::Storage, error))
+}
+
+fn to_text(list: &[Requirement]) -> String {
+    let mut text = String::new();
+    for requirement in list {
+        let mark = match requirement.standing {
+            Standing::Satisfied => "ok     ",
+            Standing::Advised => "advised",
+            Standing::Missed => "MISSED ",
+        };
+        let _ = writeln!(text, "{mark}  {}: {}", requirement.name, requirement.found);
+        if let Some(mend) = &requirement.mend {
+            let _ = writeln!(text, "         mend: {mend}");
+        }
+    }
+    let count =
+        |standing: Standing| list.iter().filter(|requirement| requirement.standing == standing).count();
+    let (satisfied, advised, missed) =
+        (count(Standing::Satisfied), count(Standing::Advised), count(Standing::Missed));
+    let _ = writeln!(text, "{satisfied} satisfied, {advised} advised, {missed} missed");
+    text
+}
