@@ -9,6 +9,8 @@ use crate::plan::{Deadline, Load, Mode};
 use crate::point::{GridPoint, PointId, Precision, Subject};
 use crate::record::{BackendRecord, Cause, Failure, GateOutcome, ModelRecord, NotRun, OperatorCost, Stage};
 use crate::stats::histogram::Histogram;
+use crate::stats::quantile::{self, Quantile};
+use crate::stats::{interval, robust, scaling};
 use crate::summary::{
     EnergySummary, Interval, LatencySummary, MemoryPressure, Objective, OperatingPoint, PointSummary,
     PressureSign, Profile, RunInfo, Scaling, SoakSegment, SoakSummary, Status, SteadyState, Throttle,
@@ -54,63 +56,37 @@ pub fn latencies_ns(base_ns: u64, count: usize, seed: u64) -> Vec<u64> {
         .collect()
 }
 
-/// Python's `statistics.quantiles(method="exclusive")`: cut point `i` of `n`.
-fn quantile(sorted: &[u64], i: u64, n: u64) -> f64 {
-    let m = sorted.len() as u64 + 1;
-    let j = (i * m / n).clamp(1, sorted.len() as u64 - 1);
-    let delta = (i * m) as i128 - (n * j) as i128;
-    let low = i128::from(sorted[j as usize - 1]) * (i128::from(n) - delta);
-    let high = i128::from(sorted[j as usize]) * delta;
-    (low + high) as f64 / n as f64
-}
-
-/// The order statistics about 2 binomial standard deviations around quantile `q`.
-fn interval(sorted: &[u64], q: f64) -> Interval {
-    let n = sorted.len() as f64;
-    let spread = 2.0 * (n * q * (1.0 - q)).sqrt();
-    let lower = (n * q - spread).floor();
-    let upper = (n * q + spread).ceil();
-    Interval {
-        lower: (lower >= 1.0).then(|| sorted[lower as usize - 1] as f64),
-        upper: (upper <= n).then(|| sorted[upper as usize - 1] as f64),
-    }
-}
-
-fn latency(samples: &[u64]) -> LatencySummary {
-    let mut sorted = samples.to_vec();
+/// The summary of `series`, by the statistics of this crate.
+fn latency(series: &[u64]) -> LatencySummary {
+    let mut sorted = series.to_vec();
     sorted.sort_unstable();
     let count = sorted.len() as u64;
-    let sum_ns: u64 = sorted.iter().sum();
-    let mean_ns = sum_ns as f64 / count as f64;
-    let p50_ns = quantile(&sorted, 1, 2);
-    let mut deviations: Vec<u64> = sorted.iter().map(|&x| (x as f64 - p50_ns).abs() as u64).collect();
-    deviations.sort_unstable();
-    let half = 0.0012 * mean_ns;
+    let floats: Vec<f64> = series.iter().map(|&ns| ns as f64).collect();
+    let p99 = interval::of_quantile(series, &sorted, Quantile::P99);
+    let ends = |quantile| interval::of_quantile(series, &sorted, quantile).interval;
     LatencySummary {
         iterations: count,
         warmup_iterations: 24,
-        sum_ns,
-        mean_ns,
-        p50_ns,
-        p95_ns: Some(quantile(&sorted, 19, 20)),
-        p99_ns: Some(quantile(&sorted, 99, 100)),
-        p999_ns: (count >= 999).then(|| quantile(&sorted, 999, 1000)),
-        min_ns: sorted[0],
-        max_ns: sorted[sorted.len() - 1],
-        mad_ns: quantile(&deviations, 1, 2),
-        mean_ci_ns: Interval { lower: Some(mean_ns - half), upper: Some(mean_ns + half) },
-        p50_ci_ns: interval(&sorted, 0.5),
-        p95_ci_ns: interval(&sorted, 0.95),
-        p99_ci_ns: interval(&sorted, 0.99),
-        tau: 1.25,
-        p99_extrapolated: count < 99,
+        sum_ns: sorted.iter().sum(),
+        mean_ns: quantile::mean(series).unwrap_or_default(),
+        p50_ns: quantile::median(&sorted).unwrap_or_default(),
+        p95_ns: quantile::reference(&sorted, Quantile::P95),
+        p99_ns: quantile::reference(&sorted, Quantile::P99),
+        p999_ns: (!Quantile::P999.extrapolates(count))
+            .then(|| quantile::reference(&sorted, Quantile::P999))
+            .flatten(),
+        min_ns: sorted.first().copied().unwrap_or_default(),
+        max_ns: sorted.last().copied().unwrap_or_default(),
+        mad_ns: robust::mad(&floats).unwrap_or_default(),
+        mean_ci_ns: interval::of_mean(&floats),
+        p50_ci_ns: ends(Quantile::P50),
+        p95_ci_ns: ends(Quantile::P95),
+        p99_ci_ns: p99.interval,
+        tau: p99.tau,
+        p99_extrapolated: Quantile::P99.extrapolates(count),
         steady: SteadyState::WarmUp,
-        histogram: histogram(samples),
+        histogram: Histogram::of(series),
     }
-}
-
-fn histogram(_samples: &[u64]) -> Histogram {
-    Histogram::default()
 }
 
 /// A measured point: `base_ns` is its typical latency.
@@ -288,23 +264,27 @@ fn environment() -> Environment {
     }
 }
 
-fn scaling(subject: u16, points: &[PointSummary], exponent: f64) -> Vec<Scaling> {
-    let bends = exponent > 1.5;
-    BATCH_SIZES
-        .into_iter()
-        .filter(|&batch| {
-            points.iter().filter(|p| p.id.at.batch_size.get() == batch && p.latency.is_some()).count() > 3
-        })
-        .map(|batch_size| Scaling {
+/// Lines over the batch sizes with at least four clip lengths, by the statistics of this crate.
+fn scaling_lines(subject: u16, points: &[PointSummary]) -> Vec<Scaling> {
+    let line = |batch_size: u32| {
+        let pairs: Vec<(u32, f64)> = points
+            .iter()
+            .filter(|p| p.id.at.batch_size.get() == batch_size)
+            .filter_map(|p| Some((p.id.at.clip_length.get(), p.latency.as_ref()?.p50_ns)))
+            .collect();
+        let fit = scaling::exponent(&pairs).filter(|_| pairs.len() > 3)?;
+        let bend = scaling::breakpoint(&pairs, 0.01);
+        Some(Scaling {
             subject,
             batch_size,
-            exponent,
-            exponent_ci: Interval { lower: Some(exponent - 0.06), upper: Some(exponent + 0.07) },
-            breakpoint_clip_length: bends.then_some(32),
-            segment_exponents: bends.then_some([1.48, 2.39]),
-            polynomial_ns: Some([640_000.0, 51_000.0 * f64::from(batch_size), 24_500.0]),
+            exponent: fit.exponent,
+            exponent_ci: fit.interval,
+            breakpoint_clip_length: bend.map(|b| b.clip_length),
+            segment_exponents: bend.map(|b| b.exponents),
+            polynomial_ns: scaling::quadratic(&pairs),
         })
-        .collect()
+    };
+    BATCH_SIZES.into_iter().filter_map(line).collect()
 }
 
 /// The three objectives of a sweep, chosen among `points`, which all belong to `model`. What the next best
@@ -473,8 +453,8 @@ pub fn profile() -> Profile {
     let mut chosen = operating_points("joint", &points[..15]);
     chosen.extend(operating_points("temporal", &points[15..]));
     chosen.extend(sustained("temporal", soaked));
-    let mut lines = scaling(0, &points[..15], 1.96);
-    lines.extend(scaling(1, &points[15..], 0.89));
+    let mut lines = scaling_lines(0, &points[..15]);
+    lines.extend(scaling_lines(1, &points[15..]));
     Profile {
         schema: crate::summary::SCHEMA_VERSION,
         analysis: crate::summary::ANALYSIS_VERSION,
@@ -526,7 +506,7 @@ pub fn profile_of_27_points() -> Profile {
     profile.run.mode = Mode::Sweep;
     profile.models.truncate(1);
     profile.subjects.truncate(1);
-    profile.scaling = scaling(0, &points, 0.97);
+    profile.scaling = scaling_lines(0, &points);
     profile.memory_pressure = vec![MemoryPressure { subject: 0, first: None, sign: None }];
     profile.operating_points = operating_points;
     profile.points = points;

@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(
             sentence(&example::profile()),
             "At batch 1, the P99 of joint is 1.75x that of temporal at 8 frames and 30.2x at 128; latency grows \
-             with clip length to the power 0.89 for temporal, 1.96 for joint."
+             with clip length to the power 0.87 for temporal, 1.99 for joint."
         );
     }
 
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(
             sentence(&profile),
             "At batch 1, joint has the least P99 at 8 frames and temporal from 32 frames on; at 128 frames joint \
-             takes 30.2x as long; latency grows with clip length to the power 1.96 for joint, 0.89 for temporal."
+             takes 30.2x as long; latency grows with clip length to the power 1.99 for joint, 0.87 for temporal."
         );
     }
 
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(
             sentence(&profile),
             "At batch 1, the P99 of joint is 1.75x that of temporal at 8 frames and 14.9x at 64; latency grows \
-             with clip length to the power 0.89 for temporal, 1.96 for joint. At 128 frames only temporal has a \
+             with clip length to the power 0.87 for temporal, 1.99 for joint. At 128 frames only temporal has a \
              figure."
         );
     }
