@@ -4,17 +4,20 @@
 //! that snapshots hold on every machine. The figures are no measurement of any board, and the profiles
 //! say so (`simulated`). Only built with the feature `test-support`.
 
+mod soak;
+
+pub use soak::soak_evidence;
+
 use crate::environment::Environment;
 use crate::plan::{Deadline, Load, Mode};
 use crate::point::{GridPoint, PointId, Precision, Subject};
-use crate::record::{BackendRecord, Cause, Failure, GateOutcome, ModelRecord, NotRun, OperatorCost, Stage};
+use crate::record::{BackendRecord, Cause, Failure, ModelRecord, NotRun, OperatorCost, Stage};
 use crate::stats::histogram::Histogram;
 use crate::stats::quantile::{self, Quantile};
 use crate::stats::{interval, robust, scaling};
 use crate::summary::{
     EnergySummary, Interval, LatencySummary, MemoryPressure, Objective, OperatingPoint, PointSummary,
-    PressureSign, Profile, RunInfo, Scaling, SoakSegment, SoakSummary, Status, SteadyState, Throttle,
-    ThrottleCause,
+    PressureSign, Profile, RunInfo, Scaling, Status, SteadyState,
 };
 use crate::units::{Bytes, Nanos};
 
@@ -56,8 +59,9 @@ pub fn latencies_ns(base_ns: u64, count: usize, seed: u64) -> Vec<u64> {
         .collect()
 }
 
-/// The summary of `series`, by the statistics of this crate.
-fn latency(series: &[u64]) -> LatencySummary {
+/// The summary of the latencies `series`, in order of time, by the statistics of this crate.
+#[must_use]
+pub fn latency(series: &[u64]) -> LatencySummary {
     let mut sorted = series.to_vec();
     sorted.sort_unstable();
     let count = sorted.len() as u64;
@@ -360,73 +364,6 @@ fn sustained(model: &str, id: PointId) -> [OperatingPoint; 2] {
     ]
 }
 
-fn soak(id: PointId) -> SoakSummary {
-    let segment = |start_s: u64, end_s: u64, p50_ns: f64, p99_ns: f64| SoakSegment {
-        start_ms: start_s * 1000,
-        end_ms: end_s * 1000,
-        p50_ns,
-        p99_ns: Some(p99_ns),
-        frames_per_s: id.at.frames() as f64 * 1e9 / p50_ns,
-    };
-    let energy = |power: f64, frames_per_s: f64, window_ms| EnergySummary {
-        mean_power_mw: power,
-        gross_per_frame_uj: power * 1e3 / frames_per_s,
-        net_per_frame_uj: Some((power - IDLE_MW) * 1e3 / frames_per_s),
-        gross_ci_uj: Interval {
-            lower: Some(power * 990.0 / frames_per_s),
-            upper: Some(power * 1010.0 / frames_per_s),
-        },
-        window_ms,
-    };
-    SoakSummary {
-        id,
-        duration_ms: 1_800_000,
-        inferences: 838_112,
-        aborted: None,
-        failure: None,
-        gate: Some(GateOutcome {
-            passed: true,
-            waited: Nanos(41_200_000_000),
-            reason: "every zone within 3 \u{b0}C of its idle temperature, clocks free".into(),
-        }),
-        segments: vec![
-            segment(0, 612, 2_008_000.0, 2_410_000.0),
-            segment(612, 1104, 2_391_000.0, 2_905_000.0),
-            segment(1104, 1305, 2_012_000.0, 2_420_000.0),
-            segment(1305, 1800, 2_402_000.0, 2_930_000.0),
-        ],
-        throttles: vec![
-            Throttle {
-                onset_ms: 612_000,
-                recovery_ms: Some(1_104_000),
-                cause: ThrottleCause::Thermal,
-                slowdown: 1.191,
-                evidence: vec![
-                    "cooling.cpu-throttle rose from 0 to 2".into(),
-                    "temp.cpu-thermal reached 85.1 \u{b0}C".into(),
-                ],
-            },
-            Throttle {
-                onset_ms: 1_305_000,
-                recovery_ms: None,
-                cause: ThrottleCause::Thermal,
-                slowdown: 1.194,
-                evidence: vec!["temp.cpu-thermal reached 85.4 \u{b0}C".into()],
-            },
-        ],
-        burst_frames_per_s: Some(7968.1),
-        sustained_frames_per_s: Some(6661.1),
-        sustained_ratio: Some(0.836),
-        sustained_p99_ns: Some(2_930_000.0),
-        time_to_throttle_ms: Some(612_000),
-        oscillation_period_ms: Some(693_000),
-        energy: Some(energy(5_820.0, 7240.0, 1_800_000)),
-        sustained_energy: Some(energy(5_310.0, 6661.1, 495_000)),
-        peak_temperatures: vec![("temp.cpu-thermal".into(), 85_400), ("temp.gpu-thermal".into(), 81_250)],
-        remarks: Vec::new(),
-    }
-}
-
 fn run_info(origin: &str) -> RunInfo {
     RunInfo {
         id: "5f0c1e9b7a3d4468".into(),
@@ -480,7 +417,7 @@ pub fn profile() -> Profile {
             MemoryPressure { subject: 1, first: None, sign: None },
         ],
         operating_points: chosen,
-        soaks: vec![soak(soaked)],
+        soaks: vec![soak::summary(soaked)],
         idle_power_mw: Some(IDLE_MW),
         power_topology: Some("VDD_IN".into()),
         sampler_cpu_share: Some(0.0041),

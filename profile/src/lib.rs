@@ -25,3 +25,4 @@ pub mod sweep;
 pub mod topics;
 pub mod truth;
 pub mod units;
+pub mod wire;

@@ -1,0 +1,422 @@
+//! The layout of both messages, field by field. The number in brackets is a field's key on the wire.
+//!
+//! Append only: a new field gets the next number and is an `Option`. profile/schema/*.cddl says the same for
+//! readers in other languages. Integers carry their unit in the name; a unit like `ns_x20` counts twentieths
+//! of a nanosecond.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a field is left out of the map.
+pub(super) trait Omit {
+    /// True only for an absent optional field.
+    fn omit(&self) -> bool {
+        false
+    }
+}
+
+impl<T> Omit for Option<T> {
+    fn omit(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T> Omit for Vec<T> {}
+
+macro_rules! never_omitted {
+    ($($type:ty),*) => { $(impl Omit for $type {})* };
+}
+
+never_omitted!(u8, u16, u32, u64, i32, i64, bool, String, Blob, PointKey);
+
+/// Bytes, as a byte string rather than an array of numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(minicbor::Encode, minicbor::Decode), cbor(transparent))]
+#[serde(transparent)]
+pub(super) struct Blob(
+    #[serde(with = "serde_bytes")]
+    #[cfg_attr(test, n(0), cbor(with = "minicbor::bytes"))]
+    pub(super) Vec<u8>,
+);
+
+/// Subject, batch size, clip length.
+pub(super) type PointKey = (u16, u32, u32);
+
+/// Declares a message. In tests it also derives minicbor's codec with the same numbers: the proof that the
+/// CBOR crate can be swapped without changing a byte.
+macro_rules! message {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident($key:tt): $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(minicbor::Encode, minicbor::Decode), cbor(map))]
+        pub(super) struct $name {
+            $(
+                $(#[$field_doc])*
+                #[serde(skip_serializing_if = "Omit::omit")]
+                #[cfg_attr(test, n($key))]
+                pub(super) $field: $type,
+            )*
+        }
+
+        impl Omit for $name {}
+    };
+}
+
+/// Field 0 of any message; everything else is skipped.
+#[derive(Deserialize)]
+pub(super) struct Envelope {
+    /// The message's version.
+    pub(super) version: u16,
+}
+
+message! {
+    /// [`crate::summary::Profile`].
+    ProfileMessage {
+        version(0): u16,
+        analysis(1): u16,
+        run(2): Run,
+        environment(3): Environment,
+        models(4): Vec<Model>,
+        backends(5): Vec<Backend>,
+        subjects(6): Vec<Subject>,
+        points(7): Points,
+        /// What only some points have.
+        notes(8): Vec<Note>,
+        scaling(9): Vec<Scaling>,
+        memory_pressure(10): Vec<Pressure>,
+        operating_points(11): Vec<Chosen>,
+        soaks(12): Vec<Soak>,
+        idle_power_uw(13): Option<i64>,
+        power_topology(14): Option<String>,
+        sampler_cpu_ppm(15): Option<i64>,
+        warnings(16): Vec<String>,
+    }
+}
+
+message! {
+    /// [`crate::summary::RunInfo`].
+    Run {
+        id(0): String,
+        started_unix_ms(1): u64,
+        duration_ms(2): u64,
+        origin(3): String,
+        /// Code of a mode.
+        mode(4): u8,
+        /// Code of a load.
+        load(5): u8,
+        seed(6): u64,
+        /// Bit 0: simulated; bit 1: partial.
+        flags(7): u8,
+        /// At most one of the two deadlines.
+        deadline_ns(8): Option<u64>,
+        /// Millionths of a frame per second.
+        deadline_fps_e6(9): Option<i64>,
+    }
+}
+
+message! {
+    /// [`crate::environment::Environment`].
+    Environment {
+        clipmark(0): String,
+        arch(1): String,
+        os(2): Option<String>,
+        kernel(3): Option<String>,
+        board(4): Option<String>,
+        board_id(5): Option<String>,
+        l4t(6): Option<String>,
+        power_mode(7): Option<String>,
+        cpu(8): Option<String>,
+        cpus_online(9): Option<u32>,
+        governor(10): Option<String>,
+        memory_total_bytes(11): Option<u64>,
+        memory_available_bytes(12): Option<u64>,
+        swap_total_bytes(13): Option<u64>,
+        load_centi(14): Option<u32>,
+        virtualization(15): Option<String>,
+        warnings(16): Vec<String>,
+        /// Name and cause.
+        absent(17): Vec<(String, String)>,
+    }
+}
+
+message! {
+    /// [`crate::record::ModelRecord`].
+    Model {
+        name(0): String,
+        /// 32 bytes, or whatever the record holds as text when that is no SHA-256.
+        sha256(1): Blob,
+        size_bytes(2): u64,
+        parameters(3): Option<u64>,
+        inputs(4): Vec<String>,
+    }
+}
+
+message! {
+    /// [`crate::record::BackendRecord`].
+    Backend {
+        name(0): String,
+        version(1): String,
+        device(2): String,
+        simulated(3): bool,
+        notes(4): Vec<String>,
+    }
+}
+
+message! {
+    /// [`crate::point::Subject`].
+    Subject {
+        model(0): String,
+        backend(1): String,
+        /// Code of a precision.
+        precision(2): u8,
+        threads(3): u32,
+    }
+}
+
+message! {
+    /// Every point's figures. Fields 1 and up are columns (see [`super::varint`]), left out when no point has
+    /// the figure; a value is null where a point has none.
+    Points {
+        /// How many points there are.
+        count(0): u32,
+        subject(1): Option<Blob>,
+        batch_size(2): Option<Blob>,
+        clip_length(3): Option<Blob>,
+        /// Codes of a status.
+        status(4): Option<Blob>,
+        prepare_us(5): Option<Blob>,
+        /// Null where a point has no latency, like every figure of it.
+        iterations(6): Option<Blob>,
+        warmup_iterations(7): Option<Blob>,
+        /// Median, halves of a nanosecond.
+        p50_ns_x2(8): Option<Blob>,
+        /// Sum less iterations x median, rounded down.
+        sum_beyond_p50_ns(9): Option<Blob>,
+        /// P95 in twentieths, less the median.
+        p95_beyond_p50_ns_x20(10): Option<Blob>,
+        /// P99 in hundredths, less P95.
+        p99_beyond_p95_ns_x100(11): Option<Blob>,
+        /// P99.9 in thousandths, less P99.
+        p999_beyond_p99_ns_x1000(12): Option<Blob>,
+        /// The median, rounded down, less the minimum.
+        min_below_p50_ns(13): Option<Blob>,
+        /// The maximum less the highest percentile that is there, rounded down.
+        max_beyond_percentile_ns(14): Option<Blob>,
+        /// Median absolute deviation in ten-thousandths of the median.
+        mad_e4(15): Option<Blob>,
+        /// Eight for each point: ends of the mean's, P50's, P95's and P99's interval, lower then upper, as
+        /// distances from the figure in ten-thousandths of it (P95 and P99: thousandths), rounded outward.
+        intervals(16): Option<Blob>,
+        /// Autocorrelation time, tenths, rounded up.
+        tau_x10(17): Option<Blob>,
+        /// Codes of a steady state.
+        steady(18): Option<Blob>,
+        /// Time for all iterations, where it is not the sum of the latencies; 0 where it is not known.
+        elapsed_ns(19): Option<Blob>,
+        compute_p50_ns_x2(20): Option<Blob>,
+        deadline_misses(21): Option<Blob>,
+        /// Rounded up.
+        peak_memory_kib(22): Option<Blob>,
+        /// Rounded up.
+        device_memory_kib(23): Option<Blob>,
+        minor_faults(24): Option<Blob>,
+        major_faults(25): Option<Blob>,
+        psi_some_us(26): Option<Blob>,
+        swap_in_pages(27): Option<Blob>,
+        /// Compact histograms, without their exact tails but for chosen points; empty where there is none.
+        histogram(28): Option<Vec<Blob>>,
+        mean_power_mw(29): Option<Blob>,
+        energy_window_ms(30): Option<Blob>,
+        /// Gross energy per frame less mean power x window / frames measured.
+        energy_beyond_power_nj(31): Option<Blob>,
+        /// Gross less net energy per frame, less gross x idle power / mean power.
+        idle_energy_beyond_idle_power_nj(32): Option<Blob>,
+        /// Two for each point, in thousandths as above.
+        energy_interval_e3(33): Option<Blob>,
+    }
+}
+
+message! {
+    /// What only some points have.
+    Note {
+        /// Index of the point.
+        point(0): u32,
+        /// Code of a reason.
+        not_run(1): Option<u8>,
+        because_of(2): Option<PointKey>,
+        failure(3): Option<Failure>,
+        operators(4): Option<Vec<Operator>>,
+        remarks(5): Option<Vec<String>>,
+    }
+}
+
+message! {
+    /// [`crate::record::Failure`].
+    Failure {
+        /// Code of a stage.
+        stage(0): u8,
+        /// Code of a cause.
+        cause(1): u8,
+        message(2): String,
+    }
+}
+
+message! {
+    /// [`crate::record::OperatorCost`].
+    Operator {
+        name(0): String,
+        kind(1): String,
+        time_ns(2): u64,
+        share_ppm(3): i64,
+    }
+}
+
+message! {
+    /// [`crate::summary::Scaling`]; exponents in ten-thousandths.
+    Scaling {
+        subject(0): u16,
+        batch_size(1): u32,
+        exponent_e4(2): i64,
+        lower_e4(3): Option<i64>,
+        upper_e4(4): Option<i64>,
+        breakpoint_clip_length(5): Option<u32>,
+        segment_exponents_e4(6): Option<(i64, i64)>,
+        /// Hundredths of a nanosecond: a, b, c of a + bF + cF^2.
+        polynomial_ns_x100(7): Option<(i64, i64, i64)>,
+    }
+}
+
+message! {
+    /// [`crate::summary::MemoryPressure`].
+    Pressure {
+        subject(0): u16,
+        /// Batch size and clip length.
+        first(1): Option<(u32, u32)>,
+        /// Code of a sign.
+        sign(2): Option<u8>,
+    }
+}
+
+message! {
+    /// [`crate::summary::OperatingPoint`].
+    Chosen {
+        /// Code of an objective.
+        objective(0): u8,
+        model(1): String,
+        chosen(2): Vec<PointKey>,
+        reason(3): String,
+    }
+}
+
+message! {
+    /// [`crate::summary::EnergySummary`] of a soak.
+    Energy {
+        mean_power_uw(0): i64,
+        gross_per_frame_nj(1): i64,
+        net_per_frame_nj(2): Option<i64>,
+        lower_nj(3): Option<i64>,
+        upper_nj(4): Option<i64>,
+        window_ms(5): u64,
+    }
+}
+
+message! {
+    /// [`crate::summary::SoakSummary`].
+    Soak {
+        point(0): PointKey,
+        duration_ms(1): u64,
+        inferences(2): u64,
+        aborted(3): Option<String>,
+        failure(4): Option<Failure>,
+        gate(5): Option<Gate>,
+        segments(6): Vec<Segment>,
+        throttles(7): Vec<Throttle>,
+        burst_mframes_per_s(8): Option<i64>,
+        sustained_mframes_per_s(9): Option<i64>,
+        sustained_ratio_ppm(10): Option<i64>,
+        sustained_p99_ns_x100(11): Option<i64>,
+        time_to_throttle_ms(12): Option<u64>,
+        oscillation_period_ms(13): Option<u64>,
+        energy(14): Option<Energy>,
+        sustained_energy(15): Option<Energy>,
+        /// Channel id and m\u{b0}C.
+        peak_temperatures(16): Vec<(String, i32)>,
+        remarks(17): Vec<String>,
+    }
+}
+
+message! {
+    /// [`crate::record::GateOutcome`].
+    Gate {
+        passed(0): bool,
+        waited_ns(1): u64,
+        reason(2): String,
+    }
+}
+
+message! {
+    /// [`crate::summary::SoakSegment`].
+    Segment {
+        start_ms(0): u64,
+        end_ms(1): u64,
+        p50_ns_x100(2): i64,
+        p99_ns_x100(3): Option<i64>,
+        mframes_per_s(4): i64,
+    }
+}
+
+message! {
+    /// [`crate::summary::Throttle`].
+    Throttle {
+        onset_ms(0): u64,
+        recovery_ms(1): Option<u64>,
+        /// Code of a cause of throttling.
+        cause(2): u8,
+        slowdown_ppm(3): i64,
+        evidence(4): Vec<String>,
+    }
+}
+
+message! {
+    /// [`crate::series::Series`].
+    SeriesMessage {
+        version(0): u16,
+        run_id(1): String,
+        point(2): PointKey,
+        start_ms(3): u64,
+        period_ms(4): u32,
+        ticks(5): u32,
+        latency_unit_ns(6): u64,
+        latency_p50(7): Packed,
+        latency_max(8): Packed,
+        channels(9): Vec<SeriesChannel>,
+        /// Index of the channel, the trip's type, m\u{b0}C.
+        trips(10): Vec<(u16, String, i32)>,
+        segments(11): Vec<Segment>,
+        throttles(12): Vec<Throttle>,
+    }
+}
+
+message! {
+    /// [`crate::series::ChannelSeries`].
+    SeriesChannel {
+        id(0): String,
+        /// Code of a kind of channel.
+        kind(1): u8,
+        /// Code of a channel's role.
+        role(2): u8,
+        /// What the packed numbers are to be multiplied with.
+        quantum(3): i32,
+        values(4): Packed,
+    }
+}
+
+message! {
+    /// One column of a series.
+    Packed {
+        /// The numbers as standalone pco of `i32`; an absent value repeats the one before it.
+        pco(0): Blob,
+        /// Lengths of alternating runs of present and absent values, present first; left out when all are
+        /// present.
+        runs(1): Option<Vec<u32>>,
+    }
+}
