@@ -8,7 +8,9 @@
 pub mod board;
 pub mod energy;
 pub mod latency;
+pub mod pacing;
 pub mod settling;
 pub mod source;
 pub mod stopping;
+pub mod sweep;
 pub mod throttle;

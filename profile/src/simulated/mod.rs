@@ -18,6 +18,7 @@ pub use spec::{
 
 use crate::point::GridPoint;
 use crate::record::{Cause, Failure, Stage};
+use crate::stats::rng::Rng;
 use crate::units::{Bytes, Nanos};
 use noise::NoiseState;
 
@@ -27,7 +28,7 @@ pub struct SimulatedEngine {
     spec: SimulatedSpec,
     base_ns: f64,
     noise: NoiseState,
-    source: Source,
+    source: Rng,
     completed: u64,
     failure: Option<(Failure, u64)>,
 }
@@ -143,37 +144,8 @@ impl Stall {
 }
 
 /// A deterministic source of draws for one engine.
-fn source(seed: u64, at: GridPoint, ordinal: u64) -> Source {
+fn source(seed: u64, at: GridPoint, ordinal: u64) -> Rng {
     let place = u64::from(at.batch_size.get()) << 32 | u64::from(at.clip_length.get());
-    let mut mixer = Source { state: seed };
-    let keyed = mixer.next_u64() ^ place;
-    let mut mixer = Source { state: keyed };
-    Source { state: mixer.next_u64() ^ ordinal }
-}
-
-/// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-#[derive(Debug, Clone)]
-struct Source {
-    state: u64,
-}
-
-impl Source {
-    fn next_u64(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Uniform in [0, 1).
-    fn uniform(&mut self) -> f64 {
-        (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// Standard normal, by Box and Muller's transform.
-    fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
-    }
+    let keyed = Rng::new(seed).next_u64() ^ place;
+    Rng::new(Rng::new(keyed).next_u64() ^ ordinal)
 }

@@ -5,7 +5,7 @@
 //! part it falls, follow stationary AR(1) sequences of standard normals, so that the marginal
 //! distribution is the same for every autocorrelation.
 
-use super::Source;
+use crate::stats::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 /// What multiplies the noise-free latency.
@@ -124,12 +124,12 @@ pub(super) struct NoiseState {
 
 impl NoiseState {
     /// Starts in the stationary distribution.
-    pub(super) fn new(source: &mut Source) -> Self {
+    pub(super) fn new(source: &mut Rng) -> Self {
         Self { part: source.normal(), within: source.normal(), level: 0.0 }
     }
 
     /// Draws the next factor.
-    pub(super) fn draw(&mut self, noise: &Noise, source: &mut Source) -> f64 {
+    pub(super) fn draw(&mut self, noise: &Noise, source: &mut Rng) -> f64 {
         let phi = noise.autocorrelation;
         let innovation = (1.0 - phi * phi).sqrt();
         self.part = phi * self.part + innovation * source.normal();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SimulatedSpec {
-    /// Seed of the noise and of the points' texture.
+    /// Seed of the noise.
     pub seed: u64,
     /// Noise-free latency over batch size and clip length.
     pub latency: Surface,
@@ -51,6 +51,8 @@ pub struct Surface {
     pub quadratic_us: f64,
     /// Each point's own factor is drawn log-uniformly from exp(-texture) to exp(texture).
     pub texture: f64,
+    /// Seed of the points' factors.
+    pub texture_seed: u64,
     /// Points whose latency is given instead of computed.
     pub at: Vec<FixedLatency>,
 }
@@ -63,6 +65,7 @@ impl Default for Surface {
             batch_exponent: 1.0,
             quadratic_us: 0.0,
             texture: 0.0,
+            texture_seed: 0,
             at: Vec::new(),
         }
     }
@@ -276,7 +279,7 @@ impl SimulatedSpec {
 
     /// The point's own factor.
     fn texture(&self, at: GridPoint) -> f64 {
-        let mut source = super::source(self.seed ^ 0x7e47, at, 0);
+        let mut source = super::source(self.latency.texture_seed, at, 0);
         (self.latency.texture * source.uniform().mul_add(2.0, -1.0)).exp()
     }
 

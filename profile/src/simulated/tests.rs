@@ -1,4 +1,4 @@
-use super::{FailureRule, Noise, ParetoTail, SimulatedEngine, SimulatedSpec, SlowMode, Source, Stall};
+use super::{FailureRule, Noise, ParetoTail, SimulatedEngine, SimulatedSpec, SlowMode, Stall};
 use super::{ThrottleSpan, WarmUp, WarmUpShape};
 use crate::point::{BatchSize, ClipLength, GridPoint};
 use crate::record::{Cause, Failure, Stage};
@@ -229,13 +229,5 @@ proptest! {
         prop_assert_eq!(run(&spec, at(batch, 16), 20), run(&spec, at(batch, 16), 20));
         let mut other = SimulatedEngine::prepare(&spec, at(batch, 16), 1, None).unwrap();
         prop_assert!(other.infer(Nanos(0)).unwrap().0 as f64 != run(&spec, at(batch, 16), 1)[0]);
-    }
-
-    #[test]
-    fn uniform_draws_lie_in_the_unit_interval(seed: u64) {
-        let mut source = Source { state: seed };
-        for _ in 0..64 {
-            prop_assert!((0.0..1.0).contains(&source.uniform()));
-        }
     }
 }

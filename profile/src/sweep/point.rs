@@ -3,10 +3,17 @@
 use super::estimate::Estimate;
 use super::rules::SweepRules;
 use super::step::StepResult;
+use crate::analysis::latency;
 use crate::plan::Load;
 use crate::point::PointId;
 use crate::record::{Chunk, NotRun, Outcome, Phase};
 use crate::units::Nanos;
+
+/// Counted latencies among which a warm-up is sought: the search costs their square. The study searches all.
+const WARM_UP_SEARCH: usize = 400;
+
+/// Most iterations by which a later engine is warmed up because the first one needed it.
+const MOST_WARM_UP: u32 = 200;
 
 /// What a sweep knows of one point.
 #[derive(Debug, Clone)]
@@ -20,8 +27,8 @@ pub(super) struct PointState {
     pub(super) feasible: bool,
     /// Counted latencies in order of time.
     pub(super) samples: Vec<u64>,
-    /// Duration of the slowest uncounted inference, before there is a sample.
-    first: Option<f64>,
+    /// Duration of one inference, before there is an estimate.
+    level: Option<f64>,
     /// All inferences and their time, lead-ins included.
     inferences: u64,
     elapsed: f64,
@@ -29,10 +36,16 @@ pub(super) struct PointState {
     energy_uj: f64,
     energy_inferences: u64,
     pub(super) peak_memory: Option<u64>,
+    /// Counted latencies before the steady state.
+    slow_start: usize,
+    /// Whether all that is searched for a warm-up has been.
+    searched: bool,
     /// Whether the race has what it needs of it.
     pub(super) content: bool,
     /// Uncounted iterations after which a new engine is at speed.
     pub(super) warm_up: u32,
+    /// Warm-up iterations of a fixed count that have been ordered.
+    pub(super) warmed: u32,
     /// Steps that brought nothing.
     pub(super) fruitless: u32,
     estimate: Option<Estimate>,
@@ -48,14 +61,17 @@ impl PointState {
             engines: 0,
             feasible: false,
             samples: Vec::new(),
-            first: None,
+            level: None,
             inferences: 0,
             elapsed: 0.0,
             energy_uj: 0.0,
             energy_inferences: 0,
             peak_memory: None,
+            slow_start: 0,
+            searched: false,
             content: false,
             warm_up: 0,
+            warmed: 0,
             fruitless: 0,
             estimate: None,
             anchor: Vec::new(),
@@ -101,13 +117,28 @@ impl PointState {
             self.energy_inferences += issued as u64;
         }
         self.count(chunk);
-        self.estimate = Estimate::of(&self.samples, self.energy_per_inference(), self.id.at);
+        if chunk.phase == Phase::Fixed {
+            self.level = Some(self.elapsed / self.inferences as f64);
+            return;
+        }
+        if !self.searched {
+            let searched = &self.samples[..self.samples.len().min(WARM_UP_SEARCH)];
+            (self.slow_start, _) = latency::warm_up(searched);
+            self.searched = self.samples.len() >= WARM_UP_SEARCH;
+        }
+        self.warm_up = u32::try_from(self.slow_start).unwrap_or(u32::MAX).min(MOST_WARM_UP);
+        self.estimate = Estimate::of(self.steady(), self.energy_per_inference(), self.id.at);
+    }
+
+    /// Counted latencies of the steady state.
+    pub(super) fn steady(&self) -> &[u64] {
+        &self.samples[self.slow_start.min(self.samples.len())..]
     }
 
     fn count(&mut self, chunk: &Chunk) {
         let counted = chunk.counted();
         if counted.is_empty() {
-            self.first = chunk.latencies_ns.iter().max().map(|&latency| latency as f64);
+            self.level = chunk.latencies_ns.iter().max().map(|&latency| latency as f64);
         }
         if chunk.phase == Phase::Anchor && !counted.is_empty() {
             let mut sorted = counted.to_vec();
@@ -125,7 +156,7 @@ impl PointState {
     pub(super) fn iteration_ns(&self, rules: &SweepRules) -> f64 {
         let latency = match &self.estimate {
             Some(estimate) => estimate.mean,
-            None => self.first.unwrap_or(0.0),
+            None => self.level.unwrap_or(0.0),
         };
         if rules.load == Load::Paced && self.inferences > 0 {
             return (self.elapsed / self.inferences as f64).max(latency);

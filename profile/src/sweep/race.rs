@@ -9,6 +9,7 @@ use super::estimate::Estimate;
 use super::{Sweep, Task};
 use crate::record::{NotRun, Outcome, Phase};
 use crate::select::{self, Candidate, Goal, Measure, Score};
+use crate::stats::early_stop::{self, Counts, Decision};
 use crate::summary::Objective;
 use crate::units::Nanos;
 use std::collections::BTreeMap;
@@ -18,6 +19,9 @@ const DRIFT_FLOOR: f64 = 0.03;
 
 /// Independent iterations below which P99 has no upper bound.
 const LEAST_FOR_P99: f64 = 368.0;
+
+/// Probability of calling a missed deadline met, or a met one missed.
+const DEADLINE_ALPHA: f64 = 0.01;
 
 /// Time of one anchor chunk.
 const ANCHOR_TIME: Nanos = Nanos(50_000_000);
@@ -122,7 +126,7 @@ impl Sweep {
             for &(index, _) in &pool {
                 let Some(estimate) = self.points[index].estimate() else { continue };
                 let precise = estimate.mean_precision().is_some_and(|half| half <= self.rules.mean_precision);
-                if !precise && (estimate.n as u32) < self.rules.race_iterations / 10 {
+                if !precise && self.iterations(index) < self.rules.race_iterations / 10 {
                     needs.entry(index).or_insert(Phase::Race);
                 }
             }
@@ -176,7 +180,7 @@ impl Sweep {
     }
 
     fn iterations(&self, index: usize) -> u32 {
-        self.points[index].estimate().map_or(0, |estimate| estimate.n as u32)
+        u32::try_from(self.points[index].samples.len()).unwrap_or(u32::MAX)
     }
 
     fn may_race(&self, index: usize) -> bool {
@@ -205,27 +209,35 @@ impl Sweep {
     fn deadline(&self, index: usize, candidate: &Candidate) -> Verdict {
         let Some(estimate) = self.points[index].estimate() else { return Verdict::Open };
         let budget = candidate.budget_ns;
-        if estimate.p99_upper.is_some_and(|upper| upper <= budget) {
-            return Verdict::Yes;
+        let rule = early_stop::Rule {
+            over_rate: 0.01,
+            alpha: DEADLINE_ALPHA,
+            max_iterations: (f64::from(self.rules.certify_iterations) / estimate.tau) as u64,
+        };
+        let counts = Counts::of(self.points[index].steady(), budget as u64).deflated(estimate.tau);
+        let bounded = estimate.p99_upper.is_some_and(|upper| upper <= budget);
+        match rule.decide(counts) {
+            Decision::Pass if bounded => Verdict::Yes,
+            Decision::Pass | Decision::Continue if self.p99_is_affordable(index, estimate) => Verdict::Open,
+            _ => Verdict::No,
         }
-        let missed = estimate.p99_lower.is_some_and(|lower| lower > budget);
-        if missed || !self.p99_is_affordable(estimate) { Verdict::No } else { Verdict::Open }
     }
 
     fn p99_is_open(&self, index: usize) -> bool {
         let Some(estimate) = self.points[index].estimate() else { return true };
-        let narrow = match (estimate.p99_lower, estimate.p99_upper) {
-            (Some(lower), Some(upper)) => upper - lower <= self.rules.p99_width * estimate.p99,
-            _ => false,
-        };
-        !narrow && self.p99_is_affordable(estimate)
+        match (estimate.p99_lower, estimate.p99_upper) {
+            (Some(lower), Some(upper)) => {
+                upper - lower > self.rules.p99_width * estimate.p99 && self.may_race(index)
+            }
+            _ => self.p99_is_affordable(index, estimate),
+        }
     }
 
     /// Futility: whether the iterations that an upper bound needs are within the rules.
-    fn p99_is_affordable(&self, estimate: &Estimate) -> bool {
+    fn p99_is_affordable(&self, index: usize, estimate: &Estimate) -> bool {
         let most = f64::from(self.rules.certify_iterations);
         let hopeless = estimate.n >= 200 && estimate.tau * LEAST_FOR_P99 > most;
-        (estimate.n as f64) < most && !hopeless
+        self.iterations(index) < self.rules.certify_iterations && !hopeless
     }
 
     /// Turns needs into tasks, leaving out points for which the time left allows too little.

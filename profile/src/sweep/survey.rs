@@ -91,14 +91,14 @@ impl Sweep {
             return;
         }
         let most = point.iterations_within(self.rules.fixed_step, &self.rules).clamp(1, 1000);
-        let warm_left = warm_up.saturating_sub(point.warm_up);
+        let warm_left = warm_up.saturating_sub(point.warmed);
         let left = iterations.saturating_sub(u32::try_from(point.samples.len()).unwrap_or(u32::MAX));
         if left == 0 {
             self.points[index].settle(Outcome::Measured);
             return;
         }
         let (lead_in, counted) = if warm_left > 0 { (warm_left.min(most), 0) } else { (0, left.min(most)) };
-        self.points[index].warm_up += lead_in;
+        self.points[index].warmed += lead_in;
         let time_limit = self.generous_limit(index, lead_in + counted);
         let task =
             Task { index, phase: Phase::Fixed, lead_in: Some(lead_in), iterations: counted, time_limit };
