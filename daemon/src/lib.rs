@@ -6,6 +6,7 @@ pub mod commands;
 pub mod exit_codes;
 pub mod model;
 pub mod preflight;
+pub mod record_store;
 pub mod session;
 pub mod spool;
 pub mod worker;
