@@ -1,5 +1,6 @@
 //! The types as they lie on disk: evidence without its arrays, and where everything is.
 
+use super::error::StoreError;
 use clipmark_profile::point::PointId;
 use clipmark_profile::record::{
     Chunk, Failure, MemoryEvidence, OperatorCost, Outcome, Phase, PointEvidence, RunHeader,
@@ -184,6 +185,21 @@ impl Paths {
     pub(super) fn soaks(&self) -> PathBuf {
         self.0.join("soaks")
     }
+}
+
+/// What lies in `directory`, in the order of the names; nothing when it is missing.
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::read(directory)(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(StoreError::read(directory))?.path());
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 pub(super) const EVIDENCE: &str = "evidence.json";

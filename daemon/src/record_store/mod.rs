@@ -22,6 +22,7 @@ mod error;
 mod journal;
 mod layout;
 mod read;
+mod sensors;
 pub mod soaks;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use super::layout::{
     COMPUTE, ChunkOnDisk, EVIDENCE, FORMAT, FormatOnly, Head, HeadOnDisk, LATENCIES, Paths, PointOnDisk,
     RunEnd,
 };
-use super::soaks;
+use super::{sensors, soaks};
 use clipmark_profile::point::PointId;
 use clipmark_profile::record::{Chunk, PointEvidence, Record};
 use clipmark_profile::sweep::JournalEntry;
@@ -46,7 +46,7 @@ pub fn read(out: &Path) -> Result<Record, StoreError> {
         header: head.header,
         points,
         soaks: soaks::read_all(&paths.soaks())?,
-        sensors: None,
+        sensors: sensors::read_all(&paths.sensors())?,
         partial: end.is_none_or(|end| end.partial),
     })
 }

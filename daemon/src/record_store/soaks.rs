@@ -13,6 +13,7 @@
 use super::arrays::{Array, Reader};
 use super::atomic::{create_dir, read_json, sync_parent, write_json};
 use super::error::StoreError;
+use super::layout::entries;
 use clipmark_profile::record::{Outcome, SoakEvidence};
 use clipmark_profile::units::Nanos;
 use serde::{Deserialize, Serialize};
@@ -107,30 +108,16 @@ impl SoakWriter {
 
 /// Every soak under `directory`, in order.
 pub(super) fn read_all(directory: &Path) -> Result<Vec<SoakEvidence>, StoreError> {
-    let soaks = list(directory)?;
+    let soaks = entries(directory)?;
     soaks.iter().filter(|soak| soak.join(EVIDENCE).exists()).map(|soak| read_one(soak)).collect()
 }
 
 /// How many soaks were begun under `directory`, and the latest instant they speak of.
 pub(super) fn last_instant(directory: &Path) -> Result<(usize, Option<Nanos>), StoreError> {
-    let count = list(directory)?.len();
+    let count = entries(directory)?.len();
     let ended =
         read_all(directory)?.iter().map(|soak| soak.idle_after.map_or(soak.span[1], |idle| idle[1])).max();
     Ok((count, ended))
-}
-
-fn list(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::read(directory)(error)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        paths.push(entry.map_err(StoreError::read(directory))?.path());
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 fn read_one(directory: &Path) -> Result<SoakEvidence, StoreError> {

@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::journal::Journal;
 use super::layout::{
     COMPUTE, ChunkOnDisk, EVIDENCE, EntryOnDisk, FORMAT, Head, HeadOnDisk, LATENCIES, Paths, PointOnDisk,
-    RunEnd,
+    RunEnd, entries,
 };
 use super::read::{Resumed, read_end, read_evidence, read_head, read_journal};
 use super::soaks::{SoakWriter, last_instant};
@@ -161,7 +161,7 @@ impl RecordStore {
     pub fn next_series(&self) -> Result<PathBuf, StoreError> {
         let directory = self.paths.sensors();
         create_dir(&directory)?;
-        let taken = std::fs::read_dir(&directory).map_err(StoreError::read(&directory))?.count();
+        let taken = entries(&directory)?.len();
         Ok(directory.join(format!("{taken:04}.series")))
     }
 

@@ -197,7 +197,7 @@ mod tests {
             let scan = scan(&bytes[..cut], HEAD);
             prop_assert_eq!(scan.records.len(), contents.len() - 1);
             prop_assert_eq!(scan.end, intact.len());
-            prop_assert_eq!(scan.damaged, vec![]);
+            prop_assert!(scan.damaged.is_empty());
         }
 
         #[test]
