@@ -8,6 +8,7 @@
 set -euo pipefail
 dest=$(realpath -m "${1:?usage: image.sh DEST}")
 here=$(cd "$(dirname "$0")" && pwd)
+export PATH="$PATH:/usr/sbin:/sbin"
 suite=bookworm
 . "$here/../lib/apt.sh"
 say() { printf 'board: [%3ds] %s\n' $SECONDS "$*" >&2; }

@@ -16,17 +16,24 @@ pub struct Cli {
 /// The subcommands, one line each.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Measures models across clip lengths and batch sizes, and names the operating points
+    Run(Box<crate::commands::run::RunArgs>),
     /// Reads what the board says of itself: power, temperatures, clocks, throttling
     Probe(crate::commands::probe::ProbeArgs),
     /// Checks what a good measurement needs here, and says how to mend what is missing
     Check(crate::commands::check::CheckArgs),
+    /// Holds one engine and obeys the parent's commands over the pipes
+    #[command(hide = true)]
+    Worker(crate::commands::worker::WorkerArgs),
 }
 
 impl Command {
     fn execute(&self) -> Result<ExitCode, CommandError> {
         match self {
+            Self::Run(args) => args.execute(),
             Self::Probe(args) => args.execute(),
             Self::Check(args) => args.execute(),
+            Self::Worker(args) => args.execute(),
         }
     }
 }

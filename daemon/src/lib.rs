@@ -7,6 +7,7 @@ pub mod exit_codes;
 pub mod model;
 pub mod preflight;
 pub mod record_store;
+pub mod run;
 pub mod session;
 pub mod spool;
 pub mod worker;

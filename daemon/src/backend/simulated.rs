@@ -115,8 +115,8 @@ impl Backend for Simulated {
         if let Some(Fault { kind, stage: Stage::Load | Stage::Prepare, .. }) = fault {
             happen(kind);
         }
-        // The worker's address-space limit is the memory that the subject has.
-        let limit = getrlimit(Resource::As).current.map(Bytes);
+        // The worker's memory limit is the memory that the subject has.
+        let limit = getrlimit(Resource::Data).current.map(Bytes);
         let subject = SimulatedEngine::prepare(&model.subject, spec.at, 0, limit).map_err(failed)?;
         let held = if model.touch_memory {
             vec![1; model.subject.memory(spec.at).get() as usize]

@@ -4,10 +4,14 @@
 
 pub mod check;
 pub mod probe;
+pub mod progress;
+pub mod run;
 pub mod watch;
+pub mod worker;
 
 use crate::exit_codes::{CommandError, ExitCode};
-use std::io::{ErrorKind, Write};
+use clipmark_profile::summary::Profile;
+use std::io::{ErrorKind, IsTerminal, Write};
 
 /// Writes `text` to standard output. A reader that went away, e.g. `| head`, is no error.
 ///
@@ -23,4 +27,16 @@ pub fn print(text: &str) -> Result<(), CommandError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Columns assumed where standard output is no terminal.
+const DEFAULT_WIDTH: usize = 100;
+
+/// `profile` as text, coloured and as wide as standard output calls for.
+#[must_use]
+pub fn on_terminal(profile: &Profile) -> String {
+    let plain = !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some();
+    let color = if plain { clipmark_report::Color::Plain } else { clipmark_report::Color::Ansi256 };
+    let width = terminal_size::terminal_size().map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0));
+    clipmark_report::terminal(profile, clipmark_report::Options { width, color })
 }

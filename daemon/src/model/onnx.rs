@@ -125,7 +125,7 @@ impl OnnxModel {
             inputs: graph.input.iter().filter(given).map(declared).collect(),
             outputs: graph.output.iter().map(declared).collect(),
             parameters: weights.elements,
-            sha256: hexadecimal(&Sha256::digest(bytes)),
+            sha256: sha256(bytes),
             size: Bytes(bytes.len() as u64),
             opset: model.opset_import.iter().find(|set| set.domain.is_empty()).map_or(0, |set| set.version),
             producer: format!("{} {}", model.producer_name, model.producer_version).trim().into(),
@@ -233,6 +233,12 @@ fn declared_dtype(dtype: DataType) -> DeclaredDtype {
         DataType::Bool => Dtype::Bool,
         other => return DeclaredDtype::Other(other.as_str_name().to_lowercase()),
     })
+}
+
+/// SHA-256 of `bytes`, lower-case hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

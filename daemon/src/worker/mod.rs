@@ -7,6 +7,7 @@
 //! allocates, logs or locks. It does not decide what to measure and keeps nothing on disk.
 
 pub mod account;
+pub mod child;
 pub mod clock;
 mod death;
 pub mod frame;

@@ -1,0 +1,216 @@
+//! How a run is followed: a live line for people at a terminal, a line per point for logs, JSON for the daemon.
+//!
+//! Everything goes to standard error, so that standard output stays the profile alone.
+
+use crate::run::{BoardNow, News, Watcher};
+use clipmark_profile::plan::Plan;
+use clipmark_profile::point::PointId;
+use clipmark_profile::record::Phase;
+use clipmark_profile::stats::robust;
+use clipmark_profile::sweep::{Progress, Step, StepResult};
+use clipmark_profile::units::Nanos;
+use std::collections::BTreeSet;
+use std::io::Write;
+
+/// Says nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quiet;
+
+impl Watcher for Quiet {
+    fn tell(&mut self, _: &News<'_>) {}
+}
+
+/// A person's view: one line that is rewritten at a terminal, one line per point elsewhere.
+#[derive(Debug)]
+pub struct Lines {
+    live: bool,
+    subjects: Vec<String>,
+    told: BTreeSet<PointId>,
+}
+
+impl Lines {
+    /// `live`: whether the line can be rewritten.
+    #[must_use]
+    pub const fn new(live: bool) -> Self {
+        Self { live, subjects: Vec::new(), told: BTreeSet::new() }
+    }
+
+    /// A line that stays.
+    fn line(&self, text: &str) {
+        let clear = if self.live { "\r\x1b[K" } else { "" };
+        write(&format!("{clear}{text}\n"));
+    }
+
+    /// A line that the next one replaces.
+    fn fleeting(&self, text: &str) {
+        if self.live {
+            write(&format!("\r\x1b[K{text}"));
+        }
+    }
+
+    fn label(&self, id: PointId) -> String {
+        let subject = self.subjects.get(usize::from(id.subject)).map_or("", String::as_str);
+        format!("{subject} {}", id.at)
+    }
+
+    fn planned(&mut self, plan: &Plan, notes: &[String]) {
+        self.subjects =
+            plan.subjects.iter().map(|subject| format!("{}/{}", subject.model, subject.backend)).collect();
+        for note in notes {
+            self.line(note);
+        }
+        self.line(&format!("measuring {} points of {} subjects", plan.points.len(), plan.subjects.len()));
+    }
+
+    fn step(&self, step: &Step, progress: Progress, elapsed: Nanos, board: BoardNow) {
+        let left = progress.budget_left.map_or_else(String::new, |left| format!(", {} left", clock(left)));
+        self.fleeting(&format!(
+            "[{}{left}] {}/{} tried, {} settled | {} {}{}",
+            clock(elapsed),
+            progress.tried,
+            progress.total,
+            progress.settled,
+            phase(step.phase),
+            self.label(step.point),
+            board_words(board),
+        ));
+    }
+
+    fn done(&mut self, step: &Step, result: &StepResult) {
+        if let Some(failure) = &result.failure {
+            self.line(&format!(
+                "{}: failed ({:?}): {}",
+                self.label(step.point),
+                failure.cause,
+                failure.message
+            ));
+            return;
+        }
+        let Some(chunk) = result.chunk.as_ref().filter(|chunk| !chunk.counted().is_empty()) else { return };
+        if step.phase != Phase::Feasibility && !self.told.insert(step.point) {
+            return;
+        }
+        if step.phase == Phase::Pilot || step.phase == Phase::Fixed {
+            let latencies: Vec<f64> = chunk.counted().iter().map(|&ns| ns as f64).collect();
+            let median = robust::median(&latencies).unwrap_or(0.0) / 1e6;
+            self.line(&format!("{:<28} about {median:>9.2} ms per inference", self.label(step.point)));
+        }
+    }
+}
+
+impl Watcher for Lines {
+    fn tell(&mut self, news: &News<'_>) {
+        match news {
+            News::Planned { plan, notes } => self.planned(plan, notes),
+            News::Step { step, progress, elapsed, board } => self.step(step, *progress, *elapsed, *board),
+            News::Done { step, result } => self.done(step, result),
+            News::Soak { label, elapsed, length, latency, board } => {
+                let latency =
+                    latency.map_or_else(String::new, |latency| format!(" {:.2} ms", latency.as_millis_f64()));
+                let left = clock(length.since(*elapsed));
+                self.fleeting(&format!("[soak {label}, {left} to go]{latency}{}", board_words(*board)));
+            }
+            News::Note(text) => self.line(text),
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.fleeting("");
+    }
+}
+
+/// One JSON object a line, for the daemon that started this run.
+#[derive(Debug, Default)]
+pub struct JsonLines {
+    subjects: Vec<String>,
+}
+
+/// What [`JsonLines`] writes.
+#[derive(Debug, Default, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct ProgressLine {
+    /// `planned`, `feasibility`, `pilot`, `race`, `anchor`, `certify`, `fixed`, `soak` or `note`.
+    pub phase: String,
+    /// Points that were tried, or for a soak none.
+    pub point: Option<u32>,
+    /// Points in the plan.
+    pub points: Option<u32>,
+    /// Which point, or the note's text.
+    pub label: Option<String>,
+    /// Time since the run's start, or in the soak.
+    pub elapsed_ms: u64,
+    /// Hottest zone.
+    pub millicelsius: Option<i32>,
+}
+
+impl Watcher for JsonLines {
+    fn tell(&mut self, news: &News<'_>) {
+        let line = match news {
+            News::Planned { plan, .. } => {
+                self.subjects = plan
+                    .subjects
+                    .iter()
+                    .map(|subject| format!("{}/{}", subject.model, subject.backend))
+                    .collect();
+                let points = u32::try_from(plan.points.len()).ok();
+                ProgressLine { phase: "planned".into(), points, ..ProgressLine::default() }
+            }
+            News::Step { step, progress, elapsed, board } => {
+                let subject = self.subjects.get(usize::from(step.point.subject)).cloned().unwrap_or_default();
+                ProgressLine {
+                    phase: phase(step.phase).into(),
+                    point: u32::try_from(progress.tried).ok(),
+                    points: u32::try_from(progress.total).ok(),
+                    label: Some(format!("{subject} {}", step.point.at)),
+                    elapsed_ms: elapsed.get() / 1_000_000,
+                    millicelsius: board.hottest.map(|hottest| hottest.get()),
+                }
+            }
+            News::Soak { label, elapsed, board, .. } => ProgressLine {
+                phase: "soak".into(),
+                label: Some((*label).into()),
+                elapsed_ms: elapsed.get() / 1_000_000,
+                millicelsius: board.hottest.map(|hottest| hottest.get()),
+                ..ProgressLine::default()
+            },
+            News::Note(text) => {
+                ProgressLine { phase: "note".into(), label: Some((*text).into()), ..ProgressLine::default() }
+            }
+            News::Done { .. } => return,
+        };
+        if let Ok(text) = serde_json::to_string(&line) {
+            write(&format!("{text}\n"));
+        }
+    }
+}
+
+/// Progress is a courtesy: a closed standard error is no reason to end a run.
+fn write(text: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Feasibility => "feasibility",
+        Phase::Pilot => "pilot",
+        Phase::Race => "race",
+        Phase::Anchor => "anchor",
+        Phase::Certify => "certify",
+        Phase::Fixed => "fixed",
+    }
+}
+
+fn board_words(board: BoardNow) -> String {
+    let hottest =
+        board.hottest.map(|t| format!(" | {:.1} \u{b0}C", f64::from(t.get()) / 1e3)).unwrap_or_default();
+    let power = board.power.map(|p| format!(" | {:.1} W", p.get() as f64 / 1e3)).unwrap_or_default();
+    hottest + &power
+}
+
+fn clock(span: Nanos) -> String {
+    let seconds = span.get() / Nanos::PER_SECOND;
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}

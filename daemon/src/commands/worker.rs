@@ -1,0 +1,29 @@
+//! `clipmarkd worker`: the child process that holds one engine. Started by clipmarkd alone.
+
+use crate::exit_codes::{CommandError, ExitCode};
+use crate::worker::child::{Start, serve};
+use clap::Args;
+use clipmark_profile::units::Bytes;
+
+/// How a worker is started.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// The parent's process id.
+    #[arg(long)]
+    parent: u32,
+    /// Most private writable memory in bytes.
+    #[arg(long)]
+    memory_limit: Option<u64>,
+}
+
+impl WorkerArgs {
+    /// Serves until the parent closes the pipe.
+    ///
+    /// # Errors
+    /// The pipes fail.
+    pub fn execute(&self) -> Result<ExitCode, CommandError> {
+        let start = Start { parent: self.parent, memory_limit: self.memory_limit.map(Bytes) };
+        serve(start).map_err(|error| CommandError::new(ExitCode::Worker, error))?;
+        Ok(ExitCode::Success)
+    }
+}

@@ -1,0 +1,99 @@
+//! Why a run cannot be carried out. A point that fails is a result and is not here.
+
+use crate::backend::ResolveError;
+use crate::exit_codes::{CommandError, ExitCode};
+use crate::model::ModelError;
+use crate::record_store::StoreError;
+use clipmark_probes::board::BoardError;
+use clipmark_probes::root::RootError;
+use clipmark_probes::sampler::SamplerError;
+use clipmark_profile::plan::PlanError;
+use clipmark_profile::sweep::ReplayError;
+use clipmark_profile::wire::WireError;
+use std::path::PathBuf;
+
+/// Why a run ended, or never began.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The request is out of bounds or contradicts itself.
+    #[error("the request cannot be carried out; see `clipmarkd run --help`")]
+    Plan(#[source] PlanError),
+    /// A model cannot be used at all.
+    #[error("no run without its model")]
+    Model(#[source] ModelError),
+    /// A model is not the one that was asked for.
+    #[error("{} has the SHA-256 {found}, the request asks for {wanted}; fetch the right file", path.display())]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        found: String,
+        /// The digest asked for.
+        wanted: String,
+    },
+    /// Two models would share a name.
+    #[error("two of the models are called `{0}`; rename one of the files")]
+    SameName(String),
+    /// No backend can be used.
+    #[error(transparent)]
+    Backend(#[from] ResolveError),
+    /// The simulated subject is not understood.
+    #[error("{0}")]
+    Simulated(String),
+    /// The record cannot be written or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The record does not belong to this version.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The run in this folder is over.
+    #[error("the run in {} is complete; `clipmarkd show {}` prints it", path.display(), path.display())]
+    Complete {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The board's tree cannot be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A board file is not understood.
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    /// The sampler failed.
+    #[error(transparent)]
+    Sampler(#[from] SamplerError),
+    /// The profile cannot be encoded.
+    #[error("the profile cannot be written as CBOR; profile.json holds it all the same")]
+    Wire(#[source] WireError),
+    /// A result file cannot be written.
+    #[error("cannot write {}; check that the folder is writable and the disk has space", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+impl From<RunError> for CommandError {
+    fn from(error: RunError) -> Self {
+        let code = match &error {
+            RunError::Plan(_)
+            | RunError::SameName(_)
+            | RunError::Simulated(_)
+            | RunError::Complete { .. } => ExitCode::Usage,
+            RunError::Model(ModelError::Write { .. }) => ExitCode::Storage,
+            RunError::Model(_) | RunError::Digest { .. } => ExitCode::BadModel,
+            RunError::Backend(ResolveError::Unknown { .. }) | RunError::Root(_) | RunError::Board(_) => {
+                ExitCode::Usage
+            }
+            RunError::Backend(_) => ExitCode::BackendUnavailable,
+            RunError::Store(_)
+            | RunError::Replay(_)
+            | RunError::Sampler(_)
+            | RunError::Wire(_)
+            | RunError::Output { .. } => ExitCode::Storage,
+        };
+        Self::new(code, error)
+    }
+}

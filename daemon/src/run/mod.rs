@@ -1,0 +1,203 @@
+//! Carries a plan out: `run` at the command line and over MQTT ends here.
+//!
+//! Decides nothing about what to measure (the sweep does) and computes no figure (the study does). It
+//! resolves models and backends, drives workers and the sampler, keeps the record on disk as it grows, and
+//! writes the results. A run that was cut off goes on from its record.
+
+mod drive;
+pub mod error;
+pub mod outputs;
+pub mod pool;
+pub mod sensing;
+pub mod subjects;
+pub mod watch;
+
+pub use error::RunError;
+pub use watch::{BoardNow, News, Watcher};
+
+use crate::backend::Choice;
+use crate::model::hints::HintArgs;
+use crate::record_store::{Head, RecordStore};
+use crate::worker::account::memory_available;
+use crate::worker::clock::monotonic;
+use crate::worker::handle::Settings;
+use clipmark_probes::board::{Boards, Fingerprint};
+use clipmark_probes::root::Root;
+use clipmark_profile::plan::{Limits, Plan, Request};
+use clipmark_profile::record::RunHeader;
+use clipmark_profile::summary::Profile;
+use clipmark_profile::sweep::{Sweep, SweepRules};
+use clipmark_profile::units::{Bytes, Nanos};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use subjects::RunModel;
+
+/// Share of the available memory that live engines may hold together.
+const LIVE_MEMORY_SHARE: u64 = 2;
+
+/// Everything about a run that its request does not say: where, on which tree, under whose eyes.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Where results go.
+    pub out: PathBuf,
+    /// Caps on the request.
+    pub limits: Limits,
+    /// What the models' files do not say.
+    pub hints: HintArgs,
+    /// A simulated subject in place of models.
+    pub simulate: Option<PathBuf>,
+    /// The board's tree: live, a directory or a capture.
+    pub root: Root,
+    /// Board files.
+    pub boards: Boards,
+    /// Whether the sampler runs.
+    pub sampler: bool,
+    /// Backend options.
+    pub options: BTreeMap<String, String>,
+    /// Where engines may be cached.
+    pub cache_dir: Option<PathBuf>,
+    /// The command line or the request's origin, for the record.
+    pub origin: String,
+    /// Set when the run is to stop.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The plan was carried out, or its budget used.
+    Complete,
+    /// The user or a signal ended it.
+    Stopped,
+    /// The board reached the abort temperature.
+    TooHot,
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Finished {
+    /// What it found; also in the results' folder.
+    pub profile: Profile,
+    /// Why it ended.
+    pub ending: Ending,
+}
+
+/// Carries `request` out from its beginning.
+///
+/// # Errors
+/// The request, a model, a backend or the results' folder cannot be used. Points that fail are results.
+pub fn begin(request: Request, setting: &Setting, watcher: &mut dyn Watcher) -> Result<Finished, RunError> {
+    request.validate(&setting.limits).map_err(RunError::Plan)?;
+    let settings = worker_settings(&request, setting);
+    let models = find_models(&request, setting)?;
+    let names = backend_names(&request, setting);
+    let backends = subjects::backends(&names, &settings)?;
+    let usable = subjects::cross(&request, &models, &backends);
+    let plan = Plan::expand(request, usable, &setting.limits).map_err(RunError::Plan)?;
+    let notes = notes(&models, &backends);
+    watcher.tell(&News::Planned { plan: &plan, notes: &notes });
+    let rules = rules(&plan);
+    let header = header(setting, plan, &models, backends);
+    let head = Head { header, rules };
+    let store = RecordStore::create(&setting.out, &head)?;
+    let sweep = Sweep::new(&head.header.plan, head.rules.clone());
+    let parts = drive::Parts { head: &head, models: &models, settings, setting, store, sweep };
+    drive::run(parts, Nanos(0), false, watcher)
+}
+
+/// Goes on with the run in `setting.out`, from its last finished step.
+///
+/// # Errors
+/// There is no such run, it is complete, or its models are not what they were.
+pub fn resume(setting: &Setting, watcher: &mut dyn Watcher) -> Result<Finished, RunError> {
+    let (store, resumed) = RecordStore::resume(&setting.out)?;
+    if resumed.end.is_some_and(|end| !end.partial) {
+        return Err(RunError::Complete { path: setting.out.clone() });
+    }
+    store.reopen()?;
+    let head = resumed.head;
+    let plan = &head.header.plan;
+    let settings = worker_settings(&plan.request, setting);
+    let models = find_models(&plan.request, setting)?;
+    for model in &models {
+        let recorded = head.header.models.iter().find(|recorded| recorded.name == model.record.name);
+        if let Some(recorded) = recorded.filter(|recorded| recorded.sha256 != model.record.sha256) {
+            let (found, wanted) = (model.record.sha256.clone(), recorded.sha256.clone());
+            return Err(RunError::Digest { path: model.path.clone(), found, wanted });
+        }
+    }
+    let note = format!("resuming after {} steps", resumed.journal.len());
+    watcher.tell(&News::Planned { plan, notes: &[note] });
+    let sweep = Sweep::replay(plan, head.rules.clone(), &resumed.journal)?;
+    let parts = drive::Parts { head: &head, models: &models, settings, setting, store, sweep };
+    drive::run(parts, resumed.ended, true, watcher)
+}
+
+fn find_models(request: &Request, setting: &Setting) -> Result<Vec<RunModel>, RunError> {
+    match &setting.simulate {
+        Some(path) => Ok(vec![subjects::simulated(path)?]),
+        None => subjects::models(request, &setting.hints, &setting.out.join("models")),
+    }
+}
+
+fn backend_names(request: &Request, setting: &Setting) -> Vec<String> {
+    if setting.simulate.is_some() { vec!["simulated".into()] } else { request.backends.clone() }
+}
+
+fn worker_settings(request: &Request, setting: &Setting) -> Settings {
+    let span = Duration::from_secs_f64;
+    let mut settings = Settings::own(
+        request.memory_limit_bytes,
+        span(request.prepare_limit_s),
+        span(request.inference_limit_s),
+    );
+    settings.stop = Arc::clone(&setting.stop);
+    settings
+}
+
+/// The plan's rules, with the memory that this machine can spare for live engines.
+fn rules(plan: &Plan) -> SweepRules {
+    let spare = memory_available().map(|bytes| Bytes(bytes.0 / LIVE_MEMORY_SHARE));
+    SweepRules { max_live_memory: spare, ..SweepRules::for_plan(plan) }
+}
+
+fn notes(models: &[RunModel], backends: &[Choice]) -> Vec<String> {
+    let mut notes: Vec<String> = backends.iter().map(|choice| choice.why.clone()).collect();
+    for model in models {
+        notes.extend(model.shape.findings.iter().map(|finding| format!("{}: {finding}", model.record.name)));
+    }
+    notes
+}
+
+fn header(setting: &Setting, plan: Plan, models: &[RunModel], backends: Vec<Choice>) -> RunHeader {
+    let board = setting.boards.find(&Fingerprint::read(&setting.root));
+    let version = env!("CARGO_PKG_VERSION");
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    RunHeader {
+        run_id: run_id(),
+        started_unix_ms: since_epoch.as_millis() as u64,
+        origin: setting.origin.clone(),
+        plan,
+        environment: clipmark_probes::environment::read(&setting.root, &board, version),
+        models: models.iter().map(|model| model.record.clone()).collect(),
+        backends: backends.into_iter().map(|choice| choice.record).collect(),
+    }
+}
+
+/// 16 random hexadecimal digits: the standard library seeds its hashers from the system's randomness.
+fn run_id() -> String {
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write_u64(monotonic().0);
+    format!("{:016x}", hasher.finish())
+}
+
+/// A folder for a run's results that does not exist yet: `clipmark-out/N` below `base`.
+#[must_use]
+pub fn fresh_folder(base: &Path) -> PathBuf {
+    let parent = base.join("clipmark-out");
+    (1..).map(|number: u32| parent.join(number.to_string())).find(|path| !path.exists()).unwrap_or(parent)
+}

@@ -1,0 +1,229 @@
+//! The live engines of a run: one worker process per point, built, asked and closed as the sweep says.
+
+use super::subjects::RunModel;
+use crate::backend::EngineSpec;
+use crate::record_store::PointNews;
+use crate::worker::account::{Pressure, pressure};
+use crate::worker::handle::{Settings, Trouble, Worker};
+use crate::worker::protocol::{Command, FillTime, MeasureOrder, Measured, PrepareOrder, Reply};
+use clipmark_profile::plan::{Load, Plan};
+use clipmark_profile::point::PointId;
+use clipmark_profile::record::{Cause, Failure, MemoryEvidence, Phase, Stage};
+use clipmark_profile::sweep::{Step, StepResult};
+use clipmark_profile::units::{Bytes, Nanos};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Inferences that a per-operator profile averages over.
+const OPERATOR_ITERATIONS: u32 = 5;
+/// Inferences per kind of input when the engine's sensitivity to its inputs is looked at.
+const SENSITIVITY_ITERATIONS: u32 = 15;
+/// Engines slower than this are not examined for sensitivity.
+const SENSITIVITY_SLOWEST: Nanos = Nanos(200_000_000);
+/// Medians further apart than this share are a finding.
+const SENSITIVITY_SHARE: f64 = 0.1;
+
+/// Everything that shapes engines, beside the point itself.
+#[derive(Debug)]
+pub struct Pool<'a> {
+    plan: &'a Plan,
+    models: &'a [RunModel],
+    settings: Settings,
+    options: BTreeMap<String, String>,
+    cache_dir: Option<PathBuf>,
+    /// The run's start on the monotonic clock.
+    origin: Nanos,
+    live: BTreeMap<PointId, Worker>,
+    /// Subjects whose sensitivity to inputs was looked at.
+    examined: BTreeSet<u16>,
+}
+
+impl<'a> Pool<'a> {
+    /// A pool without engines.
+    #[must_use]
+    pub fn new(plan: &'a Plan, models: &'a [RunModel], settings: Settings, origin: Nanos) -> Self {
+        let (options, cache_dir) = (BTreeMap::new(), None);
+        let (live, examined) = (BTreeMap::new(), BTreeSet::new());
+        Self { plan, models, settings, options, cache_dir, origin, live, examined }
+    }
+
+    /// Backend options for every engine, and where engines may be cached.
+    #[must_use]
+    pub fn with_options(mut self, options: BTreeMap<String, String>, cache_dir: Option<PathBuf>) -> Self {
+        self.options = options;
+        self.cache_dir = cache_dir;
+        self
+    }
+
+    /// Carries a step out. Whatever goes wrong is part of the result.
+    pub fn carry_out(&mut self, step: &Step) -> (StepResult, PointNews) {
+        for id in &step.close {
+            self.live.remove(id);
+        }
+        let (mut result, mut news) = (StepResult::default(), PointNews::default());
+        match self.attempt(step, &mut result, &mut news) {
+            Ok(()) | Err(Trouble::Stopped) => {}
+            Err(Trouble::Failed(failure)) => {
+                result.failure = Some(failure);
+                self.live.remove(&step.point);
+            }
+        }
+        (result, news)
+    }
+
+    /// Closes every engine.
+    pub fn close(&mut self) {
+        self.live.clear();
+    }
+
+    /// The worker that holds `point`'s engine, built when there is none. Every other engine is closed: a
+    /// soak has the machine to itself.
+    ///
+    /// # Errors
+    /// The engine cannot be built, or the run is to stop.
+    pub fn alone(&mut self, point: PointId) -> Result<&mut Worker, Trouble> {
+        self.live.retain(|&id, worker| id == point && worker.alive());
+        if !self.live.contains_key(&point) {
+            let mut worker = Worker::spawn(&self.settings).map_err(Trouble::Failed)?;
+            worker.prepare(self.order(point)?)?;
+            self.live.insert(point, worker);
+        }
+        Ok(self.live.get_mut(&point).expect("inserted just above"))
+    }
+
+    fn attempt(&mut self, step: &Step, result: &mut StepResult, news: &mut PointNews) -> Result<(), Trouble> {
+        if step.build || !self.live.contains_key(&step.point) {
+            self.build(step, result, news)?;
+        }
+        let Some(worker) = self.live.get_mut(&step.point) else { return Ok(()) };
+        let before = pressure();
+        let measured = worker.measure(&measure_order(self.plan, step))?;
+        let since = pressure_since(before, pressure());
+        let account = worker.account().ok();
+        let memory = MemoryEvidence {
+            peak_resident: account.and_then(|account| account.peak_resident),
+            base_resident: account.and_then(|account| account.base_resident),
+            device: account.and_then(|account| account.device),
+            minor_faults: measured.minor_faults,
+            major_faults: measured.major_faults,
+            ..since
+        };
+        result.peak_memory = total(memory.peak_resident, memory.device);
+        news.memory = Some(memory);
+        result.chunk = Some(self.chunk(step, &measured));
+        if let Some(failure) = measured.failure {
+            return Err(Trouble::Failed(failure));
+        }
+        if step.phase == Phase::Feasibility || (step.phase == Phase::Fixed && step.build) {
+            self.examine(step, &measured.latencies_ns, news);
+        }
+        Ok(())
+    }
+
+    fn build(&mut self, step: &Step, result: &mut StepResult, news: &mut PointNews) -> Result<(), Trouble> {
+        let mut settings = self.settings.clone();
+        settings.prepare_limit = Duration::from_nanos(step.prepare_limit.0);
+        settings.inference_limit = Duration::from_nanos(step.inference_limit.0);
+        let mut worker = Worker::spawn(&settings).map_err(Trouble::Failed)?;
+        let prepared = worker.prepare(self.order(step.point)?)?;
+        result.prepare = Some(prepared.prepare);
+        news.remarks.extend(prepared.remarks);
+        self.live.insert(step.point, worker);
+        Ok(())
+    }
+
+    fn order(&self, point: PointId) -> Result<PrepareOrder, Trouble> {
+        let subject = &self.plan.subjects[usize::from(point.subject)];
+        let model = self.models.iter().find(|model| model.record.name == subject.model);
+        let model = model.ok_or_else(|| {
+            let message = format!("the model {} is not part of this run", subject.model);
+            Trouble::Failed(Failure { stage: Stage::Load, cause: Cause::BadModel, message })
+        })?;
+        let spec = EngineSpec {
+            at: point.at,
+            precision: subject.precision,
+            threads: subject.threads,
+            inputs: model.shape.at(point.at),
+            options: self.options.clone(),
+            cache_dir: self.cache_dir.clone(),
+        };
+        let (backend, path) = (subject.backend.clone(), model.path.clone());
+        Ok(PrepareOrder { backend, model: path, spec, seed: self.plan.request.seed })
+    }
+
+    fn chunk(&self, step: &Step, measured: &Measured) -> clipmark_profile::record::Chunk {
+        let (started, ended) = (measured.started.since(self.origin), measured.ended.since(self.origin));
+        let mut chunk = step.chunk(started, ended, measured.latencies_ns.clone());
+        chunk.compute_ns.clone_from(&measured.compute_ns);
+        chunk.context_switches = measured.context_switches.unwrap_or(0);
+        chunk
+    }
+
+    /// What is asked of an engine once, outside any timing: its operators, where wanted, and, for the first
+    /// point of a subject, whether the contents of the inputs move the latency.
+    fn examine(&mut self, step: &Step, latencies_ns: &[u64], news: &mut PointNews) {
+        let limit = self.settings.inference_limit;
+        let Some(worker) = self.live.get_mut(&step.point) else { return };
+        if self.plan.request.per_op {
+            let command = Command::Operators { iterations: OPERATOR_ITERATIONS };
+            match worker.ask(&command, Stage::Measure, limit * (OPERATOR_ITERATIONS + 1)) {
+                Ok(Reply::Operators(operators)) => news.operators = operators,
+                Err(Trouble::Failed(failure)) => {
+                    news.remarks.push(format!("no profile per operator: {}", failure.message));
+                }
+                _ => {}
+            }
+        }
+        let quick = latencies_ns.iter().max().is_some_and(|&slowest| slowest <= SENSITIVITY_SLOWEST.0);
+        if quick && self.examined.insert(step.point.subject) {
+            let command = Command::Sensitivity { iterations: SENSITIVITY_ITERATIONS };
+            if let Ok(Reply::Sensitivity(times)) = worker.ask(&command, Stage::Measure, limit * 4) {
+                news.remarks.extend(sensitivity_remark(&times));
+            }
+        }
+    }
+}
+
+fn measure_order(plan: &Plan, step: &Step) -> MeasureOrder {
+    MeasureOrder {
+        iterations: step.total_iterations(),
+        stop_after: step.time_limit,
+        inference_limit: step.inference_limit,
+        paced_fps: plan.request.fps.filter(|_| plan.request.load == Load::Paced),
+    }
+}
+
+fn total(host: Option<Bytes>, device: Option<Bytes>) -> Option<Bytes> {
+    match (host, device) {
+        (Some(host), Some(device)) => Some(Bytes(host.0 + device.0)),
+        (host, device) => host.or(device),
+    }
+}
+
+/// Growth of the system's memory pressure over a chunk.
+fn pressure_since(before: Pressure, after: Pressure) -> MemoryEvidence {
+    let grew = |before: Option<u64>, after: Option<u64>| Some(after?.saturating_sub(before?));
+    MemoryEvidence {
+        psi_some_us: grew(before.some_us, after.some_us),
+        swap_in_pages: grew(before.swap_in_pages, after.swap_in_pages),
+        ..MemoryEvidence::default()
+    }
+}
+
+/// A sentence when other inputs than random ones run at another speed: a figure on zeros would then
+/// mislead, and so may one on random inputs.
+fn sensitivity_remark(times: &[FillTime]) -> Option<String> {
+    let random = times.iter().find(|time| time.fill == "random")?;
+    let differs = |time: &&FillTime| {
+        let share = time.median.0 as f64 / random.median.0.max(1) as f64 - 1.0;
+        let apart = time.range[1] < random.range[0] || time.range[0] > random.range[1];
+        apart && share.abs() > SENSITIVITY_SHARE
+    };
+    let other = times.iter().find(differs)?;
+    let share = (other.median.0 as f64 / random.median.0.max(1) as f64 - 1.0) * 100.0;
+    Some(format!(
+        "inputs of {} values take {share:+.0} % time compared with random ones: latency depends on the contents",
+        other.fill
+    ))
+}

@@ -1,0 +1,139 @@
+//! From the names in a request to models that lie on disk with known axes, and backends that were tried.
+
+use super::error::RunError;
+use crate::backend::{Choice, resolve};
+use crate::model::ModelError;
+use crate::model::axes::ModelShape;
+use crate::model::built_in::BuiltIn;
+use crate::model::hints::{HintArgs, ModelHints};
+use crate::model::onnx::OnnxModel;
+use crate::worker::handle::{Settings, Trouble, Worker};
+use clipmark_profile::plan::{Request, UsableSubject};
+use clipmark_profile::point::Subject;
+use clipmark_profile::record::{BackendRecord, Cause, Failure, ModelRecord, Stage};
+use std::path::{Path, PathBuf};
+
+/// A model of the run.
+#[derive(Debug, Clone)]
+pub struct RunModel {
+    /// The file that workers load.
+    pub path: PathBuf,
+    /// How its inputs follow the grid point.
+    pub shape: ModelShape,
+    /// What the record keeps of it.
+    pub record: ModelRecord,
+}
+
+/// The models of `request`: built-in ones by name, written into `scratch`, others by path.
+///
+/// # Errors
+/// A model cannot be read, is no ONNX, has axes that cannot be told, or is not the one asked for.
+pub fn models(request: &Request, hints: &HintArgs, scratch: &Path) -> Result<Vec<RunModel>, RunError> {
+    let names: Vec<String> = if request.models.is_empty() {
+        BuiltIn::DEFAULT_PAIR.iter().map(|model| model.name().to_owned()).collect()
+    } else {
+        request.models.clone()
+    };
+    let mut models: Vec<RunModel> = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let model = one(name, hints, scratch)?;
+        if let Some(wanted) = request.digests.get(index).filter(|wanted| !wanted.is_empty())
+            && !wanted.eq_ignore_ascii_case(&model.record.sha256)
+        {
+            let found = model.record.sha256.clone();
+            return Err(RunError::Digest { path: model.path, found, wanted: wanted.clone() });
+        }
+        if models.iter().any(|earlier| earlier.record.name == model.record.name) {
+            return Err(RunError::SameName(model.record.name));
+        }
+        models.push(model);
+    }
+    Ok(models)
+}
+
+fn one(name: &str, hints: &HintArgs, scratch: &Path) -> Result<RunModel, RunError> {
+    let path = match BuiltIn::by_name(name) {
+        Some(model) => write_built_in(model, scratch)?,
+        None => PathBuf::from(name),
+    };
+    let onnx = OnnxModel::read(&path).map_err(RunError::Model)?;
+    let hints =
+        ModelHints::beside(&path).and_then(|beside| beside.with_flags(hints)).map_err(RunError::Model)?;
+    let shape = ModelShape::find(&onnx, &hints).map_err(RunError::Model)?;
+    let record = onnx.record(&stem(&path));
+    // Workers may run in another directory than the one that a relative path is meant from.
+    let path = std::fs::canonicalize(&path)
+        .map_err(|source| RunError::Model(ModelError::Read { path: path.clone(), source }))?;
+    Ok(RunModel { path, shape, record })
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned())
+}
+
+fn write_built_in(model: BuiltIn, scratch: &Path) -> Result<PathBuf, RunError> {
+    let path = scratch.join(format!("{}.onnx", model.name()));
+    std::fs::create_dir_all(scratch).map_err(|source| RunError::Output { path: scratch.into(), source })?;
+    model.write(&path, true).map_err(RunError::Model)?;
+    Ok(path)
+}
+
+/// The simulated subject that the TOML file at `path` declares, in place of a model.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn simulated(path: &Path) -> Result<RunModel, RunError> {
+    let bytes = std::fs::read(path)
+        .map_err(|source| RunError::Model(ModelError::Read { path: path.into(), source }))?;
+    crate::backend::SimulatedModel::read(path).map_err(|error| RunError::Simulated(error.message))?;
+    let record = ModelRecord {
+        name: stem(path),
+        sha256: crate::model::onnx::sha256(&bytes),
+        size_bytes: clipmark_profile::units::Bytes(bytes.len() as u64),
+        parameters: None,
+        inputs: Vec::new(),
+    };
+    let shape = ModelShape {
+        inputs: Vec::new(),
+        fixed_batch_size: None,
+        fixed_clip_length: None,
+        findings: Vec::new(),
+    };
+    let path = std::fs::canonicalize(path)
+        .map_err(|source| RunError::Model(ModelError::Read { path: path.into(), source }))?;
+    Ok(RunModel { path, shape, record })
+}
+
+/// The backends of `names`, each checked in a worker of its own: a check loads libraries.
+///
+/// # Errors
+/// A name is unknown, or a backend that was asked for cannot be used here.
+pub fn backends(names: &[String], settings: &Settings) -> Result<Vec<Choice>, RunError> {
+    let mut check = |name: &str| -> Result<BackendRecord, Failure> {
+        Worker::spawn(settings)?.check(name).map_err(|trouble| match trouble {
+            Trouble::Failed(failure) => failure,
+            Trouble::Stopped => Failure {
+                stage: Stage::Load,
+                cause: Cause::BackendUnavailable,
+                message: "the run was stopped before the backend was checked".into(),
+            },
+        })
+    };
+    Ok(resolve(names, &mut check)?)
+}
+
+/// Every model on every backend, with the axes that the models insist on.
+#[must_use]
+pub fn cross(request: &Request, models: &[RunModel], backends: &[Choice]) -> Vec<UsableSubject> {
+    let on = |model: &RunModel, backend: &Choice| UsableSubject {
+        subject: Subject {
+            model: model.record.name.clone(),
+            backend: backend.name.clone(),
+            precision: request.precision,
+            threads: request.threads,
+        },
+        fixed_clip_length: model.shape.fixed_clip_length,
+        fixed_batch_size: model.shape.fixed_batch_size,
+    };
+    models.iter().flat_map(|model| backends.iter().map(move |backend| on(model, backend))).collect()
+}

@@ -1,0 +1,300 @@
+//! The worker's side: obeys the parent's commands until it is told to quit or the parent is gone.
+//!
+//! Standard output carries frames and nothing else: whatever a runtime prints goes to standard error. The
+//! memory limit is set before any library is loaded, and the kernel ends the worker when its parent dies.
+
+use super::account::{counters, resident};
+use super::frame::{self, FrameError};
+use super::protocol::{
+    Account, Command, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply,
+};
+use super::timed::{Samples, Span, measure, measure_virtual};
+use crate::backend::{Backend, BackendError, Engine, TensorData, registry};
+use crate::model::inputs::{Fill, fill_all};
+use crate::model::onnx::sha256;
+use crate::worker::clock::monotonic;
+use clipmark_profile::point::GridPoint;
+use clipmark_profile::record::{Cause, Failure, Stage};
+use clipmark_profile::units::{Bytes, Nanos};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+
+/// How a worker is started.
+#[derive(Debug, Clone, Copy)]
+pub struct Start {
+    /// The process that must be its parent.
+    pub parent: u32,
+    /// Most private writable memory.
+    pub memory_limit: Option<Bytes>,
+}
+
+/// Serves the parent over standard input and output until it quits or is gone.
+///
+/// # Errors
+/// The pipes fail, or the limits cannot be set.
+pub fn serve(start: Start) -> Result<(), FrameError> {
+    let output = claim_stdout()?;
+    if !bind_to_parent(start.parent)? {
+        return Ok(());
+    }
+    if let Some(Bytes(bytes)) = start.memory_limit {
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        setrlimit(Resource::Data, limit).map_err(std::io::Error::from)?;
+    }
+    obey(&mut BufReader::new(std::io::stdin().lock()), &mut BufWriter::new(output))
+}
+
+/// Takes standard output for frames and lets everybody else's prints go to standard error.
+fn claim_stdout() -> std::io::Result<File> {
+    let output = rustix::io::dup(rustix::stdio::stdout())?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    Ok(File::from(output))
+}
+
+/// Asks the kernel to end this process with its parent; `false` when the parent is gone already.
+fn bind_to_parent(parent: u32) -> std::io::Result<bool> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let present = getppid().map(Pid::as_raw_pid).and_then(|pid| u32::try_from(pid).ok());
+    Ok(present == Some(parent))
+}
+
+/// Answers commands until `Quit` or the end of `input`.
+///
+/// # Errors
+/// The pipes fail or carry something else than commands.
+pub fn obey(input: &mut impl Read, output: &mut impl Write) -> Result<(), FrameError> {
+    let mut held = None;
+    let mut samples = Samples::default();
+    while let Some(command) = frame::read::<Command>(input)? {
+        let reply = match command {
+            Command::Quit => return Ok(()),
+            Command::Check { backend } => check(&backend).map(Reply::Checked),
+            Command::Prepare(order) => prepare(&order).map(|(engine, prepared)| {
+                held = Some(engine);
+                Reply::Prepared(prepared)
+            }),
+            Command::Measure(order) => {
+                with(&mut held, |held| Ok(Reply::Measured(held.measure(&order, &mut samples))))
+            }
+            Command::Operators { iterations } => {
+                with(&mut held, |held| Ok(Reply::Operators(top_ten(held.engine.operators(iterations)?))))
+            }
+            Command::Outputs => with(&mut held, |held| Ok(Reply::Outputs(held.output_digests()?))),
+            Command::Sensitivity { iterations } => {
+                with(&mut held, |held| Ok(Reply::Sensitivity(held.sensitivity(iterations)?)))
+            }
+            Command::Account => with(&mut held, |held| Ok(Reply::Account(held.account()))),
+        };
+        frame::write(output, &reply.unwrap_or_else(|error| Reply::Failed(Failure::from(error))))?;
+    }
+    Ok(())
+}
+
+fn top_ten(
+    mut operators: Vec<clipmark_profile::record::OperatorCost>,
+) -> Vec<clipmark_profile::record::OperatorCost> {
+    operators.truncate(10);
+    operators
+}
+
+fn find(name: &str) -> Result<Box<dyn Backend>, BackendError> {
+    let found = registry().into_iter().find(|backend| backend.name() == name);
+    found.ok_or_else(|| {
+        let message = format!("this binary has no backend `{name}`");
+        BackendError::new(Stage::Load, Cause::BackendUnavailable, message)
+    })
+}
+
+fn check(name: &str) -> Result<clipmark_profile::record::BackendRecord, BackendError> {
+    find(name)?.check()
+}
+
+fn prepare(order: &PrepareOrder) -> Result<(Held, Prepared), BackendError> {
+    let backend = find(&order.backend)?;
+    let base_resident = resident().current;
+    let virtual_clock = backend.check()?.simulated;
+    let begun = monotonic();
+    let mut engine = backend.prepare(&order.model, &order.spec)?;
+    let prepare = monotonic().since(begun);
+    engine.set_inputs(&fill_all(&order.spec.inputs, Fill::Random, order.seed))?;
+    let begun = monotonic();
+    let timing = engine.run()?;
+    let first = timing.virtual_wall.unwrap_or_else(|| monotonic().since(begun));
+    let prepared = Prepared { prepare, first, remarks: engine.remarks() };
+    let inputs = order.spec.inputs.clone();
+    let held = Held {
+        engine,
+        at: order.spec.at,
+        inputs,
+        seed: order.seed,
+        base_resident,
+        virtual_clock,
+        virtual_now: Nanos(0),
+    };
+    Ok((held, prepared))
+}
+
+fn with(
+    held: &mut Option<Held>,
+    act: impl FnOnce(&mut Held) -> Result<Reply, BackendError>,
+) -> Result<Reply, BackendError> {
+    let none = || BackendError::new(Stage::Measure, Cause::Backend, "no engine was prepared in this worker");
+    act(held.as_mut().ok_or_else(none)?)
+}
+
+/// The one engine and what is known of it.
+struct Held {
+    engine: Box<dyn Engine>,
+    at: GridPoint,
+    inputs: Vec<crate::backend::InputSpec>,
+    seed: u64,
+    base_resident: Option<Bytes>,
+    /// Simulated engines declare their time; it goes on from chunk to chunk.
+    virtual_clock: bool,
+    virtual_now: Nanos,
+}
+
+impl Held {
+    fn measure(&mut self, order: &MeasureOrder, samples: &mut Samples) -> Measured {
+        let before = counters();
+        let span = self.timed(order, samples);
+        let after = counters();
+        let grew = |before: Option<u64>, after: Option<u64>| Some(after?.saturating_sub(before?));
+        Measured {
+            started: span.started,
+            ended: span.ended,
+            latencies_ns: samples.latencies().to_vec(),
+            compute_ns: samples.compute().to_vec(),
+            context_switches: grew(before.context_switches, after.context_switches),
+            minor_faults: grew(before.minor_faults, after.minor_faults),
+            major_faults: grew(before.major_faults, after.major_faults),
+            failure: span.failure,
+        }
+    }
+
+    /// One chunk. On the virtual clock its length is the declared one; it is told to have begun now.
+    fn timed(&mut self, order: &MeasureOrder, samples: &mut Samples) -> Span {
+        if !self.virtual_clock {
+            return measure(self.engine.as_mut(), self.at, order, samples);
+        }
+        let begun = monotonic();
+        let span = measure_virtual(self.engine.as_mut(), self.at, self.virtual_now, order, samples);
+        let length = span.ended.since(span.started);
+        self.virtual_now = span.ended;
+        Span { started: begun, ended: Nanos(begun.0 + length.0), failure: span.failure }
+    }
+
+    fn outputs(&mut self) -> Result<Vec<TensorData>, BackendError> {
+        self.engine.outputs()
+    }
+
+    fn output_digests(&mut self) -> Result<Vec<OutputDigest>, BackendError> {
+        let digest = |output: TensorData| OutputDigest {
+            sha256: sha256(&output.bytes),
+            name: output.name,
+            shape: output.shape,
+        };
+        Ok(self.outputs()?.into_iter().map(digest).collect())
+    }
+
+    /// Times random, constant and zero inputs in turn and leaves random ones in place.
+    fn sensitivity(&mut self, iterations: u32) -> Result<Vec<FillTime>, BackendError> {
+        let mut times = Vec::new();
+        for fill in [Fill::Constant, Fill::Zero, Fill::Random] {
+            self.engine.set_inputs(&fill_all(&self.inputs, fill, self.seed))?;
+            times.push(self.fill_time(fill, iterations)?);
+        }
+        Ok(times)
+    }
+
+    fn fill_time(&mut self, fill: Fill, iterations: u32) -> Result<FillTime, BackendError> {
+        self.engine.run()?;
+        let mut walls = Vec::with_capacity(iterations.max(1) as usize);
+        for _ in 0..iterations.max(1) {
+            let begun = monotonic();
+            let timing = self.engine.run()?;
+            walls.push(timing.virtual_wall.unwrap_or_else(|| monotonic().since(begun)));
+        }
+        walls.sort_unstable();
+        let all: Vec<u8> = self.outputs()?.into_iter().flat_map(|output| output.bytes).collect();
+        Ok(FillTime {
+            fill: fill.name().into(),
+            median: walls[walls.len() / 2],
+            range: [walls[0], walls[walls.len() - 1]],
+            outputs_sha256: sha256(&all),
+        })
+    }
+
+    fn account(&self) -> Account {
+        Account {
+            peak_resident: resident().peak,
+            base_resident: self.base_resident,
+            device: self.engine.device_memory(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::obey;
+    use crate::backend::EngineSpec;
+    use crate::worker::frame;
+    use crate::worker::protocol::{Command, MeasureOrder, PrepareOrder, Reply};
+    use clipmark_profile::point::{GridPoint, Precision};
+    use clipmark_profile::units::Nanos;
+    use std::collections::BTreeMap;
+
+    fn converse(commands: &[Command]) -> Vec<Reply> {
+        let (mut said, mut heard) = (Vec::new(), Vec::new());
+        for command in commands {
+            frame::write(&mut said, command).unwrap();
+        }
+        obey(&mut said.as_slice(), &mut heard).unwrap();
+        let mut rest = heard.as_slice();
+        std::iter::from_fn(|| frame::read(&mut rest).unwrap()).collect()
+    }
+
+    fn prepare(backend: &str) -> Command {
+        let spec = EngineSpec {
+            at: GridPoint::new(1, 8).unwrap(),
+            precision: Precision::Model,
+            threads: 1,
+            inputs: Vec::new(),
+            options: BTreeMap::new(),
+            cache_dir: None,
+        };
+        Command::Prepare(Box::new(PrepareOrder {
+            backend: backend.into(),
+            model: "m.onnx".into(),
+            spec,
+            seed: 1,
+        }))
+    }
+
+    #[test]
+    fn a_worker_prepares_and_measures_as_many_iterations_as_asked() {
+        let measure = Command::Measure(MeasureOrder {
+            iterations: 50,
+            stop_after: Nanos::from_secs(3600),
+            inference_limit: Nanos::from_secs(60),
+            paced_fps: None,
+        });
+        let replies = converse(&[prepare("simulated"), measure, Command::Account]);
+        let [Reply::Prepared(_), Reply::Measured(measured), Reply::Account(account)] = replies.as_slice()
+        else {
+            panic!("{replies:?}");
+        };
+        assert_eq!(measured.latencies_ns.len(), 50);
+        assert!(measured.failure.is_none());
+        assert!(account.peak_resident.is_some());
+    }
+
+    #[test]
+    fn what_fails_is_answered_and_the_worker_lives_on() {
+        let replies = converse(&[prepare("no-such"), Command::Outputs, prepare("noop")]);
+        assert!(matches!(replies[0], Reply::Failed(_)), "{replies:?}");
+        assert!(matches!(replies[1], Reply::Failed(_)), "{replies:?}");
+        assert!(matches!(replies[2], Reply::Prepared(_)), "{replies:?}");
+    }
+}
