@@ -9,7 +9,9 @@
 mod contrast;
 mod format;
 mod grid;
+mod html;
 mod terminal;
 mod words;
 
+pub use html::html;
 pub use terminal::{Color, Options, terminal};

@@ -3,11 +3,11 @@
 //! The last lines are the ones a reader still sees when a run has scrolled by, so the operating points
 //! come last. Width and colour are arguments; nothing here looks at a terminal.
 
-mod header;
+pub(crate) mod header;
 mod paint;
-mod results;
-mod soak;
-mod sweep;
+pub(crate) mod results;
+pub(crate) mod soak;
+pub(crate) mod sweep;
 mod table;
 
 pub use paint::Color;

@@ -1,0 +1,157 @@
+//! Heat maps, and the comparison of subjects over clip lengths. A heat map is a table: its figures can be
+//! read, copied and spoken, the ground colour only helps the eye.
+
+use super::scroll;
+use crate::contrast::Contrast;
+use crate::format::{self, TimeScale};
+use crate::grid::{Cell, Figure, Grid, Mark, extent, log_position};
+use crate::words;
+use clipmark_profile::summary::Profile;
+use maud::{Markup, html};
+use std::collections::BTreeSet;
+
+/// Where a ground becomes so strong that the figure on it needs the other ink.
+const DEEP: f64 = 0.52;
+
+/// How one figure is shown.
+struct Heat {
+    figure: Figure,
+    time: TimeScale,
+    range: Option<(f64, f64)>,
+}
+
+impl Heat {
+    fn over(figure: Figure, values: &[f64]) -> Self {
+        Self {
+            figure,
+            time: TimeScale::fitting(values.iter().copied()),
+            range: extent(values.iter().copied()),
+        }
+    }
+
+    fn title(&self) -> String {
+        match self.figure {
+            Figure::P99 => format!("P99 latency, {} (darker is slower)", self.time.unit),
+            Figure::Throughput => "Throughput, frames/s (darker is more)".into(),
+        }
+    }
+
+    fn cell(&self, cell: &Cell, seen: &mut BTreeSet<Mark>) -> Markup {
+        match cell {
+            Cell::Absent => html! { td {} },
+            Cell::Failed(word) => html! { td.failed { (word) } },
+            Cell::NotRun => html! { td.idle { "not run" } },
+            Cell::Figure { value, marks } => {
+                seen.extend(marks);
+                let (low, high) = self.range.unwrap_or((*value, *value));
+                let position = log_position(*value, low, high);
+                let (ramp, text) = match self.figure {
+                    Figure::P99 => ("latency", self.time.number(*value)),
+                    Figure::Throughput => ("throughput", format::significant(*value)),
+                };
+                let class = if position > DEEP { format!("{ramp} deep") } else { ramp.into() };
+                html! {
+                    td class=(class) style=(format!("--v:{position:.3}")) {
+                        (text)
+                        @for mark in marks { sup title=(mark.meaning()) { (mark.sign()) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn legend(seen: &BTreeSet<Mark>) -> Markup {
+    html! {
+        @for mark in seen { p.note { (mark.sign()) " " (mark.meaning()) } }
+    }
+}
+
+/// P99 and throughput of every subject.
+pub(super) fn heat_maps(profile: &Profile) -> Option<Markup> {
+    let grids: Vec<(String, Grid)> = profile
+        .subjects
+        .iter()
+        .enumerate()
+        .map(|(index, subject)| (words::subject(subject), Grid::of(profile, index as u16)))
+        .filter(|(_, grid)| !grid.batch_sizes.is_empty())
+        .collect();
+    if grids.is_empty() {
+        return None;
+    }
+    Some(html! {
+        @for (name, grid) in &grids {
+            h3 { (name) }
+            div.pair {
+                (heat_map(name, grid, Figure::P99))
+                (heat_map(name, grid, Figure::Throughput))
+            }
+        }
+    })
+}
+
+fn heat_map(name: &str, grid: &Grid, figure: Figure) -> Markup {
+    let values: Vec<f64> = grid.values(figure).collect();
+    let heat = Heat::over(figure, &values);
+    let mut seen = BTreeSet::new();
+    let rows: Vec<(u32, Vec<Markup>)> = grid
+        .batch_sizes
+        .iter()
+        .map(|&batch| {
+            let cells =
+                grid.clip_lengths.iter().map(|&clip| heat.cell(&grid.cell(figure, batch, clip), &mut seen));
+            (batch, cells.collect())
+        })
+        .collect();
+    let table = html! {
+        table.heat {
+            caption { (heat.title()) }
+            thead { tr {
+                th.l scope="col" { "batch \\ clip" }
+                @for clip in &grid.clip_lengths { th scope="col" { (clip) } }
+            } }
+            tbody {
+                @for (batch, cells) in rows { tr { th scope="row" { (batch) } @for cell in cells { (cell) } } }
+            }
+        }
+    };
+    html! { div { (scroll(&format!("{name}: {}", heat.title()), table)) (legend(&seen)) } }
+}
+
+/// The subjects side by side, as a table.
+pub(super) fn contrast(profile: &Profile) -> Option<Markup> {
+    let contrast = Contrast::of(profile)?;
+    let values: Vec<f64> = contrast
+        .rows
+        .iter()
+        .flat_map(|row| row.points.iter().flatten().filter_map(|point| Figure::P99.of(point)))
+        .collect();
+    let heat = Heat::over(Figure::P99, &values);
+    let mut seen = BTreeSet::new();
+    let rows: Vec<(u32, Vec<(Markup, String)>)> = contrast
+        .rows
+        .iter()
+        .map(|row| {
+            let cells = (0..contrast.labels.len()).map(|index| {
+                let ratio = row.ratio(index).map(format::factor).unwrap_or_default();
+                (heat.cell(&row.cell(Figure::P99, index), &mut seen), ratio)
+            });
+            (row.clip_length, cells.collect())
+        })
+        .collect();
+    let table = html! {
+        table.heat {
+            caption { (heat.title()) ", batch " (contrast.batch_size) "; beside it the ratio to the best" }
+            thead { tr {
+                th.l scope="col" { "frames" }
+                @for label in &contrast.labels { th scope="col" { (label) } th scope="col" { "ratio" } }
+            } }
+            tbody {
+                @for (clip, cells) in rows {
+                    tr { th scope="row" { (clip) } @for (cell, ratio) in cells { (cell) td { (ratio) } } }
+                }
+            }
+        }
+    };
+    Some(html! { (scroll("Subjects across clip lengths", table)) (legend(&seen)) })
+}

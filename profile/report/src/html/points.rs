@@ -1,0 +1,171 @@
+//! Point by point: percentiles with intervals, memory, remarks, operators.
+
+use super::scroll;
+use crate::format::{self, span};
+use crate::terminal::results::{chosen, short};
+use crate::terminal::sweep::{point_notes, pressure_words};
+use crate::words::{self, clean};
+use clipmark_profile::summary::{Interval, LatencySummary, PointSummary, Profile};
+use maud::{Markup, html};
+
+/// Every measured point's reference figures.
+pub(super) fn percentiles(profile: &Profile) -> Option<Markup> {
+    let measured: Vec<(&PointSummary, &LatencySummary)> =
+        profile.points.iter().filter_map(|p| Some((p, p.latency.as_ref()?))).collect();
+    if measured.is_empty() {
+        return None;
+    }
+    let heads = [
+        "n",
+        "mean",
+        "P50",
+        "P95",
+        "P99",
+        "95 % interval of P99",
+        "P99.9",
+        "max",
+        "MAD",
+        "tau",
+        "prepared in",
+    ];
+    let table = html! {
+        table.ruled {
+            caption { "Latency of one inference. tau: how many iterations are worth one independent one." }
+            thead { tr { th.l scope="col" { "point" } @for head in heads { th scope="col" { (head) } } } }
+            tbody {
+                @for (point, latency) in &measured {
+                    tr {
+                        th scope="row" { (short(profile, point.id)) }
+                        td { (latency.iterations) }
+                        td title=[bounds(latency.mean_ci_ns)] { (span(latency.mean_ns)) }
+                        td title=[bounds(latency.p50_ci_ns)] { (span(latency.p50_ns)) }
+                        td title=[bounds(latency.p95_ci_ns)] { (optional(latency.p95_ns)) }
+                        td { (optional(latency.p99_ns)) @if latency.p99_extrapolated { sup { "?" } } }
+                        td { (p99_interval(latency)) }
+                        td { (optional(latency.p999_ns)) }
+                        td { (span(latency.max_ns as f64)) }
+                        td { (span(latency.mad_ns)) }
+                        td { (format!("{:.1}", latency.tau)) }
+                        td { (optional(point.prepare_ns.map(|ns| ns as f64))) }
+                    }
+                }
+            }
+        }
+    };
+    let extrapolated = measured.iter().any(|(_, latency)| latency.p99_extrapolated);
+    Some(html! {
+        (scroll("Percentiles of every point", table))
+        @if extrapolated { p.note { "? extrapolated beyond fewer than 99 iterations" } }
+    })
+}
+
+fn optional(ns: Option<f64>) -> String {
+    ns.map(span).unwrap_or_default()
+}
+
+fn bounds(interval: Interval) -> Option<String> {
+    words::interval(interval, span).map(|text| format!("95 % interval: {text}"))
+}
+
+fn p99_interval(latency: &LatencySummary) -> String {
+    match words::interval(latency.p99_ci_ns, span) {
+        Some(text) if latency.p99_ci_ns.upper.is_none() => {
+            format!("{text}, upper not determinable at n = {}", latency.iterations)
+        }
+        Some(text) => text,
+        None => format!("not determinable at n = {}", latency.iterations),
+    }
+}
+
+/// Where pressure begins, and what each point took.
+pub(super) fn memory(profile: &Profile) -> Option<Markup> {
+    let measured: Vec<&PointSummary> =
+        profile.points.iter().filter(|p| p.peak_memory_bytes.is_some() || p.minor_faults.is_some()).collect();
+    if measured.is_empty() && profile.memory_pressure.is_empty() {
+        return None;
+    }
+    let labels = words::labels(&profile.subjects);
+    let number = |value: Option<u64>| value.map(|v| format::thousands(v.into())).unwrap_or_default();
+    let table = html! {
+        table.ruled {
+            thead { tr {
+                th.l scope="col" { "point" }
+                @for head in ["peak", "device", "minor faults", "major faults", "PSI stalls", "pages swapped in"] {
+                    th scope="col" { (head) }
+                }
+            } }
+            tbody {
+                @for point in &measured {
+                    tr {
+                        th scope="row" { (short(profile, point.id)) }
+                        td { (point.peak_memory_bytes.map(format::bytes).unwrap_or_default()) }
+                        td { (point.device_memory_bytes.map(format::bytes).unwrap_or_default()) }
+                        td { (number(point.minor_faults)) }
+                        td { (number(point.major_faults)) }
+                        td { (point.psi_some_us.map(|us| span(us as f64 * 1e3)).unwrap_or_default()) }
+                        td { (number(point.swap_in_pages)) }
+                    }
+                }
+            }
+        }
+    };
+    Some(html! {
+        ul.plain {
+            @for entry in &profile.memory_pressure {
+                li { (labels.get(usize::from(entry.subject)).map_or("?", String::as_str)) ": " (pressure_words(entry)) }
+            }
+        }
+        @if !measured.is_empty() {
+            details { summary { "Memory and page faults of every point" } (scroll("Memory of every point", table)) }
+        }
+    })
+}
+
+/// What a reader must know beside the figures.
+pub(super) fn remarks(profile: &Profile) -> Option<Markup> {
+    let notes: Vec<(String, Vec<String>)> = profile
+        .points
+        .iter()
+        .map(|point| (chosen(profile, point.id), point_notes(point)))
+        .filter(|(_, notes)| !notes.is_empty())
+        .collect();
+    (!notes.is_empty()).then(|| {
+        html! {
+            ul.plain {
+                @for (name, notes) in &notes { @for note in notes { li { b { (name) } ": " (note) } } }
+            }
+        }
+    })
+}
+
+/// The most expensive operators, where they were asked for.
+pub(super) fn operators(profile: &Profile) -> Option<Markup> {
+    let points: Vec<&PointSummary> = profile.points.iter().filter(|p| !p.operators.is_empty()).collect();
+    (!points.is_empty()).then(|| {
+        html! {
+            @for point in points {
+                details open[profile.points.len() < 4] {
+                    summary { (chosen(profile, point.id)) }
+                    (scroll("Operators", html! {
+                        table.ruled {
+                            thead { tr {
+                                th.l scope="col" { "operator" } th.l scope="col" { "type" }
+                                th scope="col" { "time" } th scope="col" { "share" }
+                            } }
+                            tbody {
+                                @for row in &point.operators {
+                                    tr {
+                                        th scope="row" { (clean(&row.name, 80)) }
+                                        td.l { (clean(&row.kind, 40)) }
+                                        td { (span(row.time.get() as f64)) }
+                                        td { (format::percent(row.share)) }
+                                    }
+                                }
+                            }
+                        }
+                    }))
+                }
+            }
+        }
+    })
+}

@@ -1,0 +1,114 @@
+//! What a reader sees first: what was measured, what weakens it, and what to use.
+
+use crate::contrast::Contrast;
+use crate::format::{self, span};
+use crate::terminal::results::chosen;
+use crate::words::{self, clean};
+use clipmark_profile::point::PointId;
+use clipmark_profile::summary::{OperatingPoint, Profile};
+use maud::{Markup, html};
+
+/// The subjects in one line.
+pub(super) fn title(profile: &Profile) -> String {
+    let names: Vec<String> = profile.subjects.iter().map(words::subject).collect();
+    if names.is_empty() { "no subject".into() } else { names.join(", ") }
+}
+
+/// Title, facts and banners.
+pub(super) fn header(profile: &Profile) -> Markup {
+    let run = &profile.run;
+    html! {
+        header.page {
+            div.brand {
+                span { b { "clipmark" } " report" }
+                button.theme type="button" hidden { "Theme: auto" }
+            }
+            h1 { (title(profile)) }
+            @if let Some(board) = &profile.environment.board { p.facts { (clean(board, 120)) } }
+            ul.facts {
+                li { (words::mode(run.mode)) " of " (format::clock_span(run.duration_ms)) }
+                li { (format::utc(run.started_unix_ms)) }
+                li { (words::load(run.load)) }
+                @if let Some(deadline) = words::deadline(run.deadline) { li { "deadline: " (deadline) } }
+                @if let Some(mode) = &profile.environment.power_mode { li { "power mode " (clean(mode, 60)) } }
+                li { "run " (clean(&run.id, 40)) }
+            }
+            p { code { (clean(&run.origin, 400)) } }
+            @if run.simulated {
+                p.banner role="note" { b { "Simulated. " } "These figures come from the simulated backend." }
+            }
+            @if run.partial {
+                p.banner role="note" { b { "Partial. " } "The run ended before its plan did." }
+            }
+            @if let Some(contrast) = Contrast::of(profile) { p.lead { (contrast.sentence()) } }
+        }
+    }
+}
+
+/// A card for each operating point, model by model.
+pub(super) fn operating_points(profile: &Profile) -> Option<Markup> {
+    if profile.operating_points.is_empty() {
+        return Some(html! { p { "No operating point could be chosen: no point was measured far enough." } });
+    }
+    let mut models: Vec<&str> = profile.operating_points.iter().map(|o| o.model.as_str()).collect();
+    models.dedup();
+    Some(html! {
+        @for model in &models {
+            @if models.len() > 1 { h3 { (clean(model, 80)) } }
+            div.cards {
+                @for entry in profile.operating_points.iter().filter(|entry| entry.model == *model) {
+                    (card(profile, entry))
+                }
+            }
+        }
+    })
+}
+
+fn card(profile: &Profile, entry: &OperatingPoint) -> Markup {
+    let name = words::objective(entry.objective);
+    let Some(&best) = entry.chosen.first() else {
+        return html! {
+            div.card.none {
+                p.label { (name) }
+                div.where { "none" }
+                p { (clean(&entry.reason, 600)) }
+            }
+        };
+    };
+    let others: Vec<String> = entry.chosen.iter().skip(1).map(|id| chosen(profile, *id)).collect();
+    html! {
+        div.card {
+            p.label { (name) }
+            div.where { (words::point(best.at)) }
+            dl {
+                @for (term, value) in figures(profile, best) { dt { (term) } dd { (value) } }
+            }
+            p { (clean(&entry.reason, 600)) }
+            @if !others.is_empty() { p { "The data cannot tell it from " (others.join("; ")) "." } }
+        }
+    }
+}
+
+/// What bears on a choice, as pairs of term and figure.
+fn figures(profile: &Profile, id: PointId) -> Vec<(&'static str, String)> {
+    let Some(point) = profile.points.iter().find(|p| p.id == id) else { return Vec::new() };
+    let mut figures = Vec::new();
+    if profile.subjects.len() > 1 {
+        figures.extend(profile.subjects.get(usize::from(id.subject)).map(|s| ("on", clean(&s.backend, 40))));
+    }
+    if let Some(latency) = &point.latency {
+        figures.extend(latency.p99_ns.map(|p99| ("P99", span(p99))));
+        figures.push((
+            "95 % interval",
+            words::interval(latency.p99_ci_ns, span)
+                .unwrap_or_else(|| format!("not determinable at n = {}", latency.iterations)),
+        ));
+    }
+    figures
+        .extend(point.frames_per_s.map(|v| ("throughput", format!("{} frames/s", format::significant(v)))));
+    figures.extend(
+        point.energy.map(|e| ("energy", format!("{} a frame", format::energy(e.gross_per_frame_uj)))),
+    );
+    figures.extend(point.peak_memory_bytes.map(|peak| ("peak memory", format::bytes(peak))));
+    figures
+}
