@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Builds what is shipped: binary, .deb, SHA-256 sums and a CycloneDX bill of materials.
+# Builds the binary that is shipped, with its SHA-256 sum.
 #
-#   cross/build.sh                 for every target
-#   cross/build.sh aarch64         for Jetson-class boards: glibc 2.27 and later, JetPack 4.6 to 7
-#   cross/build.sh x86_64          for PCs and operators' machines
-#   cross/build.sh TARGET --no-deb the binary only
+#   cross/build.sh            for every target
+#   cross/build.sh aarch64    for Jetson-class boards: glibc 2.27 and later, JetPack 4.6 to 7
+#   cross/build.sh x86_64     for PCs
 #
 # The result lies in target/dist-artefacts/TARGET. The linker is zig's, which gives the glibc floor.
 set -euo pipefail
@@ -25,10 +24,6 @@ tools() {
         python3 -m venv "$cache/zig"
         "$cache/zig/bin/pip" install -q --disable-pip-version-check ziglang==0.17.1 cargo-zigbuild==0.24.0
     fi
-    [ "$1" = --no-deb ] && return
-    command -v cargo-deb >/dev/null ||
-        cargo install -q --locked --root "$cache/tools" --no-default-features --features gzip cargo-deb@3.8.0
-    command -v cargo-cyclonedx >/dev/null || cargo install -q --locked --root "$cache/tools" cargo-cyclonedx
 }
 
 # The highest glibc symbol version that a binary needs.
@@ -36,13 +31,13 @@ glibc_needed() {
     objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -1
 }
 
-build() { # NAME TRIPLE DEB?
-    local name=$1 triple=$2 deb=$3 out="$target_dir/dist-artefacts/$1" needed size
+build() { # NAME TRIPLE
+    local name=$1 triple=$2 out="$target_dir/dist-artefacts/$1" needed size
     if [ "$name" = aarch64 ]; then eval "$("$here/toolchain.sh")"; fi
     say "$triple, glibc $floor and later"
-    cargo zigbuild --locked --profile dist --target "$triple.$floor" -p clipmarkd -p clipmark-fleet --bins
+    cargo zigbuild --locked --profile dist --target "$triple.$floor" -p clipmarkd --bins
     mkdir -p "$out"
-    cp "$target_dir/$triple/dist/clipmarkd" "$target_dir/$triple/dist/clipmark-fleet" "$out/"
+    cp "$target_dir/$triple/dist/clipmarkd" "$out/"
     needed=$(glibc_needed "$out/clipmarkd")
     size=$(stat -c %s "$out/clipmarkd")
     say "clipmarkd: $size bytes, needs glibc $needed"
@@ -54,29 +49,18 @@ build() { # NAME TRIPLE DEB?
         say "clipmarkd is larger than $binary_limit bytes"
         exit 1
     fi
-    [ "$deb" = --no-deb ] || package "$name" "$triple" "$out"
-    (cd "$out" && sha256sum -- * > SHA256SUMS.new && grep -v SHA256SUMS SHA256SUMS.new > SHA256SUMS && rm SHA256SUMS.new)
+    (cd "$out" && sha256sum clipmarkd > SHA256SUMS)
     say "artefacts in $out"
 }
 
-package() { # NAME TRIPLE OUT
-    "$here/extras.sh" "$target_dir/deb-extras"
-    for crate in clipmarkd clipmark-fleet; do
-        cargo deb --locked --no-build --no-strip --target "$2" --profile dist -p "$crate" -o "$3/"
-    done
-    cargo cyclonedx --format json --target "$2" --manifest-path daemon/Cargo.toml --override-filename clipmarkd.cdx
-    mv daemon/clipmarkd.cdx.json "$3/"
-}
-
 name=${1:-all}
-deb=${2:-}
 case $name in
--h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
 all | aarch64 | x86_64) ;;
 *) say "unknown target '$name': choose aarch64 or x86_64"; exit 2 ;;
 esac
-tools "$deb"
+tools
 for known in aarch64 x86_64; do
     [ "$name" = all ] || [ "$name" = "$known" ] || continue
-    build "$known" "$known-unknown-linux-gnu" "$deb"
+    build "$known" "$known-unknown-linux-gnu"
 done
