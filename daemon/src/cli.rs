@@ -25,6 +25,8 @@ pub enum Command {
     /// Holds one engine and obeys the parent's commands over the pipes
     #[command(hide = true)]
     Worker(crate::commands::worker::WorkerArgs),
+    /// Writes a built-in model, or looks at any model from outside
+    Model(crate::commands::model::ModelArgs),
 }
 
 impl Command {
@@ -34,6 +36,7 @@ impl Command {
             Self::Probe(args) => args.execute(),
             Self::Check(args) => args.execute(),
             Self::Worker(args) => args.execute(),
+            Self::Model(args) => args.execute(),
         }
     }
 }

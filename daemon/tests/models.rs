@@ -2,19 +2,45 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is its test failing")]
 
-use clipmark_daemon::backend::{Backend, Dtype, EngineSpec, InputSpec, Tract};
+use clipmark_daemon::backend::{Backend, Dtype, EngineSpec, InputSpec, TRACT_VERSION, TensorData, Tract};
 use clipmark_daemon::model::built_in::{BuiltIn, MAX_FRAMES, VOCABULARY};
+use clipmark_daemon::model::inputs::{Fill, fill_all};
 use clipmark_daemon::model::onnx::OnnxModel;
 use clipmark_profile::point::{GridPoint, Precision};
 use clipmark_profile::record::Cause;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use tract_onnx::prelude::f16;
 
 fn written(model: BuiltIn) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(format!("{}.onnx", model.name()));
     model.write(&path, false).unwrap();
     (dir, path)
+}
+
+/// Outputs as f32 of one inference with seeded inputs, and the engine's remarks.
+fn measured(model: BuiltIn, spec: &EngineSpec) -> (Vec<f32>, Vec<String>) {
+    let (_dir, path) = written(model);
+    let mut engine = Tract.prepare(&path, spec).unwrap();
+    engine.set_inputs(&fill_all(&spec.inputs, Fill::Random, 5)).unwrap();
+    engine.run().unwrap();
+    let floats = |output: &TensorData| -> Vec<f32> {
+        match output.dtype {
+            Dtype::F16 => output
+                .bytes
+                .chunks_exact(2)
+                .map(|b| f16::from_le_bytes(b.try_into().unwrap()).to_f32())
+                .collect(),
+            _ => output.bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+        }
+    };
+    (engine.outputs().unwrap().iter().flat_map(floats).collect(), engine.remarks())
+}
+
+fn assert_close(a: &[f32], b: &[f32], tolerance: f32) {
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(a.len() == b.len() && worst <= tolerance, "differs by {worst}");
 }
 
 fn spec(batch: u32, frames: u32) -> EngineSpec {
@@ -92,4 +118,52 @@ fn writing_over_a_file_needs_force() {
     assert!(error.to_string().contains("--force"), "{error}");
     BuiltIn::Temporal.write(&path, true).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), BuiltIn::Temporal.onnx_bytes());
+}
+
+#[test]
+fn threads_change_no_output() {
+    let alone = measured(BuiltIn::Joint, &spec(1, 8)).0;
+    let together = measured(BuiltIn::Joint, &EngineSpec { threads: 2, ..spec(1, 8) }).0;
+    assert_close(&alone, &together, 1e-5);
+}
+
+#[test]
+fn the_convolution_layout_is_tried_forced_or_left_and_changes_no_output() {
+    let with = |value: &str| {
+        let mut spec = spec(1, 4);
+        spec.options.insert("conv_nhwc".into(), value.into());
+        measured(BuiltIn::Conv3d, &spec)
+    };
+    let (plain, no_remarks) = with("off");
+    assert!(no_remarks.is_empty(), "{no_remarks:?}");
+    let (forced, remarks) = with("on");
+    assert_eq!(remarks, ["conv_nhwc was asked for and applied"]);
+    assert_close(&plain, &forced, 1e-5);
+    let (tried, remarks) = with("try");
+    assert!(remarks[0].starts_with("conv_nhwc was tried and "), "{remarks:?}");
+    assert_close(&plain, &tried, 1e-5);
+}
+
+#[test]
+fn half_precision_is_taken_with_a_warning_where_it_is_emulated() {
+    let full = measured(BuiltIn::Temporal, &spec(1, 2)).0;
+    let (half, remarks) =
+        measured(BuiltIn::Temporal, &EngineSpec { precision: Precision::Fp16, ..spec(1, 2) });
+    assert_close(&full, &half, 2e-2);
+    assert_ne!(full, half);
+    assert_eq!(remarks.iter().any(|remark| remark.contains("emulates")), cfg!(target_arch = "x86_64"));
+}
+
+#[test]
+fn a_precision_that_tract_lacks_is_refused_with_those_it_has() {
+    let (_dir, path) = written(BuiltIn::Temporal);
+    let error = Tract.prepare(&path, &EngineSpec { precision: Precision::Int8, ..spec(1, 1) }).err().unwrap();
+    assert_eq!(error.message, "tract cannot change a model to int8; choose model, fp32 or fp16");
+}
+
+#[test]
+fn the_reported_version_of_tract_is_the_locked_one() {
+    let lock = include_str!("../../Cargo.lock");
+    let locked = format!("name = \"tract-onnx\"\nversion = \"{TRACT_VERSION}\"");
+    assert!(lock.contains(&locked), "TRACT_VERSION = {TRACT_VERSION} is not what Cargo.lock holds");
 }

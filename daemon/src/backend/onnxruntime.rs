@@ -13,6 +13,7 @@ use clipmark_profile::record::{BackendRecord, Cause, OperatorCost, Stage};
 use clipmark_profile::units::Nanos;
 use ort::ErrorCode;
 use ort::ep::{CPU, CUDA, ExecutionProvider};
+use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, Session};
@@ -111,7 +112,9 @@ fn session(
         let builder = Session::builder(&library.environment)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(spec.threads as usize)?
-            .with_inter_threads(1)?;
+            .with_inter_threads(1)?
+            // Its failures come back as errors; what it would print on top belongs to no one.
+            .with_log_level(LogLevel::Fatal)?;
         Ok(match profile {
             Some(prefix) => builder.with_profiling(prefix)?,
             None => builder,

@@ -31,8 +31,10 @@ use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
 /// The version of tract that is built in; a test holds it against the lock file.
 pub const TRACT_VERSION: &str = "0.23.9";
 
-/// How long the comparison of the two convolution layouts may go on repeating, per layout.
-const LAYOUT_TRIAL: Duration = Duration::from_millis(300);
+/// How long the comparison of the two convolution layouts may go on repeating.
+const LAYOUT_TRIAL: Duration = Duration::from_millis(600);
+/// The channels-last layout is kept when it saves this share of the time.
+const LAYOUT_GAIN: f64 = 0.1;
 /// At most this many inferences per layout.
 const LAYOUT_TRIAL_RUNS: u32 = 5;
 
@@ -309,42 +311,39 @@ struct TractEngine {
 }
 
 impl TractEngine {
-    /// Compares the current plan with `other`, its channels-last form, and keeps the faster one.
-    fn choose_layout(&mut self, other: TypedSimpleState, layout: Layout) -> Result<(), BackendError> {
+    /// Compares the current plan with `other`, its channels-last form, in turn, and keeps `other` if it
+    /// gains enough to be more than noise.
+    fn choose_layout(&mut self, mut other: TypedSimpleState, layout: Layout) -> Result<(), BackendError> {
         if layout == Layout::ChannelsLast {
             self.state = other;
             self.remarks.push("conv_nhwc was asked for and applied".into());
             return Ok(());
         }
-        let plain_time = self.best_of_trial()?;
-        let plain = std::mem::replace(&mut self.state, other);
-        let channels_last_time = self.best_of_trial()?;
-        let kept = channels_last_time < plain_time;
-        if !kept {
-            self.state = plain;
-        }
-        let ms = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1e3);
-        self.remarks.push(format!(
-            "conv_nhwc was tried and {}: {} with it, {} without (best of up to {LAYOUT_TRIAL_RUNS})",
-            if kept { "kept" } else { "left out" },
-            ms(channels_last_time),
-            ms(plain_time),
-        ));
-        Ok(())
-    }
-
-    fn best_of_trial(&mut self) -> Result<Duration, BackendError> {
         let started = Instant::now();
-        let mut best = Duration::MAX;
+        let mut best = [Duration::MAX; 2];
         for _ in 0..LAYOUT_TRIAL_RUNS {
-            let before = Instant::now();
-            self.run()?;
-            best = best.min(before.elapsed());
+            for time in &mut best {
+                let before = Instant::now();
+                self.run()?;
+                *time = before.elapsed().min(*time);
+                std::mem::swap(&mut self.state, &mut other);
+            }
             if started.elapsed() > LAYOUT_TRIAL {
                 break;
             }
         }
-        Ok(best)
+        let [plain, channels_last] = best;
+        let kept = channels_last.as_secs_f64() < plain.as_secs_f64() * (1.0 - LAYOUT_GAIN);
+        if kept {
+            self.state = other;
+        }
+        self.remarks.push(format!(
+            "conv_nhwc was tried and {}: {:.3} ms with it, {:.3} ms without (best of up to {LAYOUT_TRIAL_RUNS})",
+            if kept { "kept" } else { "left out" },
+            channels_last.as_secs_f64() * 1e3,
+            plain.as_secs_f64() * 1e3,
+        ));
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 //! To add one, write `NAME.rs` beside this file and add its line to [`crate::cli::Command`].
 
 pub mod check;
+pub mod model;
 pub mod probe;
 pub mod progress;
 pub mod run;

@@ -80,4 +80,13 @@ pub enum ModelError {
         /// What to write.
         cure: String,
     },
+    /// There is no such file.
+    #[error(
+        "there is no file {}, and no built-in model of that name either; check the path, or choose joint, temporal or conv3d",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
 }

@@ -99,7 +99,10 @@ impl OnnxModel {
     /// # Errors
     /// It cannot be read, or is not ONNX.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => ModelError::Missing { path: path.into() },
+            _ => ModelError::Read { path: path.into(), source },
+        })?;
         Self::parse(&bytes).map_err(|reason| ModelError::NotOnnx { path: path.into(), reason })
     }
 

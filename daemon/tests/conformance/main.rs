@@ -7,8 +7,11 @@
 #![expect(clippy::print_stderr, reason = "what is left out, and why, belongs into the test's output")]
 
 mod suite;
+mod tiny;
 
-use clipmark_daemon::backend::{Backend, registry};
+use clipmark_daemon::backend::completion::{CompletionError, check_completion};
+use clipmark_daemon::backend::{Backend, Simulated, registry};
+use clipmark_daemon::model::built_in::BuiltIn;
 use suite::Case;
 
 fn cases() -> Vec<Case> {
@@ -22,6 +25,8 @@ fn case(backend: Box<dyn Backend>) -> Option<Case> {
             ("outputs_have_the_models_shapes", "it loads no model"),
             ("outputs_are_the_same_for_the_same_inputs_and_follow_them", "it computes nothing"),
             ("an_inference_returns_only_when_it_is_complete", "it computes nothing"),
+            ("an_inference_leaves_nothing_behind_for_the_next", "it computes nothing"),
+            ("every_dtype_is_taken", "it computes nothing"),
             ("operators_are_named_with_their_share", "it has no operators"),
             ("an_unknown_operator_is_reported_with_its_name", "it loads no model"),
             ("an_impossible_shape_is_reported_as_such", "it loads no model"),
@@ -31,6 +36,8 @@ fn case(backend: Box<dyn Backend>) -> Option<Case> {
         ],
         "simulated" => &[
             ("outputs_have_the_models_shapes", "it loads no ONNX model"),
+            ("an_inference_leaves_nothing_behind_for_the_next", "it has no recurrent layers"),
+            ("every_dtype_is_taken", "it computes a digest of its inputs alone"),
             ("operators_are_named_with_their_share", "it has no operators"),
             ("an_unknown_operator_is_reported_with_its_name", "it loads no ONNX model"),
             ("an_impossible_shape_is_reported_as_such", "it loads no ONNX model"),
@@ -53,3 +60,23 @@ fn case(backend: Box<dyn Backend>) -> Option<Case> {
 }
 
 suite::conformance_tests!(cases());
+
+/// The other side of `an_inference_returns_only_when_it_is_complete`: the check does catch such an engine.
+#[test]
+fn an_engine_that_returns_early_is_caught() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("early.toml");
+    let fault = "[[fault]]\nkind = \"early_return\"\nstage = \"measure\"\nbatch_size = 1\nclip_length = 1\n";
+    let bytes = BuiltIn::Temporal.onnx_bytes();
+    let (spec, inputs) =
+        (suite::spec(&bytes, 1, 2), [1, 2].map(|seed| suite::random(&suite::spec(&bytes, 1, 2), seed)));
+    for (after, honest) in [(0, false), (1, false), (3, true)] {
+        std::fs::write(&model, format!("{fault}after_iterations = {after}")).unwrap();
+        let mut engine = Simulated.prepare(&model, &spec).unwrap();
+        let verdict = check_completion(engine.as_mut(), &inputs[0], &inputs[1]);
+        match verdict {
+            Ok(()) => assert!(honest, "early from inference {after} on went unnoticed"),
+            Err(error) => assert!(!honest && matches!(error, CompletionError::Unsettled), "{after}: {error}"),
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! What every backend is held to. Another test target takes it in by
-//! `#[path = "conformance/suite.rs"] mod suite;` and `suite::conformance_tests!(cases)`.
+//! `#[path = "conformance/suite.rs"] mod suite;`, `#[path = "conformance/tiny.rs"] mod tiny;` and
+//! `suite::conformance_tests!(cases)`.
 
+use crate::tiny;
 use clipmark_daemon::backend::completion::check_completion;
 use clipmark_daemon::backend::{Backend, BackendError, Engine, EngineSpec, TensorData};
 use clipmark_daemon::model::axes::ModelShape;
@@ -29,6 +31,8 @@ macro_rules! conformance_tests {
             outputs_have_the_models_shapes,
             outputs_are_the_same_for_the_same_inputs_and_follow_them,
             an_inference_returns_only_when_it_is_complete,
+            an_inference_leaves_nothing_behind_for_the_next,
+            every_dtype_is_taken,
             there_are_no_outputs_before_the_first_inference,
             operators_are_named_with_their_share,
             inputs_of_another_shape_dtype_or_name_are_refused,
@@ -72,6 +76,13 @@ impl Case {
         path
     }
 
+    /// An engine for another model than the built-in one.
+    fn prepared_for(&self, model: &[u8], batch: u32, frames: u32) -> (EngineSpec, Box<dyn Engine>) {
+        let spec = spec(model, batch, frames);
+        let engine = self.backend.prepare(&self.file("other.onnx", model), &spec);
+        (spec, engine.unwrap_or_else(|error| panic!("{}: {error}", self.backend.name())))
+    }
+
     fn prepare_temporal(
         &self,
         batch: u32,
@@ -95,7 +106,7 @@ impl Case {
     }
 }
 
-fn spec(model: &[u8], batch: u32, frames: u32) -> EngineSpec {
+pub(crate) fn spec(model: &[u8], batch: u32, frames: u32) -> EngineSpec {
     let at = GridPoint::new(batch, frames).unwrap();
     let shape = ModelShape::find(&OnnxModel::parse(model).unwrap(), &ModelHints::default()).unwrap();
     EngineSpec {
@@ -108,7 +119,7 @@ fn spec(model: &[u8], batch: u32, frames: u32) -> EngineSpec {
     }
 }
 
-fn random(spec: &EngineSpec, seed: u64) -> Vec<TensorData> {
+pub(crate) fn random(spec: &EngineSpec, seed: u64) -> Vec<TensorData> {
     fill_all(&spec.inputs, Fill::Random, seed)
 }
 
@@ -148,6 +159,28 @@ pub(crate) fn outputs_are_the_same_for_the_same_inputs_and_follow_them(case: &Ca
 pub(crate) fn an_inference_returns_only_when_it_is_complete(case: &Case) {
     let (spec, mut engine) = case.prepared(1, 4);
     check_completion(engine.as_mut(), &random(&spec, 1), &random(&spec, 2)).unwrap();
+}
+
+pub(crate) fn an_inference_leaves_nothing_behind_for_the_next(case: &Case) {
+    let (spec, mut engine) = case.prepared_for(&tiny::recurrent(), 2, 3);
+    let first = outputs_of(engine.as_mut(), &random(&spec, 1));
+    assert_eq!(first[0].shape, [3, 1, 2, 2]);
+    assert_eq!(outputs_of(engine.as_mut(), &random(&spec, 1)), first, "a recurrent layer starts afresh");
+}
+
+pub(crate) fn every_dtype_is_taken(case: &Case) {
+    let (spec, mut engine) = case.prepared_for(&tiny::every_dtype(), 2, 1);
+    let constant = fill_all(&spec.inputs, Fill::Constant, 0);
+    let outputs = outputs_of(engine.as_mut(), &constant);
+    let floats = |output: &TensorData| -> Vec<f32> {
+        output.bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+    };
+    // Floats at the middle of -1..1, integers of unknown range at 1, bytes at 128, booleans true.
+    assert_eq!(floats(&outputs[0]), [131.0; 8]);
+    let random = random(&spec, 1);
+    let outputs = outputs_of(engine.as_mut(), &random);
+    assert_eq!(outputs[1].bytes, random[0].bytes, "an input that is passed through");
+    assert_ne!(floats(&outputs[0]), [131.0; 8]);
 }
 
 pub(crate) fn there_are_no_outputs_before_the_first_inference(case: &Case) {
