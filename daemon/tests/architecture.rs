@@ -21,13 +21,12 @@ fn dependencies<'a>(packages: &'a [Package], name: &str) -> BTreeSet<&'a str> {
 #[test]
 fn crates_depend_only_downwards() {
     let packages = workspace();
-    let allowed: [(&str, &[&str]); 6] = [
+    let allowed: [(&str, &[&str]); 5] = [
         ("clipmark-profile", &[]),
         ("clipmark-report", &["clipmark-profile"]),
         ("clipmark-probes", &["clipmark-profile"]),
         ("clipmark-trt", &[]),
         ("clipmarkd", &["clipmark-profile", "clipmark-report", "clipmark-probes", "clipmark-trt"]),
-        ("clipmark-fleet", &["clipmark-profile", "clipmark-report"]),
     ];
     let own: BTreeSet<&str> = allowed.iter().map(|(name, _)| *name).collect();
     for (name, allowed) in allowed {
