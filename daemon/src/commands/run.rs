@@ -106,6 +106,9 @@ pub struct RunArgs {
     /// Backend options, e.g. dla_core=0 (repeatable).
     #[arg(long = "backend-option", value_name = "NAME=VALUE", value_parser = pair)]
     backend_options: Vec<(String, String)>,
+    /// ONNX Runtime's shared library, where it is not in the usual places.
+    #[arg(long, value_name = "PATH")]
+    onnxruntime: Option<PathBuf>,
     /// Folder for built engines.
     #[arg(long, value_name = "DIR")]
     engine_cache: Option<PathBuf>,
@@ -251,6 +254,7 @@ impl RunArgs {
             sampler: !self.no_sampler,
             options: self.backend_options.iter().cloned().collect(),
             cache_dir: self.engine_cache.clone(),
+            onnxruntime: self.onnxruntime.clone(),
             origin: std::env::args().collect::<Vec<_>>().join(" "),
             stop,
         })

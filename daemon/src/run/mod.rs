@@ -15,7 +15,7 @@ pub mod watch;
 pub use error::RunError;
 pub use watch::{BoardNow, News, Watcher};
 
-use crate::backend::Choice;
+use crate::backend::{Choice, LIBRARY_VARIABLE};
 use crate::model::hints::HintArgs;
 use crate::record_store::{Head, RecordStore};
 use crate::worker::account::memory_available;
@@ -60,6 +60,8 @@ pub struct Setting {
     pub options: BTreeMap<String, String>,
     /// Where engines may be cached.
     pub cache_dir: Option<PathBuf>,
+    /// ONNX Runtime's shared library, in place of the usual places.
+    pub onnxruntime: Option<PathBuf>,
     /// The command line or the request's origin, for the record.
     pub origin: String,
     /// Set when the run is to stop.
@@ -156,6 +158,9 @@ fn worker_settings(request: &Request, setting: &Setting) -> Settings {
         span(request.inference_limit_s),
     );
     settings.stop = Arc::clone(&setting.stop);
+    if let Some(library) = &setting.onnxruntime {
+        settings.environment.push((LIBRARY_VARIABLE.into(), library.into()));
+    }
     settings
 }
 

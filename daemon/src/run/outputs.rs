@@ -27,7 +27,7 @@ pub fn write(out: &Path, record: &Record, profile: &Profile) -> Result<(), RunEr
         let bytes = wire::encode_series(one).map_err(RunError::Wire)?;
         put(out.join(format!("series-{index}.cbor")), &bytes)?;
     }
-    Ok(())
+    put(out.join(REPORT_HTML), clipmark_report::html(profile, &series).as_bytes())
 }
 
 /// `profile` as indented JSON.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+    /// Environment variables set for it.
+    pub environment: Vec<(OsString, OsString)>,
     /// Most private writable memory of one worker, bytes.
     pub memory_limit: Option<u64>,
     /// Longest preparation.
@@ -55,6 +57,7 @@ impl Settings {
         Self {
             program: "/proc/self/exe".into(),
             arguments,
+            environment: Vec::new(),
             memory_limit,
             prepare_limit,
             inference_limit,
@@ -99,6 +102,7 @@ impl Worker {
         // A group of its own: Ctrl-C at the terminal reaches the parent alone, which then decides.
         let mut child = std::process::Command::new(&settings.program)
             .args(&settings.arguments)
+            .envs(settings.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
