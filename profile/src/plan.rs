@@ -237,6 +237,15 @@ fn in_range<T: PartialOrd + std::fmt::Display>(
     Err(PlanError::OutOfRange { field, value: value.to_string(), bound })
 }
 
+/// Holds a digest against the form of SHA-256: 64 hexadecimal digits.
+fn hexadecimal(digest: &str) -> Result<(), PlanError> {
+    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    let bound = "the form of a SHA-256: 64 hexadecimal digits".to_owned();
+    Err(PlanError::OutOfRange { field: "digests", value: digest.chars().take(80).collect(), bound })
+}
+
 impl Request {
     /// Holds every number against `limits`.
     ///
@@ -244,7 +253,10 @@ impl Request {
     /// The first field that is out of range, excluded by another or missing.
     pub fn validate(&self, limits: &Limits) -> Result<(), PlanError> {
         in_range("models", self.models.len(), 0, limits.max_models)?;
-        in_range("digests", self.digests.len(), 0, self.models.len())?;
+        if !self.digests.is_empty() {
+            in_range("digests (count)", self.digests.len(), self.models.len(), self.models.len())?;
+        }
+        self.digests.iter().try_for_each(|digest| hexadecimal(digest))?;
         in_range("backends", self.backends.len(), 1, 8)?;
         in_range("clip_lengths (count)", self.clip_lengths.len(), 1, 64)?;
         in_range("batch_sizes (count)", self.batch_sizes.len(), 1, 64)?;
@@ -291,6 +303,9 @@ impl Request {
     fn validate_combinations(&self) -> Result<(), PlanError> {
         if self.deadline_ms.is_some() && self.fps.is_some() {
             return Err(PlanError::Exclusive { first: "deadline_ms", second: "fps" });
+        }
+        if self.exhaustive && self.iterations.is_some() {
+            return Err(PlanError::Exclusive { first: "exhaustive", second: "iterations" });
         }
         if self.load == Load::Paced && self.fps.is_none() {
             return Err(PlanError::Missing { field: "fps", because: "load is paced" });
@@ -362,3 +377,7 @@ fn axis(requested: &[u32], fixed: Option<u32>) -> Vec<u32> {
     values.dedup();
     values
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

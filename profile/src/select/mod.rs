@@ -12,6 +12,8 @@
 mod candidates;
 mod choose;
 mod front;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use candidates::of_profile;

@@ -1,0 +1,262 @@
+//! Two profiles held against each other: what got better, what got worse, and what cannot be compared.
+//!
+//! Terms: the *baseline* is what was, the *candidate* what is. An *aspect* is something that identifies
+//! what was measured; aspects that differ make a comparison meaningless, unless the caller names them as
+//! what is being compared. A *condition* is something that may explain a change (a version, a kernel, a
+//! governor): it is listed and refuses nothing. A difference counts when it exceeds a floor and a multiple
+//! of the measurements' own uncertainty.
+//!
+//! Not here: comparing many devices (a cohort needs merged histograms), and showing the result.
+
+mod aspects;
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+pub use aspects::{Aspect, Condition, Mismatch};
+pub use metrics::{Metric, MetricComparison};
+
+use crate::point::{GridPoint, PointId, Subject};
+use crate::summary::{Objective, PointSummary, Profile, Status};
+use serde::{Deserialize, Serialize};
+
+/// How differences are judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompareRule {
+    /// Aspects that are meant to differ: they are what is compared.
+    pub varied: Vec<Aspect>,
+    /// Multiple of the two figures' combined 95 % half widths that a difference must exceed. 2 keeps the
+    /// false verdicts over a hundred figures below one in a hundred comparisons.
+    pub noise_factor: f64,
+}
+
+impl Default for CompareRule {
+    fn default() -> Self {
+        Self { varied: Vec::new(), noise_factor: 2.0 }
+    }
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Better by more than the threshold.
+    Better,
+    /// Within the threshold.
+    Same,
+    /// Worse by more than the threshold.
+    Worse,
+    /// There is no meaningful difference to take.
+    NotComparable,
+}
+
+/// Two profiles compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The baseline's run.
+    pub baseline: String,
+    /// The candidate's run.
+    pub candidate: String,
+    /// Worse when any point is worse, else better when any is better, else the same.
+    pub verdict: Verdict,
+    /// Why nothing could be compared, or which aspects were varied on purpose.
+    pub mismatches: Vec<Mismatch>,
+    /// What else differs and may explain a change.
+    pub conditions: Vec<Condition>,
+    /// Subjects that both profiles have.
+    pub subjects: Vec<SubjectComparison>,
+    /// Subjects that only one profile has, in words.
+    pub unmatched: Vec<String>,
+}
+
+/// One subject compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubjectComparison {
+    /// The baseline's subject.
+    pub baseline: Subject,
+    /// The candidate's subject.
+    pub candidate: Subject,
+    /// Why this subject cannot be compared, or which aspects were varied on purpose.
+    pub mismatches: Vec<Mismatch>,
+    /// Grid points that both have.
+    pub points: Vec<PointComparison>,
+    /// Operating points that fall elsewhere.
+    pub moved: Vec<MovedOperatingPoint>,
+}
+
+/// One point compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PointComparison {
+    /// Which point.
+    pub at: GridPoint,
+    /// Worse when any figure is worse, else better when any is better.
+    pub verdict: Verdict,
+    /// Why it is not comparable, or what happened to it besides its figures.
+    pub reason: Option<String>,
+    /// Figure by figure.
+    pub metrics: Vec<MetricComparison>,
+}
+
+/// An operating point that falls on other points than it did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedOperatingPoint {
+    /// Which one.
+    pub objective: Objective,
+    /// Where it was.
+    pub baseline: Vec<GridPoint>,
+    /// Where it is.
+    pub candidate: Vec<GridPoint>,
+}
+
+/// Compares two profiles.
+#[must_use]
+pub fn compare(baseline: &Profile, candidate: &Profile, rule: &CompareRule) -> Comparison {
+    let mismatches = aspects::of_runs(baseline, candidate);
+    let refused = mismatches.iter().any(|mismatch| !rule.varied.contains(&mismatch.aspect));
+    let (pairs, unmatched) = aspects::pair_subjects(baseline, candidate, &rule.varied);
+    let subject = |(own, other): (u16, u16)| {
+        compare_subject(baseline, candidate, own, other, if refused { None } else { Some(rule) })
+    };
+    let subjects: Vec<SubjectComparison> = pairs.into_iter().map(subject).collect();
+    let points = subjects.iter().flat_map(|subject| &subject.points).map(|point| point.verdict);
+    Comparison {
+        baseline: baseline.run.id.clone(),
+        candidate: candidate.run.id.clone(),
+        verdict: overall(points),
+        mismatches,
+        conditions: aspects::conditions(baseline, candidate),
+        subjects,
+        unmatched,
+    }
+}
+
+/// Worse before better before the same; not comparable only when nothing is.
+fn overall(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    let mut found = Verdict::NotComparable;
+    for verdict in verdicts {
+        found = match (found, verdict) {
+            (Verdict::Worse, _) | (_, Verdict::Worse) => Verdict::Worse,
+            (Verdict::Better, _) | (_, Verdict::Better) => Verdict::Better,
+            (Verdict::Same, _) | (_, Verdict::Same) => Verdict::Same,
+            _ => Verdict::NotComparable,
+        };
+    }
+    found
+}
+
+/// Compares one subject; without a `rule` its points are listed as not comparable.
+fn compare_subject(
+    baseline: &Profile,
+    candidate: &Profile,
+    own: u16,
+    other: u16,
+    rule: Option<&CompareRule>,
+) -> SubjectComparison {
+    let subjects = (&baseline.subjects[usize::from(own)], &candidate.subjects[usize::from(other)]);
+    let mismatches = aspects::of_subjects(baseline, candidate, subjects);
+    let rule = rule.filter(|rule| mismatches.iter().all(|mismatch| rule.varied.contains(&mismatch.aspect)));
+    let mut points = Vec::new();
+    for point in baseline.points.iter().filter(|point| point.id.subject == own) {
+        let id = PointId { subject: other, at: point.id.at };
+        if let Some(counterpart) = candidate.points.iter().find(|point| point.id == id) {
+            points.push(compare_point(point, counterpart, rule));
+        }
+    }
+    SubjectComparison {
+        baseline: subjects.0.clone(),
+        candidate: subjects.1.clone(),
+        mismatches,
+        points,
+        moved: if rule.is_some() { moved(baseline, candidate, subjects) } else { Vec::new() },
+    }
+}
+
+fn compare_point(
+    baseline: &PointSummary,
+    candidate: &PointSummary,
+    rule: Option<&CompareRule>,
+) -> PointComparison {
+    let without_figures = |verdict, reason: String| PointComparison {
+        at: baseline.id.at,
+        verdict,
+        reason: Some(reason),
+        metrics: Vec::new(),
+    };
+    let Some(rule) = rule else {
+        return without_figures(Verdict::NotComparable, "the runs are not comparable".to_owned());
+    };
+    match (ran(baseline), ran(candidate)) {
+        (Ok(()), Ok(())) => {}
+        (Ok(()), Err(Gone { says, failed: true })) => {
+            return without_figures(Verdict::Worse, format!("it ran in the baseline and now {says}"));
+        }
+        (Err(Gone { says, failed: true }), Ok(())) => {
+            return without_figures(Verdict::Better, format!("it runs now; in the baseline it {says}"));
+        }
+        (Err(gone), _) => {
+            return without_figures(Verdict::NotComparable, format!("in the baseline it {}", gone.says));
+        }
+        (_, Err(gone)) => {
+            return without_figures(Verdict::NotComparable, format!("in the candidate it {}", gone.says));
+        }
+    }
+    let metrics = metrics::compare(baseline, candidate, rule.noise_factor);
+    let verdict = overall(metrics.iter().map(|metric| metric.verdict));
+    let reason = (verdict == Verdict::NotComparable)
+        .then(|| "no figure was determined in both runs; measure more iterations".to_owned());
+    PointComparison { at: baseline.id.at, verdict, reason, metrics }
+}
+
+/// Why a point has no figures.
+struct Gone {
+    says: String,
+    /// Whether that is the subject's doing, and not the budget's or the user's.
+    failed: bool,
+}
+
+fn ran(point: &PointSummary) -> Result<(), Gone> {
+    use crate::record::NotRun;
+    match (point.status, &point.failure, point.not_run) {
+        (Status::Failed, Some(failure), _) => {
+            Err(Gone { says: format!("failed: {}", failure.message), failed: true })
+        }
+        (Status::Failed, None, _) => Err(Gone { says: "failed".to_owned(), failed: true }),
+        (Status::NotRun, _, Some(NotRun::WouldExceedMemory)) => {
+            Err(Gone { says: "would exceed the memory limit".to_owned(), failed: true })
+        }
+        (Status::NotRun, _, Some(NotRun::WouldExceedTime)) => {
+            Err(Gone { says: "would exceed the time limit".to_owned(), failed: true })
+        }
+        (Status::NotRun, _, Some(NotRun::SubjectFailed)) => {
+            Err(Gone { says: "could not run, as the whole subject".to_owned(), failed: true })
+        }
+        (Status::NotRun, ..) => Err(Gone { says: "was not reached".to_owned(), failed: false }),
+        _ if point.latency.is_none() => {
+            Err(Gone { says: "has no counted iteration".to_owned(), failed: false })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn moved(
+    baseline: &Profile,
+    candidate: &Profile,
+    subjects: (&Subject, &Subject),
+) -> Vec<MovedOperatingPoint> {
+    let mut moved = Vec::new();
+    for row in baseline.operating_points.iter().filter(|row| row.model == subjects.0.model) {
+        let counterpart = candidate
+            .operating_points
+            .iter()
+            .find(|other| other.objective == row.objective && other.model == subjects.1.model);
+        let Some(other) = counterpart else { continue };
+        let places = |ids: &[PointId]| ids.iter().map(|id| id.at).collect::<Vec<GridPoint>>();
+        let (was, is) = (places(&row.chosen), places(&other.chosen));
+        // Sets that share a point did not move: within a set the order is chance.
+        let same = was.iter().any(|at| is.contains(at)) || was.is_empty() && is.is_empty();
+        if !same {
+            moved.push(MovedOperatingPoint { objective: row.objective, baseline: was, candidate: is });
+        }
+    }
+    moved
+}

@@ -1,0 +1,153 @@
+use super::{Deadline, Limits, Load, Mode, Plan, PlanError, Request, RequestedPoint, UsableSubject};
+use crate::point::{GridPoint, Precision, Subject};
+use crate::units::Nanos;
+use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+
+fn usable(model: &str, clip_length: Option<u32>, batch_size: Option<u32>) -> UsableSubject {
+    UsableSubject {
+        subject: Subject {
+            model: model.into(),
+            backend: "tract".into(),
+            precision: Precision::Model,
+            threads: 1,
+        },
+        fixed_clip_length: clip_length,
+        fixed_batch_size: batch_size,
+    }
+}
+
+fn expand(request: Request) -> Result<Plan, PlanError> {
+    Plan::expand(request, vec![usable("m", None, None)], &Limits::default())
+}
+
+fn refusal(request: Request) -> String {
+    expand(request).unwrap_err().to_string()
+}
+
+#[test]
+fn the_default_request_is_the_default_grid() {
+    let plan = expand(Request::default()).unwrap();
+    assert_eq!(plan.points.len(), 15);
+    assert_eq!(plan.points[0].at, GridPoint::new(1, 8).unwrap());
+    assert_eq!(plan.points[14].at, GridPoint::new(4, 128).unwrap());
+}
+
+#[test]
+fn a_fixed_axis_replaces_the_requested_values() {
+    let subjects = vec![usable("free", None, None), usable("fixed", Some(16), Some(1))];
+    let plan = Plan::expand(Request::default(), subjects, &Limits::default()).unwrap();
+    let fixed: Vec<GridPoint> = plan.points.iter().filter(|id| id.subject == 1).map(|id| id.at).collect();
+    assert_eq!(fixed, vec![GridPoint::new(1, 16).unwrap()]);
+}
+
+#[test]
+fn repeated_and_unsorted_values_are_one_ascending_axis() {
+    let request = Request { clip_lengths: vec![32, 8, 32], batch_sizes: vec![2, 2], ..Request::default() };
+    let frames: Vec<u32> = expand(request).unwrap().points.iter().map(|id| id.at.clip_length.get()).collect();
+    assert_eq!(frames, vec![8, 32]);
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_with_field_value_and_range() {
+    let zero_batch = Request { batch_sizes: vec![1, 0], ..Request::default() };
+    assert_eq!(refusal(zero_batch), "batch_sizes = 0 is outside 1 to 1024; choose a value inside it");
+    let no_clip = Request { clip_lengths: Vec::new(), ..Request::default() };
+    assert!(refusal(no_clip).starts_with("clip_lengths (count) = 0 is outside 1 to 64"));
+    for request in [
+        Request { fps: Some(0.0), ..Request::default() },
+        Request { fps: Some(f64::NAN), ..Request::default() },
+        Request { deadline_ms: Some(-1.0), ..Request::default() },
+        Request { budget_s: Some(f64::INFINITY), ..Request::default() },
+        Request { iterations: Some(0), ..Request::default() },
+        Request { threads: 0, ..Request::default() },
+        Request { memory_limit_bytes: Some(1), ..Request::default() },
+        Request { clip_lengths: vec![1_000_000], ..Request::default() },
+        Request { inference_limit_s: 0.0, ..Request::default() },
+        Request { backends: Vec::new(), ..Request::default() },
+    ] {
+        assert!(matches!(expand(request.clone()), Err(PlanError::OutOfRange { .. })), "{request:?}");
+    }
+}
+
+#[test]
+fn a_digest_must_be_one_per_model_and_look_like_one() {
+    let with = |digests: Vec<String>| Request { models: vec!["m".into()], digests, ..Request::default() };
+    assert!(expand(with(Vec::new())).is_ok());
+    assert!(expand(with(vec!["a".repeat(64)])).is_ok());
+    assert!(refusal(with(vec!["a".repeat(63)])).contains("64 hexadecimal digits"));
+    assert!(refusal(with(vec!["a".repeat(64), "b".repeat(64)])).starts_with("digests (count) = 2"));
+}
+
+#[test]
+fn contradictions_are_refused_by_naming_both_fields() {
+    let both = Request { deadline_ms: Some(10.0), fps: Some(30.0), ..Request::default() };
+    assert_eq!(refusal(both), "deadline_ms and fps exclude each other; give one of them");
+    let counts = Request { exhaustive: true, iterations: Some(10), ..Request::default() };
+    assert_eq!(refusal(counts), "exhaustive and iterations exclude each other; give one of them");
+}
+
+#[test]
+fn what_another_field_requires_is_named_with_the_reason() {
+    let paced = Request { load: Load::Paced, ..Request::default() };
+    assert_eq!(refusal(paced), "fps is required because load is paced");
+    let soak = Request { mode: Mode::Soak, ..Request::default() };
+    assert!(refusal(soak.clone()).starts_with("soak_points is required"));
+    let point = RequestedPoint { batch_size: 1, clip_length: 16 };
+    assert!(expand(Request { soak_points: vec![point], ..soak }).is_ok());
+}
+
+#[test]
+fn more_points_than_the_limit_are_refused() {
+    let request =
+        Request { clip_lengths: (1..=60).collect(), batch_sizes: (1..=10).collect(), ..Request::default() };
+    assert_eq!(refusal(request), "points = 600 is outside 1 to 512; choose a value inside it");
+}
+
+#[test]
+fn a_stream_gives_longer_clips_a_longer_deadline() {
+    let at = |clip_length| GridPoint::new(4, clip_length).unwrap();
+    assert_eq!(Deadline::Fps(25.0).at(at(50)), Some(Nanos::from_secs(2)));
+    assert_eq!(Deadline::PerInference(Nanos(7)).at(at(50)), Some(Nanos(7)));
+    assert_eq!(Deadline::None.at(at(50)), None);
+    let request = Request { deadline_ms: Some(12.5), ..Request::default() };
+    assert_eq!(request.deadline(), Deadline::PerInference(Nanos(12_500_000)));
+}
+
+#[test]
+fn unknown_fields_of_a_request_are_errors() {
+    assert!(serde_json::from_str::<Request>(r#"{"clip_lengths":[8]}"#).is_ok());
+    let error = serde_json::from_str::<Request>(r#"{"clip_length":[8]}"#).unwrap_err();
+    assert!(error.to_string().contains("unknown field `clip_length`"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_plan_holds_every_requested_point_once_in_grid_order(
+        clips in proptest::collection::vec(1..200_u32, 1..8),
+        batches in proptest::collection::vec(1..40_u32, 1..6),
+    ) {
+        let request =
+            Request { clip_lengths: clips.clone(), batch_sizes: batches.clone(), ..Request::default() };
+        let plan = expand(request).unwrap();
+        prop_assert!(plan.points.is_sorted());
+        let mut distinct = plan.points.clone();
+        distinct.dedup();
+        prop_assert_eq!(&distinct, &plan.points);
+        for &clip in &clips {
+            for &batch in &batches {
+                let at = GridPoint::new(batch, clip).unwrap();
+                prop_assert!(plan.points.iter().any(|id| id.at == at));
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_survives_its_json(seed: u64, centi_fps in proptest::option::of(1..100_000_u32), exhaustive: bool) {
+        let fps = centi_fps.map(|centi| f64::from(centi) / 100.0);
+        let request = Request { seed, fps, exhaustive, ..Request::default() };
+        let text = serde_json::to_string(&request).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
+    }
+}
