@@ -18,6 +18,7 @@ mod simulated;
 pub mod tensorrt;
 mod tract;
 mod tract_tensor;
+pub mod trtexec;
 
 pub use noop::Noop;
 #[cfg(feature = "onnxruntime")]
@@ -228,6 +229,7 @@ pub fn registry() -> Vec<Box<dyn Backend>> {
         Box::new(Tract),
         #[cfg(feature = "onnxruntime")]
         Box::new(OnnxRuntime),
+        Box::new(trtexec::Trtexec::default()),
         Box::new(Simulated),
         Box::new(Noop),
     ]

@@ -3,26 +3,8 @@
 //! TensorRT 8 narrows 64-bit integer inputs to 32 bits; outputs in types that [`Dtype`] does not have are
 //! widened.
 
-use crate::backend::{BackendError, Dtype, InputSpec, TensorData};
-use clipmark_profile::record::{Cause, Stage};
+use crate::backend::{Dtype, TensorData};
 use clipmark_trt::{Element, Tensor};
-
-/// Holds `inputs` against what the engine was prepared for.
-pub(super) fn check_inputs(specs: &[InputSpec], inputs: &[TensorData]) -> Result<(), BackendError> {
-    let refuse = |message: String| Err(BackendError::new(Stage::WarmUp, Cause::Backend, message));
-    if specs.len() != inputs.len() {
-        return refuse(format!("{} inputs were given, the engine takes {}", inputs.len(), specs.len()));
-    }
-    for (spec, input) in specs.iter().zip(inputs) {
-        if spec.name != input.name || spec.dtype != input.dtype || spec.shape != input.shape {
-            return refuse(format!(
-                "input {} of {:?} {:?} was given where the engine was prepared for {} of {:?} {:?}",
-                input.name, input.dtype, input.shape, spec.name, spec.dtype, spec.shape
-            ));
-        }
-    }
-    Ok(())
-}
 
 /// Copies `from` into an engine's buffer `to` of element type `element`.
 ///

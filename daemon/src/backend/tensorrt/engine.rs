@@ -1,8 +1,8 @@
 //! A prepared engine behind the trait [`Engine`].
 
-use super::convert::{accepts, check_inputs, copy, fill};
+use super::convert::{accepts, copy, fill};
 use super::failure::at;
-use crate::backend::{BackendError, Engine, InputSpec, RunTiming, TensorData};
+use crate::backend::{BackendError, Engine, InputSpec, RunTiming, TensorData, check_inputs};
 use clipmark_profile::record::{Cause, OperatorCost, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use clipmark_trt::{LayerTime, Session};

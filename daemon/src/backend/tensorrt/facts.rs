@@ -24,6 +24,8 @@ struct Graph {
     nodes: Vec<Node>,
     #[prost(message, repeated, tag = "5")]
     initializers: Vec<Initializer>,
+    #[prost(message, repeated, tag = "11")]
+    inputs: Vec<Value>,
 }
 
 #[derive(Message)]
@@ -35,7 +37,41 @@ struct Node {
 }
 
 #[derive(Message)]
+struct Value {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    kind: Option<Kind>,
+}
+
+#[derive(Message)]
+struct Kind {
+    #[prost(message, optional, tag = "1")]
+    tensor: Option<TensorKind>,
+}
+
+#[derive(Message)]
+struct TensorKind {
+    #[prost(message, optional, tag = "2")]
+    shape: Option<Shape>,
+}
+
+#[derive(Message)]
+struct Shape {
+    #[prost(message, repeated, tag = "1")]
+    extents: Vec<Extent>,
+}
+
+#[derive(Message)]
+struct Extent {
+    #[prost(int64, optional, tag = "1")]
+    size: Option<i64>,
+}
+
+#[derive(Message)]
 struct Initializer {
+    #[prost(string, tag = "8")]
+    name: String,
     #[prost(message, repeated, tag = "13")]
     external: Vec<Entry>,
 }
@@ -48,20 +84,30 @@ struct Entry {
     value: String,
 }
 
+impl Value {
+    fn is_dynamic(&self) -> bool {
+        let tensor = self.kind.as_ref().and_then(|kind| kind.tensor.as_ref());
+        let shape = tensor.and_then(|tensor| tensor.shape.as_ref());
+        shape.is_some_and(|shape| shape.extents.iter().any(|extent| extent.size.is_none_or(|size| size < 1)))
+    }
+}
+
 /// A model as the backend sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ModelFacts {
+pub(in crate::backend) struct ModelFacts {
     /// SHA-256 over the file and the weight files it names, lower-case hexadecimal.
-    pub(super) digest: String,
+    pub(in crate::backend) digest: String,
     /// Whether it has QuantizeLinear nodes.
-    pub(super) quantized: bool,
+    pub(in crate::backend) quantized: bool,
+    /// Inputs with at least one axis that is free.
+    pub(in crate::backend) dynamic: Vec<String>,
     /// Name and operator per node, in the file's order.
     nodes: Vec<(String, String)>,
 }
 
 impl ModelFacts {
     /// Reads the file at `path` and the weight files beside it.
-    pub(super) fn read(path: &Path) -> Result<Self, BackendError> {
+    pub(in crate::backend) fn read(path: &Path) -> Result<Self, BackendError> {
         let bad = |message: String| BackendError::new(Stage::Load, Cause::BadModel, message);
         let read = |path: &Path| {
             std::fs::read(path).map_err(|error| bad(format!("cannot read {}: {error}", path.display())))
@@ -77,7 +123,12 @@ impl ModelFacts {
         for file in files {
             digest.update(read(&path.with_file_name(file))?);
         }
+        let constants: BTreeSet<&str> =
+            graph.initializers.iter().map(|tensor| tensor.name.as_str()).collect();
+        let inputs = graph.inputs.iter().filter(|input| !constants.contains(input.name.as_str()));
+        let dynamic = inputs.filter(|input| input.is_dynamic()).map(|input| input.name.clone()).collect();
         Ok(Self {
+            dynamic,
             digest: hex(&digest.finalize()),
             quantized: graph.nodes.iter().any(|node| node.operator == "QuantizeLinear"),
             nodes: graph.nodes.into_iter().map(|node| (node.name, node.operator)).collect(),
@@ -128,8 +179,15 @@ mod tests {
     #[test]
     fn the_digest_covers_weights_in_files_of_their_own() {
         let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into() };
-        let initializer = Initializer { external: vec![entry("location", "w.bin"), entry("offset", "0")] };
-        let graph = Graph { nodes: vec![node("q", "QuantizeLinear")], initializers: vec![initializer] };
+        let initializer = Initializer {
+            name: "w".into(),
+            external: vec![entry("location", "w.bin"), entry("offset", "0")],
+        };
+        let graph = Graph {
+            nodes: vec![node("q", "QuantizeLinear")],
+            initializers: vec![initializer],
+            inputs: Vec::new(),
+        };
         let (folder, path) = written(&Model { graph: Some(graph) }.encode_to_vec());
         let missing = ModelFacts::read(&path).expect_err("the weights are missing");
         assert!(missing.message.contains("w.bin"), "{missing}");
@@ -140,6 +198,16 @@ mod tests {
         let (first, second) = (with_weights(b"1"), with_weights(b"2"));
         assert_ne!(first.digest, second.digest);
         assert!(first.quantized);
+    }
+
+    #[test]
+    fn inputs_with_a_free_axis_are_told_from_fixed_ones() {
+        let inputs: [model::Value<'_>; 2] =
+            [("x", model::F32, &["B", "4"]), ("fixed", model::F32, &["1", "4"])];
+        let outputs: [model::Value<'_>; 1] = [("y", model::F32, &["B", "4"])];
+        let (_folder, path) =
+            written(&model::encode(&inputs, &outputs, &[("n", "Add", &["x", "fixed"], &["y"])]));
+        assert_eq!(ModelFacts::read(&path).expect("a model").dynamic, ["x"]);
     }
 
     #[test]

@@ -15,8 +15,9 @@ mod failure;
 mod options;
 mod precision;
 
-pub(super) use options::shapes_text;
+pub(super) use facts::ModelFacts;
 pub use options::shared_profile;
+pub(super) use options::{Options, shapes_text};
 
 use super::{Backend, BackendError, Engine, EngineSpec};
 use cache::{EngineCache, Found, Header};
@@ -26,9 +27,7 @@ use clipmark_trt::{
     Wait,
 };
 use engine::TensorRtEngine;
-use facts::ModelFacts;
 use failure::{at, unavailable};
-use options::Options;
 use precision::Circumstances;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -81,7 +80,7 @@ impl Backend for TensorRtBackend {
     }
 
     fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
-        let options = Options::of(spec)?;
+        let options = Options::of(self.name(), spec)?;
         let tensorrt = self.open(options.device, options.wait)?;
         let facts = ModelFacts::read(model)?;
         let mut preparation = Preparation { tensorrt, model, spec, options, facts, remarks: Vec::new() };

@@ -1,4 +1,4 @@
-//! The options of the backend `tensorrt`, checked once.
+//! The options of the backends `tensorrt` and `trtexec`, checked once.
 
 use crate::backend::{BackendError, EngineSpec};
 use clipmark_profile::record::{Cause, Stage};
@@ -26,27 +26,27 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// The options of one engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Options {
-    pub(super) builder_level: Option<i32>,
-    pub(super) cuda_graph: bool,
-    pub(super) device: u32,
-    pub(super) dla_core: Option<u32>,
-    pub(super) engine_cache: bool,
-    pub(super) engine_cache_bytes: u64,
-    pub(super) gpu_fallback: bool,
-    pub(super) layer_details: bool,
+pub(in crate::backend) struct Options {
+    pub(in crate::backend) builder_level: Option<i32>,
+    pub(in crate::backend) cuda_graph: bool,
+    pub(in crate::backend) device: u32,
+    pub(in crate::backend) dla_core: Option<u32>,
+    pub(in crate::backend) engine_cache: bool,
+    pub(in crate::backend) engine_cache_bytes: u64,
+    pub(in crate::backend) gpu_fallback: bool,
+    pub(in crate::backend) layer_details: bool,
     /// Ranges of a shared engine; `None`: one engine per point.
-    pub(super) shared: Option<Vec<ShapeRange>>,
-    pub(super) timing_cache: bool,
-    pub(super) wait: Wait,
-    pub(super) workspace_bytes: Option<u64>,
+    pub(in crate::backend) shared: Option<Vec<ShapeRange>>,
+    pub(in crate::backend) timing_cache: bool,
+    pub(in crate::backend) wait: Wait,
+    pub(in crate::backend) workspace_bytes: Option<u64>,
 }
 
 impl Options {
-    /// Reads the options of `spec`.
-    pub(super) fn of(spec: &EngineSpec) -> Result<Self, BackendError> {
+    /// Reads the options of `spec` for `backend`.
+    pub(in crate::backend) fn of(backend: &'static str, spec: &EngineSpec) -> Result<Self, BackendError> {
         let options = Given(&spec.options);
-        options.reject_unknown()?;
+        options.reject_unknown(backend)?;
         Ok(Self {
             builder_level: options.number("builder_level", 0, 5)?.map(|level| level as i32),
             cuda_graph: options.switch("cuda_graph", false)?,
@@ -71,11 +71,11 @@ fn refuse(message: String) -> BackendError {
 }
 
 impl Given<'_> {
-    fn reject_unknown(&self) -> Result<(), BackendError> {
+    fn reject_unknown(&self, backend: &str) -> Result<(), BackendError> {
         for name in self.0.keys() {
             if KNOWN.iter().all(|(known, _)| known != name) {
                 let list: Vec<String> = KNOWN.iter().map(|(name, what)| format!("{name} ({what})")).collect();
-                return Err(refuse(format!("tensorrt has no option `{name}`; it has {}", list.join("; "))));
+                return Err(refuse(format!("{backend} has no option `{name}`; it has {}", list.join("; "))));
             }
         }
         Ok(())
@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn refused(options: &[(&str, &str)]) -> String {
-        Options::of(&spec(options, &[1, 8])).expect_err("refused").message
+        Options::of("tensorrt", &spec(options, &[1, 8])).expect_err("refused").message
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
         let points = [spec(&[], &[1, 8]), spec(&[], &[4, 2]), spec(&[], &[2, 32])];
         let options = shared_profile(&points).expect("points of one rank");
         let shared = EngineSpec { options, ..spec(&[], &[1, 8]) };
-        let ranges = Options::of(&shared).expect("valid options").shared.expect("shared");
+        let ranges = Options::of("tensorrt", &shared).expect("valid options").shared.expect("shared");
         let expected = ShapeRange { name: "x".into(), min: vec![1, 2], opt: vec![4, 32], max: vec![4, 32] };
         assert_eq!(ranges, [expected]);
     }
