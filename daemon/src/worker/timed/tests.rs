@@ -131,3 +131,42 @@ fn the_loop_itself_causes_no_page_faults() {
     // Other tests run in this process; the arrays alone would be 390 pages.
     assert!(faults < 200, "{faults} minor faults");
 }
+
+/// An engine that hands out what another program measured.
+struct Recorded;
+
+impl Engine for Recorded {
+    fn set_inputs(&mut self, _: &[TensorData]) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<RunTiming, BackendError> {
+        Ok(RunTiming { recorded_wall: Some(Nanos::from_secs(5)), ..RunTiming::default() })
+    }
+
+    fn outputs(&mut self) -> Result<Vec<TensorData>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    fn operators(&mut self, _: u32) -> Result<Vec<OperatorCost>, BackendError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn recorded_latencies_stand_in_for_the_clock_and_are_held_to_the_limit() {
+    let mut samples = Samples::default();
+    let span = measure(&mut Recorded, at(), &order(3, None), &mut samples);
+    assert_eq!(span.failure, None);
+    assert_eq!(samples.latencies(), [5_000_000_000; 3]);
+    let limited = MeasureOrder { inference_limit: Nanos::from_secs(4), ..order(3, None) };
+    let failure = measure(&mut Recorded, at(), &limited, &mut samples).failure.unwrap();
+    assert_eq!(failure.cause, Cause::TimedOut);
+}
+
+#[test]
+fn recorded_latencies_follow_no_schedule() {
+    let mut samples = Samples::default();
+    let failure = measure(&mut Recorded, at(), &order(3, Some(1e5)), &mut samples).failure.unwrap();
+    assert!(failure.message.contains("closed load"), "{}", failure.message);
+}
