@@ -71,6 +71,15 @@ pub(crate) fn significant(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
+/// As [`significant`], without zeros that say nothing: for ticks and other round values.
+pub(crate) fn round(value: f64) -> String {
+    let text = significant(value);
+    if text.contains('.') && !text.contains('e') {
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    text
+}
+
 /// A whole number with commas.
 pub(crate) fn thousands(value: i128) -> String {
     let digits = value.unsigned_abs().to_string();
@@ -176,6 +185,15 @@ mod tests {
             (-1_234.0, "-1,234"),
         ] {
             assert_eq!(significant(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn round_values_lose_the_zeros_that_say_nothing() {
+        for (value, expected) in
+            [(8.0, "8"), (0.5, "0.5"), (1.25, "1.25"), (20.0, "20"), (5000.0, "5,000"), (0.0, "0")]
+        {
+            assert_eq!(round(value), expected);
         }
     }
 

@@ -10,6 +10,7 @@ mod contrast;
 mod format;
 mod grid;
 mod html;
+mod svg;
 mod terminal;
 mod words;
 

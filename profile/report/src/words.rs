@@ -60,9 +60,9 @@ pub(crate) const fn objective(objective: Objective) -> &'static str {
         Objective::Streaming => "streaming",
         Objective::Offline => "offline",
         Objective::Efficiency => "efficiency",
-        Objective::SustainedStreaming => "streaming, sustained",
-        Objective::SustainedOffline => "offline, sustained",
-        Objective::SustainedEfficiency => "efficiency, sustained",
+        Objective::SustainedStreaming => "sustained streaming",
+        Objective::SustainedOffline => "sustained offline",
+        Objective::SustainedEfficiency => "sustained efficiency",
     }
 }
 

@@ -156,8 +156,9 @@ const SLOW: [Sensed; 4] = [
     ("temp.cpu-thermal", ChannelKind::Temperature, Role::Junction, |s, r| Some(zone(s, r, 0.0))),
     ("temp.gpu-thermal", ChannelKind::Temperature, Role::Context, |s, r| Some(zone(s, r, -3.9))),
     ("temp.soc0-thermal", ChannelKind::Temperature, Role::Context, |s, r| Some(zone(s, r, -6.2))),
-    ("cooling.cpu-throttle", ChannelKind::Cooling, Role::Throttles, |s, r| {
-        Some(if throttled(s) { 1 + i32::from(r.unit() < 0.7) } else { 0 })
+    ("cooling.cpu-throttle", ChannelKind::Cooling, Role::Throttles, |s, _| {
+        // The governor changes its mind every 37 seconds.
+        Some(if throttled(s) { 1 + i32::from(!(s as u64 / 37).is_multiple_of(3)) } else { 0 })
     }),
 ];
 

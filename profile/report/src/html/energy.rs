@@ -1,10 +1,12 @@
 //! What a frame costs, and what the board sustains.
 
-use super::scroll;
+use super::{figure, scroll};
 use crate::format::{self, clock_span, span};
+use crate::svg;
 use crate::terminal::results::{chosen, energy_rows};
 use crate::terminal::soak::{clock_time, throttle_words, verdict};
 use crate::words::{self, clean};
+use clipmark_profile::series::Series;
 use clipmark_profile::summary::{Profile, SoakSummary};
 use maud::{Markup, html};
 
@@ -52,15 +54,19 @@ pub(super) fn table(profile: &Profile) -> Option<Markup> {
 }
 
 /// Every soak.
-pub(super) fn soaks(profile: &Profile) -> Option<Markup> {
+pub(super) fn soaks(profile: &Profile, series: &[Series]) -> Option<Markup> {
     (!profile.soaks.is_empty()).then(|| {
-        html! { @for soak in &profile.soaks { (one_soak(profile, soak)) } }
+        html! { @for soak in &profile.soaks { (one_soak(profile, soak, series.iter().find(|s| s.id == soak.id))) } }
     })
 }
 
-fn one_soak(profile: &Profile, soak: &SoakSummary) -> Markup {
+fn one_soak(profile: &Profile, soak: &SoakSummary, series: Option<&Series>) -> Markup {
+    let plot = series.and_then(svg::timeline);
     html! {
         h3 { (chosen(profile, soak.id)) ", " (clock_span(soak.duration_ms)) }
+        @if let Some(plot) = plot {
+            (figure("What the board did meanwhile. Shaded: throttled, with the cause and the median latency against before.", plot))
+        }
         ul.plain {
             @for line in verdict(soak) { li { (line) } }
             @for throttle in &soak.throttles { li { (throttle_words(throttle)) } }

@@ -1,10 +1,12 @@
 //! Heat maps, and the comparison of subjects over clip lengths. A heat map is a table: its figures can be
 //! read, copied and spoken, the ground colour only helps the eye.
 
-use super::scroll;
+use super::{figure, scroll};
 use crate::contrast::Contrast;
 use crate::format::{self, TimeScale};
 use crate::grid::{Cell, Figure, Grid, Mark, extent, log_position};
+use crate::svg;
+use crate::terminal::sweep::break_words;
 use crate::words;
 use clipmark_profile::summary::Profile;
 use maud::{Markup, html};
@@ -31,8 +33,8 @@ impl Heat {
 
     fn title(&self) -> String {
         match self.figure {
-            Figure::P99 => format!("P99 latency, {} (darker is slower)", self.time.unit),
-            Figure::Throughput => "Throughput, frames/s (darker is more)".into(),
+            Figure::P99 => format!("P99 latency, {} (stronger colour: slower)", self.time.unit),
+            Figure::Throughput => "Throughput, frames/s (stronger colour: more)".into(),
         }
     }
 
@@ -118,8 +120,55 @@ fn heat_map(name: &str, grid: &Grid, figure: Figure) -> Markup {
     html! { div { (scroll(&format!("{name}: {}", heat.title()), table)) (legend(&seen)) } }
 }
 
-/// The subjects side by side, as a table.
+/// How latency grows with clip length, and the subjects side by side.
 pub(super) fn contrast(profile: &Profile) -> Option<Markup> {
+    let plot = svg::scaling(profile);
+    let table = contrast_table(profile);
+    if plot.is_none() && table.is_none() {
+        return None;
+    }
+    let caption = "Both axes are logarithmic: a straight line is a power law, k its exponent (1 is linear, 2 \
+                   quadratic). A ring marks a clip length after which another slope holds.";
+    Some(html! {
+        @if let Some(plot) = plot { (figure(caption, plot)) }
+        @if !profile.scaling.is_empty() { (exponents(profile)) }
+        @if let Some(table) = table { (table) }
+    })
+}
+
+fn exponents(profile: &Profile) -> Markup {
+    let labels = words::labels(&profile.subjects);
+    let table = html! {
+        table.ruled {
+            thead { tr {
+                th.l scope="col" { "line" } th scope="col" { "k" } th scope="col" { "95 % interval" }
+                th scope="col" { "before and beyond the break" }
+            } }
+            tbody {
+                @for line in &profile.scaling {
+                    tr {
+                        th scope="row" {
+                            (labels.get(usize::from(line.subject)).map_or("?", String::as_str)) ", batch " (line.batch_size)
+                        }
+                        td { (format!("{:.2}", line.exponent)) }
+                        td { (words::interval(line.exponent_ci, |k| format!("{k:.2}")).unwrap_or_else(|| "not determinable".into())) }
+                        td { (break_words(line).unwrap_or_else(|| "one slope".into())) }
+                    }
+                }
+            }
+        }
+    };
+    html! { details { summary { "Exponents with intervals" } (scroll("Exponents", table)) } }
+}
+
+/// P99 against throughput.
+pub(super) fn trade_off(profile: &Profile) -> Option<Markup> {
+    let caption = "Better is up and to the left. The area of a mark is energy per frame, where it was \
+                   measured; a staircase joins the points that no other point of the same model beats in both.";
+    svg::pareto(profile).map(|plot| figure(caption, plot))
+}
+
+fn contrast_table(profile: &Profile) -> Option<Markup> {
     let contrast = Contrast::of(profile)?;
     let values: Vec<f64> = contrast
         .rows

@@ -24,8 +24,7 @@ const SCRIPT_DIGEST: &str = "sha256-stBx7otK3IObxAkxnyj1AtANbYOm/6AnG/j2CSXpiFo=
 /// The page of `profile`. `series` are those of its soaks, in any order, as far as they are at hand.
 #[must_use]
 pub fn html(profile: &Profile, series: &[Series]) -> String {
-    let _ = series;
-    let sections = sections(profile);
+    let sections = sections(profile, series);
     markup! {
         (DOCTYPE)
         html lang="en" {
@@ -56,14 +55,16 @@ struct Section {
     body: Markup,
 }
 
-fn sections(profile: &Profile) -> Vec<Section> {
+fn sections(profile: &Profile, series: &[Series]) -> Vec<Section> {
     let parts = [
         ("operating-points", "Operating points", top::operating_points(profile)),
         ("clip-lengths", "Across clip lengths", grids::contrast(profile)),
         ("grid", "Latency and throughput over the grid", grids::heat_maps(profile)),
+        ("trade-off", "Latency against throughput", grids::trade_off(profile)),
+        ("distributions", "Distributions", points::distributions(profile)),
         ("percentiles", "Percentiles", points::percentiles(profile)),
         ("energy", "Energy", energy::table(profile)),
-        ("soak", "Soak", energy::soaks(profile)),
+        ("soak", "Soak", energy::soaks(profile, series)),
         ("memory", "Memory", points::memory(profile)),
         ("remarks", "Points that failed, were not run, or need a remark", points::remarks(profile)),
         ("operators", "Most expensive operators", points::operators(profile)),
@@ -94,16 +95,19 @@ fn head(profile: &Profile) -> Markup {
 
 fn contents(sections: &[Section]) -> Markup {
     markup! {
-        header.page style="padding-top:0" {
-            nav aria-label="Contents" {
+        nav.page aria-label="Contents" {
                 ul {
                     @for section in sections {
                         li { a href=(format!("#{}", section.id)) { (section.title) } }
                     }
                 }
-            }
         }
     }
+}
+
+/// A plot with what it shows in words.
+fn figure(caption: &str, plot: Markup) -> Markup {
+    markup! { figure { figcaption { (caption) } (scroll(caption, plot)) } }
 }
 
 /// Something wide that scrolls by itself, also by keyboard.

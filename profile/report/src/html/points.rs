@@ -1,12 +1,37 @@
 //! Point by point: percentiles with intervals, memory, remarks, operators.
 
-use super::scroll;
+use super::{figure, scroll};
 use crate::format::{self, span};
+use crate::svg;
 use crate::terminal::results::{chosen, short};
 use crate::terminal::sweep::{point_notes, pressure_words};
 use crate::words::{self, clean};
 use clipmark_profile::summary::{Interval, LatencySummary, PointSummary, Profile};
 use maud::{Markup, html};
+
+/// The shape of every point's latencies.
+pub(super) fn distributions(profile: &Profile) -> Option<Markup> {
+    let plots: Vec<(String, Markup)> = profile
+        .subjects
+        .iter()
+        .enumerate()
+        .filter_map(|(index, subject)| {
+            Some((words::subject(subject), svg::distribution(profile, index as u16)?))
+        })
+        .collect();
+    (!plots.is_empty()).then(|| {
+        html! {
+            @for (name, plot) in plots {
+                h3 { (name) }
+                (figure(
+                    "Latency of each point relative to its median. The height is the square root of the density, so \
+                     that tails show; the stroke is P99.",
+                    plot,
+                ))
+            }
+        }
+    })
+}
 
 /// Every measured point's reference figures.
 pub(super) fn percentiles(profile: &Profile) -> Option<Markup> {
@@ -15,19 +40,7 @@ pub(super) fn percentiles(profile: &Profile) -> Option<Markup> {
     if measured.is_empty() {
         return None;
     }
-    let heads = [
-        "n",
-        "mean",
-        "P50",
-        "P95",
-        "P99",
-        "95 % interval of P99",
-        "P99.9",
-        "max",
-        "MAD",
-        "tau",
-        "prepared in",
-    ];
+    let heads = ["n", "mean", "P50", "P95", "P99", "95 % interval of P99", "P99.9", "max", "MAD", "tau"];
     let table = html! {
         table.ruled {
             caption { "Latency of one inference. tau: how many iterations are worth one independent one." }
@@ -41,12 +54,11 @@ pub(super) fn percentiles(profile: &Profile) -> Option<Markup> {
                         td title=[bounds(latency.p50_ci_ns)] { (span(latency.p50_ns)) }
                         td title=[bounds(latency.p95_ci_ns)] { (optional(latency.p95_ns)) }
                         td { (optional(latency.p99_ns)) @if latency.p99_extrapolated { sup { "?" } } }
-                        td { (p99_interval(latency)) }
+                        td.wrap { (p99_interval(latency)) }
                         td { (optional(latency.p999_ns)) }
                         td { (span(latency.max_ns as f64)) }
                         td { (span(latency.mad_ns)) }
                         td { (format!("{:.1}", latency.tau)) }
-                        td { (optional(point.prepare_ns.map(|ns| ns as f64))) }
                     }
                 }
             }
@@ -90,7 +102,7 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
         table.ruled {
             thead { tr {
                 th.l scope="col" { "point" }
-                @for head in ["peak", "device", "minor faults", "major faults", "PSI stalls", "pages swapped in"] {
+                @for head in ["prepared in", "peak", "device", "minor faults", "major faults", "PSI stalls", "pages swapped in"] {
                     th scope="col" { (head) }
                 }
             } }
@@ -98,6 +110,7 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
                 @for point in &measured {
                     tr {
                         th scope="row" { (short(profile, point.id)) }
+                        td { (optional(point.prepare_ns.map(|ns| ns as f64))) }
                         td { (point.peak_memory_bytes.map(format::bytes).unwrap_or_default()) }
                         td { (point.device_memory_bytes.map(format::bytes).unwrap_or_default()) }
                         td { (number(point.minor_faults)) }
@@ -116,7 +129,7 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
             }
         }
         @if !measured.is_empty() {
-            details { summary { "Memory and page faults of every point" } (scroll("Memory of every point", table)) }
+            details { summary { "Preparation, memory and page faults of every point" } (scroll("Memory of every point", table)) }
         }
     })
 }

@@ -4,14 +4,30 @@ use crate::contrast::Contrast;
 use crate::format::{self, span};
 use crate::terminal::results::chosen;
 use crate::words::{self, clean};
-use clipmark_profile::point::PointId;
+use clipmark_profile::point::{PointId, Subject};
 use clipmark_profile::summary::{OperatingPoint, Profile};
 use maud::{Markup, html};
 
-/// The subjects in one line.
+/// The subjects in one line; models that share backend, precision and threads share their mention.
 pub(super) fn title(profile: &Profile) -> String {
-    let names: Vec<String> = profile.subjects.iter().map(words::subject).collect();
-    if names.is_empty() { "no subject".into() } else { names.join(", ") }
+    let mut groups: Vec<(Subject, Vec<String>)> = Vec::new();
+    for subject in &profile.subjects {
+        let rest = Subject { model: String::new(), ..subject.clone() };
+        let name = clean(&subject.model, 60);
+        match groups.iter_mut().find(|(known, _)| *known == rest) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((rest, vec![name])),
+        }
+    }
+    let parts: Vec<String> = groups
+        .into_iter()
+        .map(|(rest, mut names)| {
+            let last = names.pop().unwrap_or_default();
+            let model = if names.is_empty() { last } else { format!("{} and {last}", names.join(", ")) };
+            words::subject(&Subject { model, ..rest })
+        })
+        .collect();
+    if parts.is_empty() { "no subject".into() } else { parts.join("; ") }
 }
 
 /// Title, facts and banners.
@@ -93,7 +109,7 @@ fn card(profile: &Profile, entry: &OperatingPoint) -> Markup {
 fn figures(profile: &Profile, id: PointId) -> Vec<(&'static str, String)> {
     let Some(point) = profile.points.iter().find(|p| p.id == id) else { return Vec::new() };
     let mut figures = Vec::new();
-    if profile.subjects.len() > 1 {
+    if profile.subjects.iter().any(|s| s.backend != profile.subjects[0].backend) {
         figures.extend(profile.subjects.get(usize::from(id.subject)).map(|s| ("on", clean(&s.backend, 40))));
     }
     if let Some(latency) = &point.latency {
