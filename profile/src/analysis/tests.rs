@@ -96,6 +96,26 @@ fn a_study_names_three_operating_points_for_the_model() {
 }
 
 #[test]
+fn every_operating_point_says_in_one_sentence_why_and_what_the_next_best_gives_up() {
+    let assumed = study(&run(Request::default(), quadratic())).operating_points;
+    assert!(
+        assumed[0].reason.starts_with("No deadline was given, so a stream of 30 frames a second is assumed")
+    );
+    let mut linear = quadratic();
+    (linear.latency.fixed_us, linear.latency.linear_us, linear.latency.quadratic_us) = (9000.0, 100.0, 0.0);
+    let offline = &study(&run(Request::default(), linear)).operating_points[1];
+    assert!(offline.reason.starts_with("B4 T128 completes the most frames a second"), "{}", offline.reason);
+    assert!(offline.reason.contains("; the next best, B"), "{}", offline.reason);
+    assert!(offline.reason.contains("gives up"), "{}", offline.reason);
+    assert!(assumed[2].reason.starts_with("Energy per frame is unknown"), "{}", assumed[2].reason);
+    let impossible = Request { deadline_ms: Some(0.1), ..Request::default() };
+    let none = &study(&run(impossible, quadratic())).operating_points[0];
+    assert!(none.chosen.is_empty());
+    assert!(none.reason.starts_with("No point's P99 is within the deadline"), "{}", none.reason);
+    assert!(assumed.iter().chain([none]).all(|row| row.reason.ends_with('.')));
+}
+
+#[test]
 fn the_exponent_of_a_quadratic_model_is_2_at_every_batch_size() {
     let profile = study(&run(Request::default(), quadratic()));
     assert_eq!(profile.scaling.len(), 3);

@@ -17,7 +17,13 @@ pub(super) fn operating_point(
     let teller = Teller { profile, model, goal, candidates };
     let reason = if choice.chosen.is_empty() { teller.why_none() } else { teller.why(&choice) };
     let chosen = choice.chosen.iter().map(|&index| candidates[index].id).collect();
-    OperatingPoint { objective, model: model.to_owned(), chosen, reason }
+    OperatingPoint { objective, model: model.to_owned(), chosen, reason: sentence(&reason) }
+}
+
+/// With a capital at its start.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 struct Teller<'a> {
