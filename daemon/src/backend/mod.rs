@@ -23,8 +23,6 @@ pub mod trtexec;
 pub use noop::Noop;
 #[cfg(feature = "onnxruntime")]
 pub use onnxruntime::OnnxRuntime;
-#[cfg(feature = "onnxruntime")]
-pub use onnxruntime_library::LIBRARY_VARIABLE;
 pub use resolve::{AUTO, Choice, ResolveError, resolve};
 pub use simulated::{Fault, FaultKind, Simulated, SimulatedModel};
 pub use tract::{TRACT_VERSION, Tract};
@@ -33,6 +31,9 @@ use clipmark_profile::point::{GridPoint, Precision};
 use clipmark_profile::record::{BackendRecord, Cause, Failure, OperatorCost, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use std::path::{Path, PathBuf};
+
+/// The environment variable that names ONNX Runtime's shared library.
+pub const LIBRARY_VARIABLE: &str = "CLIPMARK_ONNXRUNTIME";
 
 /// An inference runtime.
 pub trait Backend: Send + Sync {

@@ -4,14 +4,11 @@
 //! worker), the system's library folders, the loader's own search path, Python's site-packages, where
 //! the PyPI wheel `onnxruntime` keeps it. A path that is given explicitly is the only one tried.
 
-use super::BackendError;
+use super::{BackendError, LIBRARY_VARIABLE};
 use clipmark_profile::record::{Cause, Stage};
 use ort::environment::Environment;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-
-/// The environment variable that names the library.
-pub const LIBRARY_VARIABLE: &str = "CLIPMARK_ONNXRUNTIME";
 
 /// The library in this process.
 pub(super) struct Loaded {
