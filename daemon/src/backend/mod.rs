@@ -14,6 +14,7 @@ mod onnxruntime_library;
 #[cfg(feature = "onnxruntime")]
 mod onnxruntime_tensor;
 mod resolve;
+pub mod selftest;
 mod simulated;
 pub mod tensorrt;
 mod tract;

@@ -3,6 +3,7 @@
 use crate::backend;
 use crate::commands::print;
 use crate::commands::probe::BoardArgs;
+use crate::commands::selftest;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::preflight::{BackendCheck, Requirement, Standing, requirements};
 use crate::worker::handle::{Settings, Trouble, Worker};
@@ -26,6 +27,12 @@ pub struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Instead: hold TensorRT's outputs against tract and its compute time against trtexec
+    #[arg(long, conflicts_with = "json")]
+    selftest: bool,
+    /// The self-test in this process
+    #[arg(long, hide = true)]
+    selftest_here: bool,
 }
 
 impl CheckArgs {
@@ -34,6 +41,12 @@ impl CheckArgs {
     /// # Errors
     /// When the root cannot be opened.
     pub fn execute(&self) -> Result<ExitCode, CommandError> {
+        if self.selftest_here {
+            return selftest::here();
+        }
+        if self.selftest {
+            return selftest::in_a_child();
+        }
         let (root, boards) = self.board.open()?;
         let sensors = Sensors::discover(&root, &boards);
         let found = environment::read(&root, &sensors.board, env!("CARGO_PKG_VERSION"));

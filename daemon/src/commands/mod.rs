@@ -7,6 +7,7 @@ pub mod model;
 pub mod probe;
 pub mod progress;
 pub mod run;
+pub mod selftest;
 pub mod watch;
 pub mod worker;
 
