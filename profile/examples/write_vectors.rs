@@ -1,0 +1,16 @@
+//! Writes messages of the made-up profiles into the directory named on the command line: for new golden
+//! vectors. Those that exist in profile/vectors are never written again.
+
+use clipmark_profile::{example, series, wire};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::path::PathBuf::from(std::env::args().nth(1).ok_or("usage: write_vectors FOLDER")?);
+    let profile = example::profile();
+    let (evidence, sensors) = example::soak_evidence(profile.soaks[0].id);
+    let series = series::build(&profile.run.id, &evidence, Some(&sensors), Some(&profile.soaks[0]));
+    std::fs::write(folder.join("v1-profile.cbor"), wire::encode_profile(&profile)?)?;
+    std::fs::write(folder.join("v1-series.cbor"), wire::encode_series(&series)?)?;
+    let sweep = wire::encode_profile(&example::profile_of_27_points())?;
+    std::fs::write(folder.join("v1-profile-27-points.cbor"), sweep)?;
+    Ok(())
+}

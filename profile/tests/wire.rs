@@ -1,0 +1,95 @@
+//! Golden messages, and the documentation's decoder run on one of them.
+
+#![expect(clippy::print_stderr, reason = "a test that could not run must say so")]
+
+use clipmark_profile::summary::Profile;
+use clipmark_profile::{example, wire};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn vector(name: &str) -> Vec<u8> {
+    std::fs::read(path(name)).expect("the vector is there")
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name)
+}
+
+#[test]
+fn golden_profiles_are_read_and_written_again_byte_for_byte() {
+    for name in ["v1-profile.cbor", "v1-profile-27-points.cbor"] {
+        let profile = wire::decode_profile(&vector(name)).unwrap();
+        assert_eq!(wire::encode_profile(&profile).unwrap(), vector(name), "{name}");
+    }
+}
+
+#[test]
+fn a_golden_profile_still_says_what_it_said() {
+    let profile = wire::decode_profile(&vector("v1-profile.cbor")).unwrap();
+    assert_eq!(profile.run.id, "5f0c1e9b7a3d4468");
+    assert_eq!(profile.points.len(), 30);
+    let latency = profile.points[0].latency.as_ref().unwrap();
+    assert_eq!((latency.iterations, latency.sum_ns), (1000, example_sum()));
+    assert_eq!(profile.soaks[0].throttles.len(), 2);
+    assert_eq!(profile.operating_points.len(), 8);
+}
+
+fn example_sum() -> u64 {
+    example::profile().points[0].latency.as_ref().map_or(0, |latency| latency.sum_ns)
+}
+
+#[test]
+fn the_golden_series_is_read() {
+    let series = wire::decode_series(&vector("v1-series.cbor")).unwrap();
+    assert_eq!((series.ticks, series.channels.len(), series.trips.len()), (1800, 10, 2));
+    assert_eq!(wire::decode_series(&wire::encode_series(&series).unwrap()).unwrap(), series);
+}
+
+/// The first Python block of docs/wire.md.
+fn snippet() -> String {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/wire.md");
+    let text = std::fs::read_to_string(document).expect("docs/wire.md is there");
+    let (_, rest) = text.split_once("```python\n").expect("it has a Python block");
+    rest.split_once("```").expect("the block ends").0.to_owned()
+}
+
+/// An interpreter that has cbor2, or none; with `CLIPMARK_REQUIRE_PYTHON=1` none is a failure.
+fn python() -> Option<String> {
+    let has_cbor2 = |python: &String| {
+        Command::new(python).args(["-c", "import cbor2"]).output().is_ok_and(|o| o.status.success())
+    };
+    let candidates = [std::env::var("CLIPMARK_PYTHON").ok(), Some("python3".to_owned())];
+    let found = candidates.into_iter().flatten().find(has_cbor2);
+    let required = std::env::var_os("CLIPMARK_REQUIRE_PYTHON").is_some_and(|value| value == "1");
+    assert!(found.is_some() || !required, "no Python with cbor2: pip install cbor2, or set CLIPMARK_PYTHON");
+    if found.is_none() {
+        eprintln!("NOT RUN: the snippet of docs/wire.md, because no Python has cbor2");
+    }
+    found
+}
+
+fn line(profile: &Profile, index: usize) -> Option<(String, f64, f64, f64)> {
+    let point = &profile.points[index];
+    let latency = point.latency.as_ref()?;
+    Some((latency.iterations.to_string(), latency.mean_ns, latency.p50_ns, latency.p99_ns?))
+}
+
+#[test]
+fn the_documentations_decoder_gives_the_same_figures_bit_for_bit() {
+    let Some(python) = python() else { return };
+    let output = Command::new(python).args(["-c", &snippet()]).arg(path("v1-profile.cbor")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let profile = wire::decode_profile(&vector("v1-profile.cbor")).unwrap();
+    assert_eq!(text.lines().count(), 31);
+    for (index, printed) in text.lines().skip(1).enumerate() {
+        let fields: Vec<&str> = printed.split(',').collect();
+        let Some((n, mean, p50, p99)) = line(&profile, index) else {
+            assert_eq!(fields.len(), 5, "{printed}");
+            continue;
+        };
+        assert_eq!(fields[5], n);
+        let figures: Vec<f64> = fields[6..9].iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(figures, [mean, p50, p99], "{printed}");
+    }
+}
