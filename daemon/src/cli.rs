@@ -18,6 +18,10 @@ pub struct Cli {
 pub enum Command {
     /// Measures models across clip lengths and batch sizes, and names the operating points
     Run(Box<crate::commands::run::RunArgs>),
+    /// Computes the results of a run again from its record
+    Replay(crate::commands::replay::ReplayArgs),
+    /// Prints a profile
+    Show(crate::commands::show::ShowArgs),
     /// Reads what the board says of itself: power, temperatures, clocks, throttling
     Probe(crate::commands::probe::ProbeArgs),
     /// Checks what a good measurement needs here, and says how to mend what is missing
@@ -33,6 +37,8 @@ impl Command {
     fn execute(&self) -> Result<ExitCode, CommandError> {
         match self {
             Self::Run(args) => args.execute(),
+            Self::Replay(args) => args.execute(),
+            Self::Show(args) => args.execute(),
             Self::Probe(args) => args.execute(),
             Self::Check(args) => args.execute(),
             Self::Worker(args) => args.execute(),

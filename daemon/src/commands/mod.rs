@@ -6,8 +6,10 @@ pub mod check;
 pub mod model;
 pub mod probe;
 pub mod progress;
+pub mod replay;
 pub mod run;
 pub mod selftest;
+pub mod show;
 pub mod watch;
 pub mod worker;
 

@@ -1,20 +1,31 @@
 //! The loop of a run: ask the sweep, carry the step out, keep what came of it.
 
 use super::error::RunError;
+use super::gate::Reference;
 use super::outputs;
 use super::pool::Pool;
 use super::sensing::Sensing;
+use super::soak::Soak;
 use super::subjects::RunModel;
 use super::watch::{BoardNow, News, Watcher};
 use super::{Ending, Finished, Setting};
 use crate::record_store::{self, Head, RecordStore, RunEnd};
-use crate::worker::clock::monotonic;
+use crate::worker::clock::{monotonic, sleep_until};
 use crate::worker::handle::Settings;
 use clipmark_profile::analysis::study;
 use clipmark_profile::plan::{Mode, Plan};
+use clipmark_profile::point::{GridPoint, PointId};
+use clipmark_profile::record::Outcome;
+use clipmark_profile::summary::Profile;
 use clipmark_profile::sweep::{JournalEntry, Sweep};
 use clipmark_profile::units::{MilliCelsius, Nanos};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+
+/// Longest wait for the sampler's first readings.
+const FIRST_READINGS: Nanos = Nanos::from_secs(5);
+/// Length of a soak that a request asks for without saying how long.
+const DEFAULT_SOAK_S: f64 = 1800.0;
 
 /// A run about to begin or to go on.
 pub(super) struct Parts<'a> {
@@ -44,11 +55,14 @@ pub(super) fn run(
     let pool = Pool::new(plan, models, settings, origin)
         .with_options(setting.options.clone(), setting.cache_dir.clone());
     let mut drive = Drive { plan, setting, origin, restarted, sweep, pool, sensing: &sensing };
-    let ending = match plan.request.mode {
-        Mode::Sweep | Mode::Auto => drive.sweep(&mut store, watcher)?,
-        Mode::Soak => Ending::Complete,
-    };
+    let soaks = plan.request.mode != Mode::Sweep;
+    // Before anything loads the board.
+    let reference = if soaks { drive.reference() } else { Reference::default() };
+    let mut ending = drive.sweep(&mut store, watcher)?;
     store.settle(&drive.sweep.outcomes())?;
+    if soaks && ending == Ending::Complete {
+        ending = drive.soaks(&reference, &mut store, watcher)?;
+    }
     drive.pool.close();
     drop(drive);
     let sensors = sensing.stop()?;
@@ -67,6 +81,24 @@ const fn reason(ending: Ending) -> &'static str {
         Ending::Stopped => "the run was stopped",
         Ending::TooHot => "the board reached the abort temperature",
     }
+}
+
+/// The points to soak: those of the request on every subject, or the best of each kind that was chosen.
+fn soak_points(plan: &Plan, found: impl FnOnce() -> Profile) -> Vec<PointId> {
+    let asked = plan.request.soak_points.iter();
+    let asked: Vec<GridPoint> =
+        asked.filter_map(|point| GridPoint::new(point.batch_size, point.clip_length)).collect();
+    let mut points = Vec::new();
+    if asked.is_empty() {
+        let chosen = found().operating_points;
+        points.extend(chosen.iter().filter_map(|point| point.chosen.first().copied()));
+    } else {
+        let subjects = 0..u16::try_from(plan.subjects.len()).unwrap_or(u16::MAX);
+        points.extend(subjects.flat_map(|subject| asked.iter().map(move |&at| PointId { subject, at })));
+    }
+    let mut seen = BTreeSet::new();
+    points.retain(|&point| seen.insert(point));
+    points
 }
 
 struct Drive<'a> {
@@ -102,6 +134,42 @@ impl Drive<'_> {
             let entry = JournalEntry { restarted: std::mem::take(&mut self.restarted), asked, step, result };
             store.commit(&entry, news)?;
         }
+    }
+
+    /// What the board reads at rest, as soon as the sampler has read everything once.
+    fn reference(&self) -> Reference {
+        let Some(latest) = self.sensing.latest() else { return Reference::default() };
+        let until = self.now().0 + FIRST_READINGS.0;
+        while !Reference::is_ready(latest)
+            && self.now().0 < until
+            && !self.setting.stop.load(Ordering::Relaxed)
+        {
+            sleep_until(Nanos(monotonic().0 + FIRST_READINGS.0 / 50));
+        }
+        Reference::take(latest)
+    }
+
+    /// Soaks the requested points, or the chosen ones, leaving out what an earlier part of the run soaked.
+    fn soaks(
+        &mut self,
+        reference: &Reference,
+        store: &mut RecordStore,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Ending, RunError> {
+        let record = record_store::read(store.out())?;
+        let done =
+            |id: PointId| record.soaks.iter().any(|soak| soak.id == id && soak.outcome == Outcome::Measured);
+        let length = Nanos((self.plan.request.soak_s.unwrap_or(DEFAULT_SOAK_S) * 1e9) as u64);
+        for point in soak_points(self.plan, || study(&record)).into_iter().filter(|&point| !done(point)) {
+            let (plan, sensing, origin) = (self.plan, self.sensing, self.origin);
+            let stop = self.setting.stop.as_ref();
+            let soak = Soak { plan, point, length, reference, sensing, origin, stop };
+            let ending = soak.run(&mut self.pool, store, watcher)?;
+            if ending != Ending::Complete {
+                return Ok(ending);
+            }
+        }
+        Ok(Ending::Complete)
     }
 
     fn must_end(&self, board: BoardNow) -> Option<Ending> {

@@ -6,9 +6,11 @@
 
 mod drive;
 pub mod error;
+mod gate;
 pub mod outputs;
 pub mod pool;
 pub mod sensing;
+mod soak;
 pub mod subjects;
 pub mod watch;
 
@@ -23,7 +25,7 @@ use crate::worker::clock::monotonic;
 use crate::worker::handle::Settings;
 use clipmark_probes::board::{Boards, Fingerprint};
 use clipmark_probes::root::Root;
-use clipmark_profile::plan::{Limits, Plan, Request};
+use clipmark_profile::plan::{Limits, Mode, Plan, Request};
 use clipmark_profile::record::RunHeader;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::sweep::{Sweep, SweepRules};
@@ -99,7 +101,11 @@ pub fn begin(request: Request, setting: &Setting, watcher: &mut dyn Watcher) -> 
     let names = backend_names(&request, setting);
     let backends = subjects::backends(&names, &settings)?;
     let usable = subjects::cross(&request, &models, &backends);
-    let plan = Plan::expand(request, usable, &setting.limits).map_err(RunError::Plan)?;
+    let mut plan = Plan::expand(request, usable, &setting.limits).map_err(RunError::Plan)?;
+    if plan.request.mode == Mode::Soak {
+        // Nothing is swept: the soaked points are the request's own.
+        plan.points.clear();
+    }
     let notes = notes(&models, &backends);
     watcher.tell(&News::Planned { plan: &plan, notes: &notes });
     let rules = rules(&plan);

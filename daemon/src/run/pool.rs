@@ -191,6 +191,7 @@ fn measure_order(plan: &Plan, step: &Step) -> MeasureOrder {
         stop_after: step.time_limit,
         inference_limit: step.inference_limit,
         paced_fps: plan.request.fps.filter(|_| plan.request.load == Load::Paced),
+        continues: false,
     }
 }
 

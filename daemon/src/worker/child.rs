@@ -8,7 +8,7 @@ use super::frame::{self, FrameError};
 use super::protocol::{
     Account, Command, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply,
 };
-use super::timed::{Samples, Span, measure, measure_virtual};
+use super::timed::{Samples, Span, Stream, measure, measure_virtual};
 use crate::backend::{Backend, BackendError, Engine, TensorData, registry};
 use crate::model::inputs::{Fill, fill_all};
 use crate::model::onnx::sha256;
@@ -17,8 +17,10 @@ use clipmark_profile::point::GridPoint;
 use clipmark_profile::record::{Cause, Failure, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
+use rustix::thread::set_current_timer_slack;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::num::NonZeroU64;
 
 /// How a worker is started.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +44,8 @@ pub fn serve(start: Start) -> Result<(), FrameError> {
         let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
         setrlimit(Resource::Data, limit).map_err(std::io::Error::from)?;
     }
+    // Paced load sleeps until each arrival: the default slack of 50 us would count as latency.
+    set_current_timer_slack(NonZeroU64::new(1)).map_err(std::io::Error::from)?;
     obey(&mut BufReader::new(std::io::stdin().lock()), &mut BufWriter::new(output))
 }
 
@@ -113,14 +117,14 @@ fn check(name: &str) -> Result<clipmark_profile::record::BackendRecord, BackendE
 fn prepare(order: &PrepareOrder) -> Result<(Held, Prepared), BackendError> {
     let backend = find(&order.backend)?;
     let base_resident = resident().current;
-    let virtual_clock = backend.check()?.simulated;
     let begun = monotonic();
     let mut engine = backend.prepare(&order.model, &order.spec)?;
     let prepare = monotonic().since(begun);
     engine.set_inputs(&fill_all(&order.spec.inputs, Fill::Random, order.seed))?;
     let begun = monotonic();
-    let timing = engine.run()?;
+    let timing = engine.run().map_err(|error| BackendError { stage: Stage::WarmUp, ..error })?;
     let first = timing.virtual_wall.unwrap_or_else(|| monotonic().since(begun));
+    let virtual_now = timing.virtual_wall.map(|_| Nanos(0));
     let prepared = Prepared { prepare, first, remarks: engine.remarks() };
     let inputs = order.spec.inputs.clone();
     let held = Held {
@@ -129,8 +133,8 @@ fn prepare(order: &PrepareOrder) -> Result<(Held, Prepared), BackendError> {
         inputs,
         seed: order.seed,
         base_resident,
-        virtual_clock,
-        virtual_now: Nanos(0),
+        virtual_now,
+        stream: None,
     };
     Ok((held, prepared))
 }
@@ -150,9 +154,10 @@ struct Held {
     inputs: Vec<crate::backend::InputSpec>,
     seed: u64,
     base_resident: Option<Bytes>,
-    /// Simulated engines declare their time; it goes on from chunk to chunk.
-    virtual_clock: bool,
-    virtual_now: Nanos,
+    /// Where the clock stands of an engine that declares its time; it goes on from chunk to chunk.
+    virtual_now: Option<Nanos>,
+    /// The stream that the last paced chunk was part of.
+    stream: Option<Stream>,
 }
 
 impl Held {
@@ -175,14 +180,23 @@ impl Held {
 
     /// One chunk. On the virtual clock its length is the declared one; it is told to have begun now.
     fn timed(&mut self, order: &MeasureOrder, samples: &mut Samples) -> Span {
-        if !self.virtual_clock {
-            return measure(self.engine.as_mut(), self.at, order, samples);
-        }
         let begun = monotonic();
-        let span = measure_virtual(self.engine.as_mut(), self.at, self.virtual_now, order, samples);
-        let length = span.ended.since(span.started);
-        self.virtual_now = span.ended;
-        Span { started: begun, ended: Nanos(begun.0 + length.0), failure: span.failure }
+        let now = self.virtual_now.unwrap_or(begun);
+        let stream = Stream::of(order, self.at, now, self.stream);
+        let span = match self.virtual_now {
+            None => measure(self.engine.as_mut(), order, stream, samples),
+            Some(now) => {
+                let span = measure_virtual(self.engine.as_mut(), now, order, stream, samples);
+                self.virtual_now = Some(span.ended);
+                Span {
+                    started: begun,
+                    ended: Nanos(begun.0 + span.ended.since(now).0),
+                    failure: span.failure,
+                }
+            }
+        };
+        self.stream = stream.map(|stream| stream.after(samples.latencies().len()));
+        span
     }
 
     fn outputs(&mut self) -> Result<Vec<TensorData>, BackendError> {
@@ -279,6 +293,7 @@ mod tests {
             stop_after: Nanos::from_secs(3600),
             inference_limit: Nanos::from_secs(60),
             paced_fps: None,
+            continues: false,
         });
         let replies = converse(&[prepare("simulated"), measure, Command::Account]);
         let [Reply::Prepared(_), Reply::Measured(measured), Reply::Account(account)] = replies.as_slice()

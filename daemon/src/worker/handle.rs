@@ -85,6 +85,8 @@ pub struct Worker {
     stderr: Option<JoinHandle<()>>,
     memory_kills: Option<u64>,
     settings: Settings,
+    /// Frames in a clip of the prepared engine: a paced inference may have to wait for as many.
+    clip_length: u32,
     alive: bool,
 }
 
@@ -138,6 +140,7 @@ impl Worker {
             stderr,
             memory_kills: cgroup_memory_kills(),
             settings: settings.clone(),
+            clip_length: 1,
             alive: true,
         })
     }
@@ -171,6 +174,7 @@ impl Worker {
     /// # Errors
     /// The backend's reason, the worker's death or the time limit.
     pub fn prepare(&mut self, order: PrepareOrder) -> Result<Prepared, Trouble> {
+        self.clip_length = order.spec.at.clip_length.get();
         let command = Command::Prepare(Box::new(order));
         let limit = self.settings.prepare_limit + self.settings.inference_limit;
         match self.ask(&command, Stage::Prepare, limit)? {
@@ -184,8 +188,24 @@ impl Worker {
     /// # Errors
     /// The worker's death or the time limit. A failing inference is told in the answer.
     pub fn measure(&mut self, order: &MeasureOrder) -> Result<Measured, Trouble> {
-        let limit = Duration::from_nanos(order.stop_after.0) + self.settings.inference_limit;
-        match self.ask(&Command::Measure(*order), Stage::Measure, limit)? {
+        self.begin_measure(order);
+        self.end_measure(order)
+    }
+
+    /// Orders a timed chunk without waiting for it: the parent may do something else meanwhile.
+    pub fn begin_measure(&mut self, order: &MeasureOrder) {
+        self.post(&Command::Measure(*order));
+    }
+
+    /// Waits for the chunk that was ordered.
+    ///
+    /// # Errors
+    /// As [`Worker::measure`].
+    pub fn end_measure(&mut self, order: &MeasureOrder) -> Result<Measured, Trouble> {
+        let period = order.paced_fps.map_or(0.0, |fps| f64::from(self.clip_length) / fps);
+        let period = Duration::try_from_secs_f64(period).unwrap_or_default();
+        let limit = Duration::from_nanos(order.stop_after.0) + self.settings.inference_limit + period;
+        match self.wait(Stage::Measure, limit)? {
             Reply::Measured(measured) => Ok(measured),
             other => Err(self.unexpected(&other, Stage::Measure)),
         }
@@ -207,12 +227,22 @@ impl Worker {
     /// # Errors
     /// A failure that the worker reports, its death, the time limit, or a stop.
     pub fn ask(&mut self, command: &Command, stage: Stage, limit: Duration) -> Result<Reply, Trouble> {
+        self.post(command);
+        self.wait(stage, limit)
+    }
+
+    fn post(&mut self, command: &Command) {
+        if self.alive {
+            // A dead worker shows here as a broken pipe: its end is told by the closed reply pipe.
+            let _ = frame::write(&mut self.input, command);
+        }
+    }
+
+    fn wait(&mut self, stage: Stage, limit: Duration) -> Result<Reply, Trouble> {
         if !self.alive {
             let message = "the worker is gone".into();
             return Err(Trouble::Failed(Failure { stage, cause: Cause::Crashed, message }));
         }
-        // A dead worker shows here as a broken pipe: its end is told below, by the closed reply pipe.
-        let _ = frame::write(&mut self.input, command);
         let deadline = Instant::now() + limit + GRACE;
         let mut stopped = None;
         loop {

@@ -62,6 +62,9 @@ pub struct MeasureOrder {
     pub inference_limit: Nanos,
     /// Frames a second of the stream for paced load; `None`: closed loop.
     pub paced_fps: Option<f64>,
+    /// For paced load: go on with the schedule of the chunk before, lateness included, instead of
+    /// beginning a new one.
+    pub continues: bool,
 }
 
 /// The worker's answers.

@@ -65,13 +65,41 @@ impl Samples {
     }
 }
 
-/// Runs one chunk on the real clock.
-pub fn measure(engine: &mut dyn Engine, at: GridPoint, order: &MeasureOrder, samples: &mut Samples) -> Span {
+/// Where a paced chunk stands in its stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stream {
+    schedule: Schedule,
+    next: u64,
+}
+
+impl Stream {
+    /// The stream of `order` at `now`: what is left of `before` where the order continues it, a new one
+    /// otherwise, and none under closed load.
+    #[must_use]
+    pub fn of(order: &MeasureOrder, at: GridPoint, now: Nanos, before: Option<Self>) -> Option<Self> {
+        let fps = order.paced_fps?;
+        let continued = before.filter(|_| order.continues);
+        continued.or_else(|| Schedule::of_stream(now, at, fps).map(|schedule| Self { schedule, next: 0 }))
+    }
+
+    /// The stream after `count` more inferences.
+    #[must_use]
+    pub const fn after(self, count: usize) -> Self {
+        Self { schedule: self.schedule, next: self.next + count as u64 }
+    }
+}
+
+/// Runs one chunk on the real clock, closed loop without a stream.
+pub fn measure(
+    engine: &mut dyn Engine,
+    order: &MeasureOrder,
+    stream: Option<Stream>,
+    samples: &mut Samples,
+) -> Span {
     samples.reserve(order.iterations as usize);
-    let schedule = order.paced_fps.and_then(|fps| Schedule::of_stream(monotonic(), at, fps));
-    match schedule {
+    match stream {
         None => closed(engine, order, samples),
-        Some(schedule) => paced(engine, order, &schedule, samples),
+        Some(stream) => paced(engine, order, stream, samples),
     }
 }
 
@@ -101,11 +129,15 @@ fn closed(engine: &mut dyn Engine, order: &MeasureOrder, samples: &mut Samples) 
     Span { started, ended, failure: None }
 }
 
-fn paced(engine: &mut dyn Engine, order: &MeasureOrder, schedule: &Schedule, samples: &mut Samples) -> Span {
-    let started = schedule.arrival(0);
-    let stop_at = started.0.saturating_add(order.stop_after.0);
+fn paced(engine: &mut dyn Engine, order: &MeasureOrder, stream: Stream, samples: &mut Samples) -> Span {
+    let Stream { schedule, next } = stream;
+    let started = schedule.arrival(next);
+    let stop_at = monotonic().0.saturating_add(order.stop_after.0);
     let mut ended = started;
-    for index in 0..u64::from(order.iterations) {
+    for index in next..next + u64::from(order.iterations) {
+        if index > next && schedule.arrival(index).0 >= stop_at {
+            break;
+        }
         sleep_until(schedule.arrival(index));
         let before = monotonic();
         let outcome = engine.run();
@@ -135,17 +167,20 @@ fn paced(engine: &mut dyn Engine, order: &MeasureOrder, schedule: &Schedule, sam
 /// declares. An engine that declares nothing fails the chunk.
 pub fn measure_virtual(
     engine: &mut dyn Engine,
-    at: GridPoint,
     now: Nanos,
     order: &MeasureOrder,
+    stream: Option<Stream>,
     samples: &mut Samples,
 ) -> Span {
     samples.reserve(order.iterations as usize);
-    let schedule = order.paced_fps.and_then(|fps| Schedule::of_stream(now, at, fps));
     let stop_at = now.0.saturating_add(order.stop_after.0);
+    let next = stream.map_or(0, |stream| stream.next);
     let mut ended = now;
-    for index in 0..u64::from(order.iterations) {
-        let begin = schedule.map_or(ended, |schedule| schedule.start_of(index, ended));
+    for index in next..next + u64::from(order.iterations) {
+        let begin = stream.map_or(ended, |stream| stream.schedule.start_of(index, ended));
+        if index > next && begin.0 >= stop_at {
+            break;
+        }
         let timing = match engine.run() {
             Ok(timing) => timing,
             Err(error) => return cut(now, ended, error),
@@ -155,12 +190,10 @@ pub fn measure_virtual(
             return cut(now, ended, BackendError::new(Stage::Measure, Cause::Backend, message));
         };
         ended = Nanos(begin.0 + wall.0);
-        samples.push(schedule.map_or(wall, |schedule| schedule.latency(index, ended)), timing.compute);
+        let latency = stream.map_or(wall, |stream| stream.schedule.latency(index, ended));
+        samples.push(latency, timing.compute);
         if wall > order.inference_limit {
             return too_slow(now, ended, wall, order);
-        }
-        if ended.0 >= stop_at {
-            break;
         }
     }
     Span { started: now, ended, failure: None }

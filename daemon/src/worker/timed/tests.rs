@@ -1,6 +1,7 @@
-use super::{Samples, measure, measure_virtual};
+use super::{Samples, Span, Stream, measure};
 use crate::backend::{BackendError, Engine, RunTiming, TensorData};
 use crate::worker::account::counters;
+use crate::worker::clock::monotonic;
 use crate::worker::protocol::MeasureOrder;
 use clipmark_profile::point::GridPoint;
 use clipmark_profile::record::{Cause, OperatorCost, Stage};
@@ -44,6 +45,16 @@ impl Engine for Declared {
     }
 }
 
+fn measure_virtual(
+    engine: &mut Declared,
+    at: GridPoint,
+    now: Nanos,
+    order: &MeasureOrder,
+    samples: &mut Samples,
+) -> Span {
+    super::measure_virtual(engine, now, order, Stream::of(order, at, now, None), samples)
+}
+
 fn at() -> GridPoint {
     GridPoint::new(1, 10).unwrap()
 }
@@ -54,6 +65,7 @@ fn order(iterations: u32, paced_fps: Option<f64>) -> MeasureOrder {
         stop_after: Nanos::from_secs(3600),
         inference_limit: Nanos::from_secs(60),
         paced_fps,
+        continues: false,
     }
 }
 
@@ -110,12 +122,41 @@ proptest! {
     }
 }
 
+proptest! {
+    /// However a stream is cut into chunks, its latencies are those of one chunk.
+    #[test]
+    fn a_continued_stream_keeps_its_schedule(
+        services in prop::collection::vec(1_u64..3_000_000_000, 2..40),
+        cut in 1_usize..40,
+    ) {
+        let cut = cut.min(services.len() - 1);
+        let mut samples = Samples::default();
+        let whole = order(services.len() as u32, Some(10.0));
+        measure_virtual(&mut Declared::new(&services), at(), Nanos(7), &whole, &mut samples);
+        let expected = samples.latencies().to_vec();
+
+        let mut engine = Declared::new(&services);
+        let first = order(cut as u32, Some(10.0));
+        let stream = Stream::of(&first, at(), Nanos(7), None);
+        let span = super::measure_virtual(&mut engine, Nanos(7), &first, stream, &mut samples);
+        let mut latencies = samples.latencies().to_vec();
+        let rest = MeasureOrder { continues: true, ..order((services.len() - cut) as u32, Some(10.0)) };
+        let stream = Stream::of(&rest, at(), span.ended, stream.map(|stream| stream.after(cut)));
+        super::measure_virtual(&mut engine, span.ended, &rest, stream, &mut samples);
+        latencies.extend(samples.latencies());
+        proptest::prop_assert_eq!(latencies, expected);
+    }
+}
+
 #[test]
 fn paced_load_on_the_real_clock_never_starts_before_the_arrival() {
     let mut samples = Samples::default();
     let mut engine = Declared { wall_is_virtual: false, ..Declared::new(&[0; 5]) };
     // Ten frames at 5000 frames a second: one clip every 2 ms.
-    let span = measure(&mut engine, at(), &order(5, Some(5000.0)), &mut samples);
+    let span = {
+        let order = order(5, Some(5000.0));
+        measure(&mut engine, &order, Stream::of(&order, at(), monotonic(), None), &mut samples)
+    };
     assert_eq!(samples.latencies().len(), 5);
     assert!(span.ended.since(span.started) >= Nanos(8_000_000));
 }
@@ -126,7 +167,7 @@ fn the_loop_itself_causes_no_page_faults() {
     let mut engine = Declared { wall_is_virtual: false, ..Declared::new(&vec![0; 200_000]) };
     samples.reserve(100_000);
     let before = counters().minor_faults.unwrap();
-    measure(&mut engine, at(), &order(100_000, None), &mut samples);
+    measure(&mut engine, &order(100_000, None), None, &mut samples);
     let faults = counters().minor_faults.unwrap() - before;
     // Other tests run in this process; the arrays alone would be 390 pages.
     assert!(faults < 200, "{faults} minor faults");
@@ -156,17 +197,19 @@ impl Engine for Recorded {
 #[test]
 fn recorded_latencies_stand_in_for_the_clock_and_are_held_to_the_limit() {
     let mut samples = Samples::default();
-    let span = measure(&mut Recorded, at(), &order(3, None), &mut samples);
+    let span = measure(&mut Recorded, &order(3, None), None, &mut samples);
     assert_eq!(span.failure, None);
     assert_eq!(samples.latencies(), [5_000_000_000; 3]);
     let limited = MeasureOrder { inference_limit: Nanos::from_secs(4), ..order(3, None) };
-    let failure = measure(&mut Recorded, at(), &limited, &mut samples).failure.unwrap();
+    let failure = measure(&mut Recorded, &limited, None, &mut samples).failure.unwrap();
     assert_eq!(failure.cause, Cause::TimedOut);
 }
 
 #[test]
 fn recorded_latencies_follow_no_schedule() {
     let mut samples = Samples::default();
-    let failure = measure(&mut Recorded, at(), &order(3, Some(1e5)), &mut samples).failure.unwrap();
+    let order = order(3, Some(1e5));
+    let stream = Stream::of(&order, at(), monotonic(), None);
+    let failure = measure(&mut Recorded, &order, stream, &mut samples).failure.unwrap();
     assert!(failure.message.contains("closed load"), "{}", failure.message);
 }

@@ -1,0 +1,39 @@
+//! `clipmarkd replay`: the results of a run, computed again from its record.
+
+use super::{on_terminal, print};
+use crate::exit_codes::{CommandError, ExitCode};
+use crate::record_store;
+use crate::run::outputs;
+use clipmark_profile::analysis::study;
+use std::path::PathBuf;
+
+/// Arguments of `clipmarkd replay`.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// The folder that `run --out` wrote; it must hold record/
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Print the profile as JSON instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Print only; leave profile.cbor, profile.json and report.html as they are
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl ReplayArgs {
+    /// Reads the record, studies it and writes the results again.
+    ///
+    /// # Errors
+    /// There is no record, it is damaged, or the results cannot be written.
+    pub fn execute(&self) -> Result<ExitCode, CommandError> {
+        let record =
+            record_store::read(&self.folder).map_err(|error| CommandError::new(ExitCode::Storage, error))?;
+        let profile = study(&record);
+        if !self.dry_run {
+            outputs::write(&self.folder, &record, &profile)?;
+        }
+        print(&if self.json { outputs::json(&profile) } else { on_terminal(&profile) })?;
+        Ok(ExitCode::Success)
+    }
+}

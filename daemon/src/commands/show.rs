@@ -1,0 +1,77 @@
+//! `clipmarkd show`: prints any profile, wherever it came from.
+
+use super::{on_terminal, print};
+use crate::exit_codes::{CommandError, ExitCode};
+use crate::run::outputs;
+use clipmark_profile::summary::Profile;
+use clipmark_profile::wire;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `clipmarkd show`.
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// profile.cbor, profile.json, or the folder of a run
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+    /// Print it as JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a profile cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ShowError {
+    /// The file cannot be read.
+    #[error("cannot read {}; check the path, or give profile.cbor, profile.json or the folder of a run", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is JSON, but no profile.
+    #[error(
+        "{} is JSON but no profile of this version; `clipmarkd replay DIR` computes it anew from its record",
+        path.display()
+    )]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        source: serde_json::Error,
+    },
+    /// The file is neither JSON nor a packed profile.
+    #[error("{} is no profile: it is cut short, damaged, or another kind of file", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: wire::WireError,
+    },
+}
+
+impl ShowArgs {
+    /// Reads the profile and prints it.
+    ///
+    /// # Errors
+    /// See [`ShowError`].
+    pub fn execute(&self) -> Result<ExitCode, CommandError> {
+        let profile = read(&self.path).map_err(|error| CommandError::new(ExitCode::Storage, error))?;
+        print(&if self.json { outputs::json(&profile) } else { on_terminal(&profile) })?;
+        Ok(ExitCode::Success)
+    }
+}
+
+/// The profile at `path`, told apart by its content: JSON begins with a brace.
+///
+/// # Errors
+/// See [`ShowError`].
+pub fn read(path: &Path) -> Result<Profile, ShowError> {
+    let path = if path.is_dir() { path.join(outputs::PROFILE_CBOR) } else { path.to_owned() };
+    let bytes = std::fs::read(&path).map_err(|source| ShowError::Read { path: path.clone(), source })?;
+    let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    if is_json {
+        return serde_json::from_slice(&bytes).map_err(|source| ShowError::Json { path, source });
+    }
+    wire::decode_profile(&bytes).map_err(|source| ShowError::Packed { path, source })
+}

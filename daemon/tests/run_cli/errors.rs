@@ -1,0 +1,163 @@
+//! Everything a user can get wrong gives its documented exit code, names the thing, and says what to do.
+
+use super::{clipmarkd, code, errors, folder_with, quick, run, text};
+use std::process::Stdio;
+
+/// Runs `arguments`; holds the exit code and that standard error names each of `parts`.
+fn check(arguments: &str, expected: i32, parts: &[&str]) {
+    let (_keep, folder) = folder_with(super::SUBJECT);
+    std::fs::write(folder.join("notes.txt"), "not a model").expect("a writable folder");
+    std::fs::write(folder.join("notes.onnx"), "not a model").expect("a writable folder");
+    let whole = clipmark_daemon::model::built_in::BuiltIn::Temporal.onnx_bytes();
+    std::fs::write(folder.join("cut.onnx"), &whole[..whole.len() / 2]).expect("a writable folder");
+    std::fs::write(folder.join("whole.onnx"), &whole).expect("a writable folder");
+    std::fs::write(folder.join("plan.toml"), "clip_lenghts = [8]").expect("a writable folder");
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    let output = run(&folder, &arguments);
+    let told = errors(&output);
+    assert_eq!(code(&output), expected, "{arguments:?}: {told}");
+    for part in parts {
+        assert!(told.contains(part), "{arguments:?} does not speak of {part:?}: {told}");
+    }
+    assert!(!told.contains("panicked"), "{told}");
+}
+
+#[test]
+fn a_missing_model_is_named() {
+    check("run absent.onnx --no-sampler", 3, &["absent.onnx", "No such file", "check the path"]);
+}
+
+#[test]
+fn a_file_that_is_no_onnx_is_named() {
+    check("run notes.onnx --no-sampler", 3, &["notes.onnx", "ONNX"]);
+    check("run notes.txt --no-sampler", 3, &["notes.txt", "ONNX"]);
+}
+
+#[test]
+fn a_file_that_is_cut_short_is_named() {
+    check("run cut.onnx --no-sampler", 3, &["cut.onnx"]);
+}
+
+#[test]
+fn a_batch_size_of_zero_is_refused_with_its_range() {
+    check("run --batch-sizes 0 --no-sampler", 2, &["batch_sizes", "0", "1 to"]);
+    check("run --clip-lengths 0 --no-sampler", 2, &["clip_lengths", "1 to"]);
+}
+
+#[test]
+fn axes_that_the_model_lacks_are_refused_with_the_models_inputs() {
+    check("run whole.onnx --axes sound=batch,frames --no-sampler", 3, &["sound", "video"]);
+    check("run whole.onnx --axes video=batch,height,3,64,64 --no-sampler", 3, &["video"]);
+}
+
+#[test]
+fn a_clip_length_that_the_model_cannot_take_is_a_failed_point_and_nothing_is_measured() {
+    check(
+        "run whole.onnx --backend tract --clip-lengths 300 --batch-sizes 1 --iterations 3 --no-sampler --out o",
+        7,
+        &["B1 T300", "failed"],
+    );
+}
+
+#[test]
+fn an_unknown_backend_is_refused_with_the_known_ones() {
+    check("run --backend abacus --no-sampler", 2, &["abacus", "tract"]);
+}
+
+#[test]
+fn a_backend_that_this_machine_lacks_is_unavailable() {
+    check("run --backend tensorrt --no-sampler", 4, &["tensorrt"]);
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    check("run --fps 30 --deadline 10 --no-sampler", 2, &["--deadline"]);
+    check("run --load paced --no-sampler", 2, &["fps"]);
+    check("run --budget soon --no-sampler", 2, &["--budget"]);
+}
+
+#[test]
+fn a_plan_file_with_an_unknown_field_is_refused_with_its_line() {
+    check("run --plan plan.toml --no-sampler", 2, &["plan.toml", "clip_lenghts"]);
+    check("run --plan absent.toml --no-sampler", 2, &["absent.toml"]);
+}
+
+#[test]
+fn an_unknown_subcommand_is_a_usage_error() {
+    check("walk", 2, &["walk"]);
+}
+
+#[test]
+fn help_lists_every_exit_code() {
+    let (_keep, folder) = folder_with("");
+    let output = run(&folder, &["--help"]);
+    assert_eq!(code(&output), 0);
+    for (code, meaning) in clipmark_daemon::exit_codes::ExitCode::ALL {
+        // Long meanings are wrapped: their first words are enough.
+        let words: Vec<&str> = meaning.split_whitespace().take(3).collect();
+        assert!(text(&output).contains(&words.join(" ")), "{code:?} is missing");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_created_is_named() {
+    check("run --simulate subject.toml --no-sampler --out notes.txt/results", 5, &["notes.txt/results"]);
+}
+
+#[test]
+fn results_are_never_overwritten() {
+    let (_keep, folder) = folder_with(super::SUBJECT);
+    assert_eq!(code(&run(&folder, &quick("o"))), 0);
+    let again = run(&folder, &quick("o"));
+    assert_eq!(code(&again), 5);
+    assert!(errors(&again).contains("--resume o"), "{}", errors(&again));
+}
+
+#[test]
+fn standard_output_on_a_full_disk_is_an_error() {
+    let (_keep, folder) = folder_with(super::SUBJECT);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let mut arguments = quick("o");
+    arguments.push("--json");
+    let output = clipmarkd(&folder).args(arguments).stdout(Stdio::from(full)).output().expect("it starts");
+    assert_eq!(code(&output), 5);
+    assert!(errors(&output).contains("standard output"), "{}", errors(&output));
+}
+
+/// A disk of 96 KiB in a mount namespace of its own. Where the system permits no such namespace, a limit on
+/// the size of files stands in: the write fails all the same, with another reason.
+#[test]
+fn a_full_disk_is_told_as_such_and_keeps_what_was_written() {
+    let (_keep, folder) = folder_with(super::SUBJECT);
+    std::fs::create_dir(folder.join("disk")).expect("a writable folder");
+    let binary = env!("CARGO_BIN_EXE_clipmarkd");
+    let quick = quick("disk/o").join(" ").replace("--iterations 60", "--iterations 5000");
+    let namespaces = std::process::Command::new("unshare").args(["-Urm", "true"]).status();
+    let (script, reason) = if namespaces.is_ok_and(|status| status.success()) {
+        let mount = "mount -t tmpfs -o size=96k none disk";
+        (format!("{mount} && {binary} {quick}; code=$?; ls disk/o/record >&2; exit $code"), "disk is full")
+    } else {
+        (
+            format!(
+                "trap '' XFSZ; ulimit -f 40; {binary} {quick}; code=$?; ls disk/o/record >&2; exit $code"
+            ),
+            "limit",
+        )
+    };
+    let mut command = std::process::Command::new(if reason == "limit" { "env" } else { "unshare" });
+    if reason != "limit" {
+        command.arg("-Urm");
+    }
+    let output = command.args(["sh", "-c", &script]).current_dir(&folder).output().expect("a shell");
+    assert_eq!(code(&output), 5, "{}", errors(&output));
+    let told = errors(&output);
+    assert!(told.contains("cannot write") && told.contains(reason), "{told}");
+    assert!(told.contains("header.json"), "the record is still there: {told}");
+}
+
+#[test]
+fn showing_something_else_than_a_profile_is_refused() {
+    check("show absent.cbor", 5, &["absent.cbor", "check the path"]);
+    check("show notes.txt", 5, &["notes.txt", "no profile"]);
+    check("replay .", 5, &["holds no record"]);
+}

@@ -1,0 +1,93 @@
+//! Soaks through the real binary, on a virtual clock.
+
+use super::{code, errors, folder_with, json, run};
+use std::path::Path;
+
+fn words(path: &Path) -> Vec<u64> {
+    let bytes = std::fs::read(path).expect("the array");
+    bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes"))).collect()
+}
+
+fn soak(subject: &str, more: &str) -> serde_json::Value {
+    let (keep, folder) = folder_with(subject);
+    let arguments = format!("run --simulate subject.toml --no-sampler --out o {more}");
+    let output = run(&folder, &arguments.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(code(&output), 0, "{}", errors(&output));
+    let profile = json(&folder.join("o/profile.json"));
+    for (index, soak) in profile["soaks"].as_array().expect("soaks").iter().enumerate() {
+        let directory = folder.join(format!("o/record/soaks/{index:04}"));
+        let (completed, latencies) =
+            (words(&directory.join("completed.u64")), words(&directory.join("latencies.u64")));
+        assert_eq!(completed.len(), latencies.len());
+        assert_eq!(soak["inferences"], completed.len());
+        assert!(completed.windows(2).all(|pair| pair[0] <= pair[1]), "completions are in order");
+    }
+    drop(keep);
+    profile
+}
+
+const STEADY: &str =
+    "[subject]\n[subject.noise]\nsigma = 0.0\n[subject.latency]\nfixed_us = 2000.0\nlinear_us = 0.0\n";
+
+#[test]
+fn a_soak_alone_measures_the_given_point_for_its_length() {
+    let profile = soak(STEADY, "--soak 20s --soak-only --point 1,8");
+    let soaks = profile["soaks"].as_array().expect("soaks");
+    assert_eq!(soaks.len(), 1);
+    let soak = &soaks[0];
+    // 2 ms each for 20 s of the engine's own time.
+    assert_eq!(soak["duration_ms"].as_u64().map(|ms| ms / 100), Some(200), "{soak}");
+    assert_eq!(soak["inferences"].as_u64().map(|count| count.div_ceil(100)), Some(100), "{soak}");
+    assert_eq!(soak["aborted"], serde_json::Value::Null);
+    assert_eq!(soak["throttles"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_paced_soak_keeps_the_streams_schedule_across_chunks() {
+    let profile = soak(STEADY, "--soak 20s --soak-only --point 1,8 --load paced --fps 40");
+    let soak = &profile["soaks"][0];
+    // A clip of 8 frames at 40 frames a second every 200 ms.
+    assert_eq!(soak["inferences"].as_u64(), Some(100), "{soak}");
+}
+
+#[test]
+fn a_slowdown_of_the_engine_shows_as_segments() {
+    let subject = format!("{STEADY}[[subject.throttle]]\nat_s = 30.0\nfactor = 1.5\n");
+    let profile = soak(&subject, "--soak 60s --soak-only --point 1,8");
+    let soak = &profile["soaks"][0];
+    let segments = soak["segments"].as_array().expect("segments");
+    assert_eq!(segments.len(), 2, "{soak}");
+    let onset = segments[1]["start_ms"].as_u64().expect("a start");
+    assert!(onset.abs_diff(30_000) <= 1000, "{onset}");
+}
+
+#[test]
+fn after_a_sweep_the_chosen_points_are_soaked() {
+    let profile = soak(STEADY, "--clip-lengths 8,16 --batch-sizes 1,2 --iterations 40 --soak 3s");
+    let soaks = profile["soaks"].as_array().expect("soaks");
+    assert!((1..=3).contains(&soaks.len()), "{}", soaks.len());
+    let chosen: Vec<_> = profile["operating_points"]
+        .as_array()
+        .expect("operating points")
+        .iter()
+        .filter_map(|point| point["chosen"].as_array()?.first().cloned())
+        .collect();
+    for soak in soaks {
+        assert!(chosen.contains(&soak["id"]), "{} is not chosen: {chosen:?}", soak["id"]);
+    }
+}
+
+#[test]
+fn an_engine_that_crashes_ends_its_soak_and_keeps_what_was_measured() {
+    let subject = format!(
+        "{STEADY}[[fault]]\nkind = \"crash\"\nstage = \"measure\"\nbatch_size = 1\nclip_length = 1\n\
+         after_iterations = 2000\n"
+    );
+    let (_keep, folder) = folder_with(&subject);
+    let arguments = "run --simulate subject.toml --no-sampler --out o --soak 20s --soak-only --point 1,8";
+    let output = run(&folder, &arguments.split_whitespace().collect::<Vec<_>>());
+    let profile = json(&folder.join("o/profile.json"));
+    let soak = &profile["soaks"][0];
+    assert_eq!(soak["failure"]["cause"], "crashed", "{}", errors(&output));
+    assert!(soak["inferences"].as_u64().is_some_and(|count| count > 500), "{soak}");
+}

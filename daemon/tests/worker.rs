@@ -1,0 +1,188 @@
+//! Workers as real processes: what becomes of engines that crash, hang, exit or run out of memory, and of
+//! processes that are no workers at all.
+
+use clipmark_daemon::backend::EngineSpec;
+use clipmark_daemon::worker::handle::{Settings, Trouble, Worker};
+use clipmark_daemon::worker::protocol::{MeasureOrder, PrepareOrder};
+use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::record::{Cause, Failure, Stage};
+use clipmark_profile::units::Nanos;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+fn settings(memory_limit: Option<u64>) -> Settings {
+    let mut settings = Settings::own(memory_limit, Duration::from_secs(30), Duration::from_secs(20));
+    settings.program = env!("CARGO_BIN_EXE_clipmarkd").into();
+    settings
+}
+
+fn shell(script: &str) -> Settings {
+    let mut settings = settings(None);
+    settings.program = "/bin/sh".into();
+    settings.arguments = vec!["-c".into(), script.into()];
+    settings
+}
+
+fn order(backend: &str, model: &Path) -> PrepareOrder {
+    let spec = EngineSpec {
+        at: GridPoint::new(1, 8).expect("neither is zero"),
+        precision: Precision::Model,
+        threads: 1,
+        inputs: Vec::new(),
+        options: std::collections::BTreeMap::new(),
+        cache_dir: None,
+    };
+    PrepareOrder { backend: backend.into(), model: model.into(), spec, seed: 1 }
+}
+
+fn chunk(iterations: u32) -> MeasureOrder {
+    MeasureOrder {
+        iterations,
+        stop_after: Nanos::from_secs(3600),
+        inference_limit: Nanos::from_secs(3600),
+        paced_fps: None,
+        continues: false,
+    }
+}
+
+/// A simulated subject whose engine does `toml`.
+fn simulated(toml: &str) -> (TempDir, std::path::PathBuf) {
+    let directory = TempDir::new().expect("a temporary folder");
+    let path = directory.path().join("subject.toml");
+    std::fs::write(&path, toml).expect("a writable folder");
+    (directory, path)
+}
+
+fn fault(kind: &str, stage: &str) -> String {
+    format!(
+        "[[fault]]\nkind = \"{kind}\"\nstage = \"{stage}\"\nbatch_size = 1\nclip_length = 1\n\
+         after_iterations = 5\n"
+    )
+}
+
+fn failure<T: std::fmt::Debug>(outcome: Result<T, Trouble>) -> Failure {
+    match outcome {
+        Err(Trouble::Failed(failure)) => failure,
+        other => panic!("expected a failure, got {other:?}"),
+    }
+}
+
+#[test]
+fn an_engine_that_works_is_measured_chunk_after_chunk() {
+    let (_keep, model) = simulated("");
+    let mut worker = Worker::spawn(&settings(None)).unwrap();
+    assert!(worker.check("simulated").unwrap().simulated);
+    worker.prepare(order("simulated", &model)).unwrap();
+    for iterations in [1, 30, 200] {
+        let measured = worker.measure(&chunk(iterations)).unwrap();
+        assert_eq!(measured.latencies_ns.len(), iterations as usize);
+        assert_eq!(measured.failure, None);
+    }
+    let account = worker.account().unwrap();
+    assert!(account.peak_resident > account.base_resident.map(|_| clipmark_profile::units::Bytes(0)));
+    assert!(account.peak_resident >= account.base_resident);
+}
+
+#[test]
+fn a_crash_is_told_with_its_signal_and_the_worker_is_gone() {
+    let (_keep, model) = simulated(&fault("crash", "measure"));
+    let mut worker = Worker::spawn(&settings(None)).unwrap();
+    worker.prepare(order("simulated", &model)).unwrap();
+    let failure = failure(worker.measure(&chunk(100)));
+    assert_eq!((failure.stage, failure.cause), (Stage::Measure, Cause::Crashed));
+    assert!(failure.message.contains("SIGABRT"), "{}", failure.message);
+    assert!(!worker.alive());
+}
+
+#[test]
+fn a_crash_while_preparing_is_a_failure_of_that_stage() {
+    let (_keep, model) = simulated(&fault("crash", "prepare"));
+    let mut worker = Worker::spawn(&settings(None)).unwrap();
+    let failure = failure(worker.prepare(order("simulated", &model)));
+    assert_eq!((failure.stage, failure.cause), (Stage::Prepare, Cause::Crashed));
+}
+
+#[test]
+fn an_exit_is_told_with_its_code() {
+    let (_keep, model) = simulated(&fault("exit", "measure"));
+    let mut worker = Worker::spawn(&settings(None)).unwrap();
+    worker.prepare(order("simulated", &model)).unwrap();
+    let failure = failure(worker.measure(&chunk(100)));
+    assert_eq!(failure.cause, Cause::Crashed);
+    assert!(failure.message.contains("exit code 3"), "{}", failure.message);
+}
+
+#[test]
+fn a_hanging_inference_is_killed_at_its_limit() {
+    let (_keep, model) = simulated(&fault("hang", "measure"));
+    let mut settings = settings(None);
+    settings.inference_limit = Duration::from_millis(200);
+    let mut worker = Worker::spawn(&settings).unwrap();
+    worker.prepare(order("simulated", &model)).unwrap();
+    let failure = failure(worker.measure(&MeasureOrder { stop_after: Nanos(1), ..chunk(100) }));
+    assert_eq!((failure.stage, failure.cause), (Stage::Measure, Cause::TimedOut));
+    assert!(failure.message.contains("--inference-limit"), "{}", failure.message);
+    assert!(!worker.alive());
+}
+
+#[test]
+fn a_worker_over_its_memory_limit_is_out_of_memory() {
+    let toml = "touch_memory = true\n[subject.memory]\nbase_bytes = 268435456\n";
+    let (_keep, model) = simulated(toml);
+    let mut roomy = Worker::spawn(&settings(Some(1 << 30))).unwrap();
+    roomy.prepare(order("simulated", &model)).unwrap();
+    let mut tight = Worker::spawn(&settings(Some(128 << 20))).unwrap();
+    let failure = failure(tight.prepare(order("simulated", &model)));
+    assert_eq!(failure.cause, Cause::OutOfMemory, "{}", failure.message);
+}
+
+#[test]
+fn a_stop_ends_the_wait_without_calling_it_a_failure() {
+    let (_keep, model) = simulated(&fault("hang", "prepare"));
+    let settings = settings(None);
+    settings.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut worker = Worker::spawn(&settings).unwrap();
+    assert_eq!(worker.prepare(order("simulated", &model)), Err(Trouble::Stopped));
+}
+
+#[test]
+fn last_words_are_quoted() {
+    let mut worker = Worker::spawn(&shell("echo the driver is lost >&2; kill -SEGV $$")).unwrap();
+    let failure = failure(worker.check("tract"));
+    assert_eq!(failure.cause, Cause::Crashed);
+    assert!(failure.message.contains("SIGSEGV"), "{}", failure.message);
+    assert!(failure.message.contains("the driver is lost"), "{}", failure.message);
+}
+
+#[test]
+fn a_process_that_does_not_speak_the_protocol_is_told_apart() {
+    let mut worker = Worker::spawn(&shell("echo Loading the model, please wait; sleep 60")).unwrap();
+    let failure = failure(worker.check("tract"));
+    assert!(failure.message.contains("not of the protocol"), "{}", failure.message);
+}
+
+#[test]
+fn a_process_that_speaks_without_end_is_bounded() {
+    let mut worker = Worker::spawn(&shell("yes complaint | head -c 3000000 >&2; exit 9")).unwrap();
+    let failure = failure(worker.check("tract"));
+    assert!(failure.message.contains("exit code 9"), "{}", failure.message);
+    assert!(failure.message.chars().count() <= 500);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let mut settings = settings(None);
+    settings.program = "/no/such/clipmarkd".into();
+    let failure = Worker::spawn(&settings).unwrap_err();
+    assert!(failure.message.contains("/no/such/clipmarkd"), "{}", failure.message);
+}
+
+#[test]
+fn an_unknown_backend_is_refused_by_a_worker_that_lives_on() {
+    let (_keep, model) = simulated("");
+    let mut worker = Worker::spawn(&settings(None)).unwrap();
+    let failure = failure(worker.prepare(order("abacus", &model)));
+    assert_eq!(failure.cause, Cause::BackendUnavailable);
+    worker.prepare(order("simulated", &model)).unwrap();
+}
