@@ -128,7 +128,7 @@ fn evidence_of_finished_steps_survives_to_the_byte() {
 }
 
 /// Starts a run that tells every step, and hands over the lines of standard error.
-fn followed(folder: &Path, arguments: &[&str]) -> (Child, impl Iterator<Item = String>) {
+fn followed(folder: &Path, arguments: &[&str]) -> (Child, impl Iterator<Item = String> + use<>) {
     let mut command = clipmarkd(folder);
     let mut child = command
         .args(arguments)
