@@ -1,5 +1,6 @@
 //! The command line: parsing, dispatch, and how errors are told.
 
+use crate::commands::serve::{Describe, Operate, Serve};
 use crate::exit_codes::{CommandError, ExitCode};
 use clap::Parser;
 use std::error::Error;
@@ -31,6 +32,14 @@ pub enum Command {
     Worker(crate::commands::worker::WorkerArgs),
     /// Writes a built-in model, or looks at any model from outside
     Model(crate::commands::model::ModelArgs),
+    /// Take requests from an MQTT broker and publish what they lead to.
+    Serve(Serve),
+    /// Carry out one command of the daemon.
+    #[command(hide = true)]
+    Operate(Operate),
+    /// Describe this device to the daemon.
+    #[command(hide = true)]
+    Describe(Describe),
 }
 
 impl Command {
@@ -43,6 +52,9 @@ impl Command {
             Self::Check(args) => args.execute(),
             Self::Worker(args) => args.execute(),
             Self::Model(args) => args.execute(),
+            Self::Serve(command) => command.execute(),
+            Self::Operate(command) => command.execute(),
+            Self::Describe(command) => command.execute(),
         }
     }
 }

@@ -58,7 +58,7 @@ impl CheckArgs {
 }
 
 /// Asks every backend, each in a child process: loading a broken runtime library can kill its process.
-fn backends() -> Vec<BackendCheck> {
+pub(crate) fn backends() -> Vec<BackendCheck> {
     let names = backend::registry().into_iter().map(|backend| backend.name());
     let ask = |name: &str| {
         let settings = Settings::own(None, BACKEND_LIMIT, BACKEND_LIMIT);

@@ -9,6 +9,7 @@ pub mod progress;
 pub mod replay;
 pub mod run;
 pub mod selftest;
+pub mod serve;
 pub mod show;
 pub mod watch;
 pub mod worker;

@@ -25,9 +25,26 @@ pub fn write(out: &Path, record: &Record, profile: &Profile) -> Result<(), RunEr
     put(out.join(PROFILE_CBOR), &wire::encode_profile(profile).map_err(RunError::Wire)?)?;
     for (index, one) in series.iter().enumerate() {
         let bytes = wire::encode_series(one).map_err(RunError::Wire)?;
-        put(out.join(format!("series-{index}.cbor")), &bytes)?;
+        put(out.join(series_file(index)), &bytes)?;
     }
     put(out.join(REPORT_HTML), clipmark_report::html(profile, &series).as_bytes())
+}
+
+/// The file of the series of the soak at `index`.
+#[must_use]
+pub fn series_file(index: usize) -> String {
+    format!("series-{index}.cbor")
+}
+
+/// The profile of the complete run in `out`, recomputed from its record; the result files are written anew.
+///
+/// # Errors
+/// The record cannot be read or a file cannot be written.
+pub fn read_back(out: &Path) -> Result<Profile, RunError> {
+    let record = crate::record_store::read(out)?;
+    let profile = clipmark_profile::analysis::study(&record);
+    write(out, &record, &profile)?;
+    Ok(profile)
 }
 
 /// `profile` as indented JSON.

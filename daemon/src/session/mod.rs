@@ -157,6 +157,18 @@ pub enum Action {
     PublishState,
 }
 
+impl Action {
+    /// The command that it is about, if about one.
+    #[must_use]
+    pub const fn command(&self) -> Option<&CommandId> {
+        match self {
+            Self::Store(command) | Self::Forget(command) | Self::Publish(command) => Some(command),
+            Self::Start { command, .. } | Self::Stop { command, .. } => Some(command),
+            Self::PublishState => None,
+        }
+    }
+}
+
 /// The running command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Running {

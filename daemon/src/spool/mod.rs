@@ -258,6 +258,12 @@ impl Spool {
         Some(SequenceRange { first, last })
     }
 
+    /// Whether there is an unconfirmed record of `kind` by `command`.
+    #[must_use]
+    pub fn holds(&self, command: &CommandId, kind: UpKind) -> bool {
+        self.entries.iter().any(|entry| entry.kind == kind && entry.command.as_ref() == Some(command))
+    }
+
     /// Bytes in all segments.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {

@@ -24,7 +24,7 @@ fn check(arguments: &str, expected: i32, parts: &[&str]) {
 
 #[test]
 fn a_missing_model_is_named() {
-    check("run absent.onnx --no-sampler", 3, &["absent.onnx", "No such file", "check the path"]);
+    check("run absent.onnx --no-sampler", 3, &["there is no file absent.onnx", "check the path"]);
 }
 
 #[test]

@@ -70,11 +70,17 @@ fn a_replay_gives_the_same_profile_and_every_form_shows_alike() {
     let replayed = run(&folder, &["replay", "o"]);
     assert_eq!(code(&replayed), 0, "{}", errors(&replayed));
     assert_eq!(json(&folder.join("o/profile.json")), written);
-    for path in ["o", "o/profile.cbor", "o/profile.json"] {
+    for path in ["o", "o/profile.json"] {
         let shown = run(&folder, &["show", path]);
         assert_eq!(code(&shown), 0, "{path}: {}", errors(&shown));
         assert_eq!(text(&shown), text(&replayed), "{path}");
     }
+    // On the wire the ends of intervals are rounded outward; the figures themselves are not.
+    let shown = run(&folder, &["show", "o/profile.cbor"]);
+    assert_eq!(code(&shown), 0, "{}", errors(&shown));
+    let figures = |text: String| text.split("Scaling").next().map(str::to_owned);
+    assert_eq!(figures(text(&shown)), figures(text(&replayed)));
+    assert!(text(&replayed).contains("Scaling"));
 }
 
 #[test]
@@ -109,7 +115,7 @@ fn points_beyond_the_memory_limit_are_marked_and_not_dropped() {
         "touch_memory = true\n[subject.memory]\nbase_bytes = 1000000\nper_frame_bytes = 8000000.0\n";
     let (_keep, folder) = folder_with(subject);
     let mut arguments = quick("o");
-    arguments.extend(["--memory-limit", "160M"]);
+    arguments.extend(["--memory-limit", "112M"]);
     let output = run(&folder, &arguments);
     assert_eq!(code(&output), 0, "{}", errors(&output));
     let profile = json(&folder.join("o/profile.json"));

@@ -46,8 +46,9 @@ fn a_soak_alone_measures_the_given_point_for_its_length() {
 fn a_paced_soak_keeps_the_streams_schedule_across_chunks() {
     let profile = soak(STEADY, "--soak 20s --soak-only --point 1,8 --load paced --fps 40");
     let soak = &profile["soaks"][0];
-    // A clip of 8 frames at 40 frames a second every 200 ms.
-    assert_eq!(soak["inferences"].as_u64(), Some(100), "{soak}");
+    // A clip of 8 frames at 40 frames a second every 200 ms; the arrival at the very end may count.
+    let inferences = soak["inferences"].as_u64().expect("a count");
+    assert!((100..=101).contains(&inferences), "{soak}");
 }
 
 #[test]

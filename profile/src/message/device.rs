@@ -70,7 +70,7 @@ pub struct DeviceInfo {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub power_mode: Option<String>,
     /// Backends in this build; whether they work here is what `check` tells.
-    pub backends: Vec<BackendInfo>,
+    pub backends: Vec<String>,
     /// Models that a request can name.
     pub models: Vec<ModelInfo>,
     /// The spool that its records come from.
@@ -80,15 +80,6 @@ pub struct DeviceInfo {
     /// What could not be found out, with the cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<String>,
-}
-
-/// A backend by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackendInfo {
-    /// The registry name.
-    pub name: String,
-    /// Whether its figures are simulated.
-    pub simulated: bool,
 }
 
 /// A model that a request can name.

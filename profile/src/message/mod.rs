@@ -13,7 +13,7 @@ mod envelope;
 mod status;
 
 pub use device::{
-    Availability, BackendInfo, ConfigDesired, ConfigReported, DeviceInfo, DeviceState, ModelInfo, Progress,
+    Availability, ConfigDesired, ConfigReported, DeviceInfo, DeviceState, ModelInfo, Progress,
     RemoteSettings, Temperature,
 };
 pub use envelope::{Envelope, Epoch, Event, EventKind, Receipt, SequenceRange};

@@ -1,0 +1,109 @@
+//! `clipmarkd serve`: the daemon, and the children that it starts.
+
+use crate::config::Config;
+use crate::exit_codes::{CommandError, ExitCode};
+use crate::operation;
+use crate::serve;
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use std::path::PathBuf;
+use tracing_subscriber::EnvFilter;
+
+/// Takes requests from an MQTT broker and publishes what they lead to.
+#[derive(Debug, clap::Args)]
+pub struct Serve {
+    /// The configuration; every key has a default
+    #[arg(long, value_name = "FILE", default_value = "/etc/clipmark/clipmarkd.toml")]
+    config: PathBuf,
+}
+
+/// Logs to standard error, without time stamps where systemd's journal adds its own. `CLIPMARK_LOG` filters.
+fn log() {
+    let filter =
+        EnvFilter::try_from_env("CLIPMARK_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttc=error"));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        builder.without_time().init();
+    } else {
+        builder.init();
+    }
+}
+
+impl Serve {
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used, or a state directory that cannot.
+    pub fn execute(&self) -> Result<ExitCode, CommandError> {
+        log();
+        let config = Config::load(&self.config).map_err(|error| CommandError::new(ExitCode::Usage, error))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| CommandError::new(ExitCode::Worker, error))?;
+        let served = runtime.block_on(serve::serve(&self.config, config));
+        served.map_err(|error| CommandError::new(ExitCode::Storage, error))?;
+        Ok(ExitCode::Success)
+    }
+}
+
+/// Dies with the process `parent`, which has started this one.
+fn die_with(parent: i32) -> Result<(), CommandError> {
+    let failed = |error: rustix::io::Errno| CommandError::new(ExitCode::Worker, error);
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
+    // It may have died before the line above.
+    if getppid().map(Pid::as_raw_pid) != Some(parent) {
+        return Err(CommandError::new(ExitCode::Worker, "the daemon that started this process is gone"));
+    }
+    Ok(())
+}
+
+/// Carries out one command of the daemon (internal).
+#[derive(Debug, clap::Args)]
+pub struct Operate {
+    /// The command's directory
+    dir: PathBuf,
+    /// The daemon's process
+    #[arg(long)]
+    parent: i32,
+}
+
+impl Operate {
+    /// Carries out the order in the directory.
+    ///
+    /// # Errors
+    /// An order that cannot be read.
+    pub fn execute(&self) -> Result<ExitCode, CommandError> {
+        log();
+        die_with(self.parent)?;
+        operation::carry_out(&self.dir, &mut std::io::stdout().lock())
+            .map_err(|error| CommandError::new(ExitCode::Storage, error))?;
+        Ok(ExitCode::Success)
+    }
+}
+
+/// Describes this device to the daemon (internal).
+#[derive(Debug, clap::Args)]
+pub struct Describe {
+    /// The model directory
+    #[arg(long)]
+    models: PathBuf,
+    /// Where digests are kept
+    #[arg(long)]
+    cache: PathBuf,
+    /// The daemon's process
+    #[arg(long)]
+    parent: i32,
+}
+
+impl Describe {
+    /// Prints the description, without and with digests.
+    ///
+    /// # Errors
+    /// When nobody reads it.
+    pub fn execute(&self) -> Result<ExitCode, CommandError> {
+        log();
+        die_with(self.parent)?;
+        operation::describe_device(&self.models, &self.cache, &mut std::io::stdout().lock())
+            .map_err(|error| CommandError::new(ExitCode::Storage, error))?;
+        Ok(ExitCode::Success)
+    }
+}

@@ -1,0 +1,107 @@
+//! Operations as child processes of the daemon: what it asks of them and what they answer.
+//!
+//! Whatever touches backends, models or sensors happens in a child, so that a crash there costs one command
+//! and an idle daemon stays small. The child reads [`Order`] from `order.json` in its directory, writes
+//! one [`Line`] of JSON per message to standard output, leaves results as files in the directory, and dies
+//! with the daemon. The two ends are the same binary, so this protocol has no versions.
+
+mod carry_out;
+mod describe;
+pub mod models;
+mod readings;
+mod running;
+
+pub(crate) use carry_out::OUTPUTS;
+pub use carry_out::{CarryOutError, carry_out, describe_device};
+pub use describe::Description;
+
+use crate::session::Task;
+use clipmark_profile::message::{OperationResult, Reason, Temperature};
+use clipmark_profile::topics::UpKind;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The file that holds the order.
+pub const ORDER: &str = "order.json";
+
+/// What a child is to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// The task as requested.
+    pub task: Task,
+    /// For a run: each model of the request as the benchmark takes it, a built-in's name or a path.
+    pub models: Vec<String>,
+    /// The model directory.
+    pub models_dir: PathBuf,
+    /// Where the request came from, for the record.
+    pub origin: String,
+}
+
+/// One line from a child. Exactly one field is set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// How far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+    /// It is done. The last line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<Done>,
+    /// It cannot be done. The last line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Reason>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is being done.
+    pub phase: String,
+    /// The point being worked on, from 1.
+    pub point: Option<u32>,
+    /// Points in the plan.
+    pub points: Option<u32>,
+    /// Which point that is.
+    pub label: Option<String>,
+    /// Temperatures.
+    pub temperatures: Vec<Temperature>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// Results that are part of the status.
+    pub result: Option<OperationResult>,
+    /// Results to be spooled, in this order.
+    pub outputs: Vec<Output>,
+    /// Whether it was told to give up and these are partial results.
+    pub is_partial: bool,
+}
+
+/// One result file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// What it is.
+    pub kind: UpKind,
+    /// Its name in the child's directory.
+    pub file: String,
+}
+
+impl Line {
+    /// A line that reports a step.
+    #[must_use]
+    pub fn step(step: Step) -> Self {
+        Self { step: Some(step), ..Self::default() }
+    }
+
+    /// A line that reports the end.
+    #[must_use]
+    pub fn done(done: Done) -> Self {
+        Self { done: Some(done), ..Self::default() }
+    }
+
+    /// A line that reports a failure.
+    #[must_use]
+    pub fn failed(reason: Reason) -> Self {
+        Self { failed: Some(reason), ..Self::default() }
+    }
+}

@@ -1,0 +1,152 @@
+//! The operation that takes time: a run, from its order to its results, over any number of attempts.
+
+use super::{Done, Line, Order, Output, Step};
+use crate::model::hints::HintArgs;
+use crate::run::{self, BoardNow, Ending, Finished, News, RunError, Setting, Watcher, outputs};
+use clipmark_probes::board::Boards;
+use clipmark_probes::root::Root;
+use clipmark_profile::message::{Reason, ReasonCode, Temperature};
+use clipmark_profile::plan::Limits;
+use clipmark_profile::sweep::Progress;
+use clipmark_profile::topics::UpKind;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The run's results, in the command's directory.
+const RUN: &str = "run";
+
+/// Carries the run out, or goes on with it when an earlier attempt left a record. `None`: it was told to
+/// leave a checkpoint and end, and a later attempt goes on from there.
+pub(super) fn run(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Option<Done>, Reason> {
+    let Some(request) = order.task.run.as_deref() else {
+        let message = "the order holds no request: a defect of clipmarkd".to_owned();
+        return Err(Reason { code: ReasonCode::RunFailed, message });
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let checkpoint = Arc::new(AtomicBool::new(false));
+    listen(&stop, &checkpoint)?;
+    let setting = setting(order, dir.join(RUN), stop)?;
+    let mut watcher = Telling { out, subjects: Vec::new() };
+    let begun = setting.out.join("record").join("header.json").exists();
+    let finished = if begun {
+        run::resume(&setting, &mut watcher)
+    } else {
+        let mut request = request.clone();
+        request.models.clone_from(&order.models);
+        run::begin(request, &setting, &mut watcher)
+    };
+    match finished {
+        // It ended just before its result was spooled: what it wrote still stands.
+        Err(RunError::Complete { path }) => outputs::read_back(&path)
+            .map_err(|error| reason(&error))
+            .map(|profile| Some(done(&Finished { profile, ending: Ending::Complete }))),
+        Err(error) => Err(reason(&error)),
+        Ok(finished) if finished.ending == Ending::Stopped && checkpoint.load(Ordering::Relaxed) => Ok(None),
+        Ok(finished) => Ok(Some(done(&finished))),
+    }
+}
+
+/// SIGTERM asks for a checkpoint, SIGINT to give up and hand over what there is; both stop the run.
+fn listen(stop: &Arc<AtomicBool>, checkpoint: &Arc<AtomicBool>) -> Result<(), Reason> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let registered = signal_hook::flag::register(SIGTERM, Arc::clone(checkpoint))
+        .and_then(|_| signal_hook::flag::register(SIGTERM, Arc::clone(stop)))
+        .and_then(|_| signal_hook::flag::register(SIGINT, Arc::clone(stop)));
+    registered.map(|_| ()).map_err(|error| reason(&error))
+}
+
+fn setting(order: &Order, out: std::path::PathBuf, stop: Arc<AtomicBool>) -> Result<Setting, Reason> {
+    Ok(Setting {
+        out,
+        // The daemon has held the request against its own limits.
+        limits: Limits::default(),
+        hints: HintArgs::default(),
+        simulate: None,
+        root: Root::live(),
+        boards: Boards::embedded().map_err(|error| reason(&error))?,
+        sampler: true,
+        options: std::collections::BTreeMap::new(),
+        cache_dir: None,
+        onnxruntime: None,
+        origin: order.origin.clone(),
+        stop,
+    })
+}
+
+/// The profile always; a soak's series when the board throttled in it.
+fn done(finished: &Finished) -> Done {
+    let file = |name: String| format!("{RUN}/{name}");
+    let mut outputs = vec![Output { kind: UpKind::Profile, file: file(outputs::PROFILE_CBOR.into()) }];
+    for (index, soak) in finished.profile.soaks.iter().enumerate() {
+        if !soak.throttles.is_empty() {
+            outputs.push(Output { kind: UpKind::Series, file: file(outputs::series_file(index)) });
+        }
+    }
+    Done { outputs, is_partial: finished.ending != Ending::Complete, ..Done::default() }
+}
+
+fn reason(error: &dyn std::error::Error) -> Reason {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    Reason { code: ReasonCode::RunFailed, message }
+}
+
+/// Tells the daemon how far the run is.
+struct Telling<'a> {
+    out: &'a mut dyn Write,
+    subjects: Vec<String>,
+}
+
+impl Telling<'_> {
+    /// A daemon that does not listen any more has its own ways to end this process.
+    fn say(&mut self, step: Step) {
+        let _ = super::carry_out::tell(self.out, &Line::step(step));
+    }
+
+    fn at(&self, step: &clipmark_profile::sweep::Step, progress: Progress, board: BoardNow) -> Step {
+        let subject = self.subjects.get(usize::from(step.point.subject)).map_or("", String::as_str);
+        Step {
+            phase: crate::commands::progress::phase(step.phase).into(),
+            point: u32::try_from(progress.tried).ok(),
+            points: u32::try_from(progress.total).ok(),
+            label: Some(format!("{subject} {}", step.point.at)),
+            temperatures: temperatures(board),
+        }
+    }
+}
+
+fn temperatures(board: BoardNow) -> Vec<Temperature> {
+    let hottest = board.hottest.map(|millicelsius| Temperature { channel: "hottest".into(), millicelsius });
+    hottest.into_iter().collect()
+}
+
+impl Watcher for Telling<'_> {
+    fn tell(&mut self, news: &News<'_>) {
+        match news {
+            News::Planned { plan, .. } => {
+                self.subjects = plan
+                    .subjects
+                    .iter()
+                    .map(|subject| format!("{}/{}", subject.model, subject.backend))
+                    .collect();
+            }
+            News::Step { step, progress, board, .. } => {
+                let step = self.at(step, *progress, *board);
+                self.say(step);
+            }
+            News::Soak { label, board, .. } => self.say(Step {
+                phase: "soak".into(),
+                label: Some((*label).to_owned()),
+                temperatures: temperatures(*board),
+                ..Step::default()
+            }),
+            News::Done { .. } | News::Note(_) => {}
+        }
+    }
+}

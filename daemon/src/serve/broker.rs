@@ -1,0 +1,217 @@
+//! What the daemon does with the broker: connect, send, and take its word for what arrived.
+
+use super::link::Token;
+use super::messages;
+use super::outbox::Slot;
+use super::server::{Concern, Server};
+use crate::config::Delivery;
+use crate::mqtt::{self, Closed, NotSent, Options, Verdict};
+use crate::session;
+use crate::spool::{Confirmation, SpoolError};
+use clipmark_profile::message::{Availability, Receipt};
+use clipmark_profile::topics::device_filters;
+
+/// Statuses that are told again to a broker that has lost its session, and with it perhaps what it retained.
+const RECENT: usize = 64;
+
+/// Begins to connect.
+pub(super) fn open(server: &mut Server) {
+    let lost = vec!["the connection broke".to_owned()];
+    let will = server.device_state(Some(Availability::Offline), lost);
+    let will = match messages::state(&server.device, &will) {
+        Ok(will) => will,
+        Err(error) => return tracing::error!(%error, "the last will cannot be encoded"),
+    };
+    let client = format!("clipmarkd-{}", server.device);
+    let filters = device_filters(&server.device, &server.config.device.groups);
+    let options = Options { mqtt: &server.config.mqtt, client: &client, will, filters };
+    if let Err(problem) = server.link.open(options) {
+        server.concern(Concern::Connection, problem);
+    }
+}
+
+/// Takes one event of the connection.
+pub(super) fn event(server: &mut Server, event: mqtt::Event<Token>) {
+    match event {
+        mqtt::Event::Connected { session_present } => connected(server, session_present),
+        mqtt::Event::Received(message) => {
+            server.received(&message);
+            // Only now: what the message led to is on disk.
+            if let Some(connection) = server.link.connection() {
+                connection.acknowledge(message.ack);
+            }
+        }
+        mqtt::Event::Acknowledged { token, verdict } => acknowledged(server, token, verdict),
+        mqtt::Event::SubscriptionRefused { filter, reason } => {
+            let what = format!(
+                "the broker refuses the subscription to {filter} ({reason}); allow user or client id to read it in the \
+                 broker's ACL"
+            );
+            server.concern(Concern::Subscription, what);
+        }
+        mqtt::Event::Closed(why) => closed(server, &why),
+    }
+}
+
+fn connected(server: &mut Server, session_present: bool) {
+    tracing::info!(session_present, connection = server.connections, "connected to the broker");
+    server.link.connected();
+    server.relieved(Concern::Connection);
+    server.relieved(Concern::Subscription);
+    server.publish_state();
+    server.publish_info();
+    if !session_present {
+        let recent: Vec<_> = server.session.recent(RECENT).cloned().collect();
+        for command in recent {
+            server.publish_status(&command);
+        }
+    }
+}
+
+fn closed(server: &mut Server, why: &Closed) {
+    let pause = server.link.closed(why);
+    server.disconnected();
+    match why {
+        Closed::Lost { .. } => tracing::warn!(?pause, "{why}"),
+        _ => server.concern(Concern::Connection, why.to_string()),
+    }
+}
+
+/// Hands over what is to be sent until the connection takes no more: what is new first, then the spool.
+pub(super) fn pump(server: &mut Server) {
+    loop {
+        let Some(connection) = server.link.connection() else { return };
+        if !connection.has_room() {
+            return;
+        }
+        if let Some((slot, version, message)) = server.outbox.next() {
+            match connection.publish(message, Token::Slot(slot.clone(), version)) {
+                Ok(()) => server.outbox.sent(&slot, version),
+                Err(NotSent::Busy) => return,
+                Err(error @ NotSent::TooLong { .. }) => {
+                    server.outbox.refused(&slot);
+                    server.concern(Concern::Publishing, error.to_string());
+                }
+            }
+        } else if !pump_record(server) {
+            return;
+        }
+    }
+}
+
+/// Sends one record. Returns whether there may be another.
+fn pump_record(server: &mut Server) -> bool {
+    let now = server.clock.now();
+    let Some(sequence) = server.uplink.next(&server.spool, now.monotonic) else { return false };
+    let Some((_, kind)) = server.spool.first_from(sequence) else { return true };
+    let envelope = match server.spool.read(sequence) {
+        Ok(Some(envelope)) => envelope,
+        Ok(None) => return true,
+        Err(error @ SpoolError::Damaged { .. }) => {
+            tracing::error!("{error}");
+            server.spool.give_up(sequence, now.unix_ms);
+            return true;
+        }
+        Err(error) => {
+            server.concern(Concern::Spool, error.to_string());
+            server.uplink.refused(sequence, now.monotonic);
+            return false;
+        }
+    };
+    let message = messages::record(&server.device, kind, envelope);
+    let Some(connection) = server.link.connection() else { return false };
+    match connection.publish(message, Token::Record(sequence)) {
+        Ok(()) => {
+            server.uplink.sent(sequence);
+            true
+        }
+        Err(NotSent::Busy) => {
+            server.uplink.not_sent(sequence);
+            false
+        }
+        Err(error @ NotSent::TooLong { .. }) => {
+            server.uplink.refused(sequence, now.monotonic);
+            server.concern(Concern::Publishing, error.to_string());
+            false
+        }
+    }
+}
+
+fn acknowledged(server: &mut Server, token: Token, verdict: Verdict) {
+    match (token, verdict) {
+        (Token::Farewell, _) => {}
+        (Token::Slot(slot, _), Verdict::Refused(reason)) => {
+            server.outbox.refused(&slot);
+            refused(server, &format!("{slot:?}"), &reason);
+        }
+        (Token::Slot(slot, version), _) => {
+            let is_latest = server.outbox.acknowledged(&slot, version);
+            if let (Slot::Status(command), true) = (slot, is_latest) {
+                server.dispatch(session::Event::Delivered(command));
+            }
+        }
+        (Token::Record(sequence), verdict) => record_acknowledged(server, sequence, verdict),
+    }
+}
+
+fn record_acknowledged(server: &mut Server, sequence: u64, verdict: Verdict) {
+    let now = server.clock.now().monotonic;
+    match (server.config.spool.delivery, verdict) {
+        (_, Verdict::Refused(reason)) => {
+            server.uplink.refused(sequence, now);
+            refused(server, "a result", &reason);
+        }
+        (Delivery::Puback, Verdict::NobodyListens) => {
+            server.uplink.refused(sequence, now);
+            let what = "nobody subscribes to this device's results, so the broker drops them and they stay on the \
+                        device; subscribe to clipmark/v1/d/+/up/#";
+            server.concern(Concern::Publishing, what.into());
+        }
+        (Delivery::Puback, Verdict::Accepted) => {
+            server.uplink.acknowledged(sequence, now);
+            server.relieved(Concern::Publishing);
+            if let Err(error) = server.spool.confirm_one(sequence) {
+                server.concern(Concern::Spool, error.to_string());
+            }
+            server.look_for_room();
+        }
+        (Delivery::Receipt, _) => {
+            server.uplink.acknowledged(sequence, now);
+            server.relieved(Concern::Publishing);
+        }
+    }
+}
+
+fn refused(server: &mut Server, what: &str, reason: &str) {
+    let what = format!(
+        "the broker refuses {what} ({reason}); allow user or client id to write below clipmark/v1/d/{}/ in the broker's \
+         ACL",
+        server.device
+    );
+    server.concern(Concern::Publishing, what);
+}
+
+/// Takes a receipt: what is stored is forgotten, what is missing is sent again.
+pub(super) fn receipt(server: &mut Server, receipt: &Receipt) {
+    match server.spool.confirm(receipt) {
+        Ok(Confirmation::Accepted { resend }) => {
+            let now = server.clock.now().monotonic;
+            tracing::debug!(contiguous = receipt.contiguous, ?resend, "removed what a receipt confirmed");
+            server.uplink.confirmed(&resend, server.spool.unconfirmed() > 0, now);
+            server.relieved(Concern::Receipts);
+        }
+        Ok(Confirmation::OtherEpoch) => {
+            tracing::info!(epoch = %receipt.epoch, "a receipt speaks of another spool and is left alone");
+        }
+        Ok(Confirmation::AheadOfUs { confirmed, newest }) => {
+            let what = format!(
+                "a receipt confirms record {confirmed} and this device has only written {newest}: another device \
+                 works with a copy of this spool, or its disk was set back. Results are kept and not taken for \
+                 delivered; stop the daemon and move the spool directory away to begin a new one"
+            );
+            server.concern(Concern::Receipts, what);
+        }
+        Err(error) => server.concern(Concern::Spool, error.to_string()),
+    }
+    server.look_for_room();
+}

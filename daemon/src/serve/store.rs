@@ -1,0 +1,149 @@
+//! Commands on disk: one file each, replaced as a whole, so that a crash leaves the old or the new one.
+
+use crate::session::Command;
+use clipmark_profile::topics::CommandId;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Longest file that is read back: a command with the largest result.
+const LIMIT: u64 = 1 << 20;
+
+/// The directory of commands.
+#[derive(Debug)]
+pub(super) struct CommandStore {
+    dir: PathBuf,
+}
+
+/// Why a command cannot be kept or found again.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct StoreError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError { action, path, source }
+}
+
+/// Writes a whole file durably: it is there completely or not at all.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let temporary = path.with_extension("tmp");
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_data()
+    });
+    written.map_err(failed("write", &temporary))?;
+    fs::rename(&temporary, path).map_err(failed("replace", path))?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
+}
+
+impl CommandStore {
+    /// Opens or creates the directory and reads every command. A file that cannot be read back is renamed to
+    /// `*.bad` and reported: the command is then unknown.
+    pub(super) fn open(dir: &Path) -> Result<(Self, Vec<Command>), StoreError> {
+        fs::create_dir_all(dir).map_err(failed("create", dir))?;
+        let mut commands = Vec::new();
+        for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
+            let path = entry.map_err(failed("list", dir))?.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match read(&path) {
+                Ok(command) => commands.push(command),
+                Err(problem) => {
+                    let bad = path.with_extension("bad");
+                    tracing::error!(file = %path.display(), problem, "a stored command is unreadable and set aside");
+                    fs::rename(&path, &bad).map_err(failed("set aside", &path))?;
+                }
+            }
+        }
+        Ok((Self { dir: dir.to_owned() }, commands))
+    }
+
+    fn path(&self, command: &CommandId) -> PathBuf {
+        self.dir.join(format!("{command}.json"))
+    }
+
+    /// Makes a command durable.
+    pub(super) fn write(&self, command: &Command) -> Result<(), StoreError> {
+        let path = self.path(&command.status.command);
+        let bytes = serde_json::to_vec(command).map_err(|error| failed("encode", &path)(error.into()))?;
+        write_durably(&path, &bytes)
+    }
+
+    /// Removes a command.
+    pub(super) fn remove(&self, command: &CommandId) -> Result<(), StoreError> {
+        let path = self.path(command);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Command, String> {
+    let length = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length > LIMIT {
+        return Err(format!("{length} bytes are too many"));
+    }
+    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let command: Command = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    if path.file_stem().and_then(|stem| stem.to_str()) != Some(command.status.command.as_str()) {
+        return Err("the file's name is not that of its command".into());
+    }
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Task;
+    use clipmark_profile::plan::Request;
+    use clipmark_profile::topics::Operation;
+
+    fn command(id: &str) -> Command {
+        let mut command = Command::new(id.parse().unwrap(), Operation::Run.into(), 7, 1000);
+        let request = Request { budget_s: Some(12.5), models: vec!["joint".into()], ..Request::default() };
+        command.task = Some(Task { operation: Operation::Run, run: Some(Box::new(request)) });
+        command
+    }
+
+    #[test]
+    fn commands_come_back_as_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, commands) = CommandStore::open(dir.path()).unwrap();
+        assert_eq!(commands, []);
+        store.write(&command("a")).unwrap();
+        store.write(&command("b")).unwrap();
+        store.remove(&"b".parse().unwrap()).unwrap();
+        store.remove(&"never".parse().unwrap()).unwrap();
+        assert_eq!(CommandStore::open(dir.path()).unwrap().1, [command("a")]);
+    }
+
+    #[test]
+    fn unreadable_files_are_set_aside_and_do_not_stop_the_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = CommandStore::open(dir.path()).unwrap();
+        store.write(&command("good")).unwrap();
+        fs::write(dir.path().join("torn.json"), b"{\"status\":").unwrap();
+        fs::copy(dir.path().join("good.json"), dir.path().join("other.json")).unwrap();
+        fs::write(dir.path().join("leftover.tmp"), b"x").unwrap();
+        let (_, commands) = CommandStore::open(dir.path()).unwrap();
+        assert_eq!(commands, [command("good")]);
+        assert!(dir.path().join("torn.bad").exists() && dir.path().join("other.bad").exists());
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = CommandStore::open(dir.path()).unwrap();
+        fs::remove_dir_all(dir.path()).unwrap();
+        let error = store.write(&command("a")).unwrap_err().to_string();
+        assert!(error.contains("a.tmp") && error.contains("No such file"), "{error}");
+    }
+}

@@ -1,0 +1,16 @@
+//! `clipmarkd serve` against a real mosquitto: what an operator and an aggregator see of it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers fail a test and show the logs when they do"
+)]
+
+mod broker;
+mod client;
+mod daemon;
+mod delivery;
+mod faults;
+mod requests;
+mod runs;
+mod security;
