@@ -67,7 +67,7 @@ impl ShowArgs {
 /// # Errors
 /// See [`ShowError`].
 pub fn read(path: &Path) -> Result<Profile, ShowError> {
-    let path = if path.is_dir() { path.join(outputs::PROFILE_CBOR) } else { path.to_owned() };
+    let path = if path.is_dir() { path.join(outputs::PROFILE_JSON) } else { path.to_owned() };
     let bytes = std::fs::read(&path).map_err(|source| ShowError::Read { path: path.clone(), source })?;
     let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     if is_json {
