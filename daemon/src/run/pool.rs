@@ -228,3 +228,33 @@ fn sensitivity_remark(times: &[FillTime]) -> Option<String> {
         other.fill
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FillTime, sensitivity_remark};
+    use clipmark_profile::units::Nanos;
+
+    fn time(fill: &str, median: u64, range: [u64; 2]) -> FillTime {
+        FillTime {
+            fill: fill.into(),
+            median: Nanos(median),
+            range: range.map(Nanos),
+            outputs_sha256: String::new(),
+        }
+    }
+
+    #[test]
+    fn zero_inputs_that_run_at_another_speed_are_a_finding() {
+        let zero_is_quick = [time("zero", 700, [690, 720]), time("random", 1000, [980, 1050])];
+        let remark = sensitivity_remark(&zero_is_quick).unwrap();
+        assert!(remark.contains("zero") && remark.contains("-30 %"), "{remark}");
+    }
+
+    #[test]
+    fn inputs_that_run_alike_or_overlap_are_none() {
+        let alike = [time("constant", 1010, [1000, 1030]), time("random", 1000, [980, 1050])];
+        assert_eq!(sensitivity_remark(&alike), None);
+        let noisy = [time("zero", 700, [600, 1400]), time("random", 1000, [900, 1500])];
+        assert_eq!(sensitivity_remark(&noisy), None);
+    }
+}

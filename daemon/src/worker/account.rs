@@ -179,4 +179,21 @@ mod tests {
         assert!(resident.peak.is_some_and(|peak| peak.0 > 0));
         assert!(resident.current.is_some_and(|current| current.0 > 0));
     }
+
+    #[test]
+    fn page_faults_are_the_pages_that_were_touched() {
+        rustix::process::disable_transparent_huge_pages(true).unwrap();
+        let page = rustix::param::page_size();
+        // Beyond the largest size that the allocator serves from memory it already has.
+        let pages = (64 << 20) / page;
+        let before = counters().minor_faults.unwrap();
+        let mut fresh = vec![0_u8; pages * page];
+        for touched in fresh.iter_mut().step_by(page) {
+            *touched = 1;
+        }
+        let faults = counters().minor_faults.unwrap() - before;
+        assert_eq!(fresh.iter().map(|&byte| usize::from(byte)).sum::<usize>(), pages);
+        let pages = pages as u64;
+        assert!((pages..pages + 64).contains(&faults), "{faults} faults for {pages} pages");
+    }
 }

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# A request by hand: starts a broker and `clipmarkd serve` on this machine, asks for a small run with
+# mosquitto_pub, follows it, and prints the decoded profile.
+#
+#   docs/tour.sh [CLIPMARKD]      default: target/release/clipmarkd
+#
+# Needs mosquitto, mosquitto-clients, python3 and its package cbor2. Everything lies in a temporary folder.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+clipmarkd=$(realpath "${1:-target/release/clipmarkd}")
+work=$(mktemp -d)
+export PATH="$PATH:/usr/sbin"
+for program in mosquitto mosquitto_pub mosquitto_sub python3; do
+    command -v "$program" >/dev/null || { echo "$program is missing; see the head of this file" >&2; exit 1; }
+done
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$work"' EXIT
+
+printf 'listener %s 127.0.0.1\nallow_anonymous true\n' "$port" > "$work/mosquitto.conf"
+mosquitto -c "$work/mosquitto.conf" 2> "$work/mosquitto.log" &
+
+mkdir -p "$work/state" "$work/models"
+cat > "$work/clipmarkd.toml" <<CONFIG
+[device]
+id = "tour"
+state_dir = "$work/state"
+[mqtt]
+host = "127.0.0.1"
+port = $port
+[models]
+dir = "$work/models"
+[spool]
+delivery = "puback"
+CONFIG
+"$clipmarkd" serve --config "$work/clipmarkd.toml" 2> "$work/clipmarkd.log" &
+
+topic=clipmark/v1/d/tour
+on_broker=(-V 5 -h 127.0.0.1 -p "$port")
+echo "--- the device's state, retained on the broker"
+mosquitto_sub "${on_broker[@]}" -t "$topic/state" -C 1 -W 30 -N | python3 -m cbor2.tool --pretty
+mosquitto_sub "${on_broker[@]}" -q 1 -t "$topic/up/profile" -C 1 -W 120 -N > "$work/envelope.cbor" &
+profile=$!
+mosquitto_sub "${on_broker[@]}" -t "$topic/progress" -F '%t: %l bytes' -W 20 | head -3 &
+
+echo "--- the request"
+request='{"models":["temporal"],"clip_lengths":[8,16],"batch_sizes":[1],"iterations":100}'
+echo "$request"
+# The profile's subscriber must be there first.
+mosquitto_pub "${on_broker[@]}" -q 1 -t "$topic/ping" -m 1
+mosquitto_pub "${on_broker[@]}" -q 1 -t "$topic/cmd/run/tour-1/req" -m "$request"
+wait $profile
+
+echo "--- the profile"
+sed -n '/^```python$/,/^```$/p' docs/wire.md | sed '1d;/^```$/,$d' > "$work/decode.py"
+python3 - "$work/envelope.cbor" "$work/profile.cbor" <<'PYTHON'
+import sys
+import cbor2
+
+envelope = cbor2.load(open(sys.argv[1], "rb"))
+# Key 8 is the content; one part, since it is shorter than 64 KiB.
+open(sys.argv[2], "wb").write(envelope[8])
+PYTHON
+python3 "$work/decode.py" "$work/profile.cbor"
+echo "--- the command's final status, retained on the broker"
+mosquitto_sub "${on_broker[@]}" -t "$topic/cmd/run/tour-1/status" -C 1 -W 30 -N | python3 -m cbor2.tool --pretty
