@@ -67,6 +67,21 @@ impl Sensors {
         }
     }
 
+    /// Sensors that consist of `probes` alone, for measuring and testing what reads them.
+    #[must_use]
+    pub fn of_probes(root: Root, board: Board, probes: Vec<Box<dyn Probe>>) -> Self {
+        Self {
+            root,
+            board,
+            absent: Vec::new(),
+            power_topology: None,
+            rails: Vec::new(),
+            trips: Vec::new(),
+            notes: Vec::new(),
+            probes,
+        }
+    }
+
     /// Every channel, in the order of [`Self::read`].
     pub fn channels(&self) -> impl Iterator<Item = &Sensed> {
         self.probes.iter().flat_map(|probe| probe.channels())
