@@ -3,9 +3,9 @@
 use clipmark_profile::stats::rng::Rng;
 use std::time::Duration;
 
-/// A pause after another client has taken over the session: taking it back at once would only make the
-/// two take turns.
-const TAKEN_OVER: Duration = Duration::from_secs(30);
+/// The least and the longest pause after another client has taken over the session: taking it back at once
+/// would only make the two take turns.
+const TAKEN_OVER: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(3600)];
 
 /// Doubling pauses with random spread, so that a fleet does not come back in step.
 #[derive(Debug)]
@@ -30,9 +30,10 @@ impl Backoff {
         doubled.mul_f64(0.5 + self.rng.uniform() / 2.0)
     }
 
-    /// The pause after the session was taken over.
-    pub fn after_takeover(&mut self) -> Duration {
-        self.after_failure().max(TAKEN_OVER.mul_f64(1.0 + self.rng.uniform()))
+    /// The pause after the session was taken over, doubled `again` times.
+    pub fn after_takeover(&mut self, again: u32) -> Duration {
+        let [least, longest] = TAKEN_OVER;
+        least.saturating_mul(1 << again.min(16)).min(longest).mul_f64(1.0 + self.rng.uniform())
     }
 
     /// The connection held: the next failure is the first again.
@@ -71,6 +72,10 @@ mod tests {
 
     #[test]
     fn a_taken_over_session_is_left_alone_for_a_while() {
-        assert!(Backoff::new(LEAST, MOST, 1).after_takeover() >= TAKEN_OVER);
+        let mut backoff = Backoff::new(LEAST, MOST, 1);
+        for (again, least) in [(0, 30), (1, 60), (50, 3600)] {
+            let pause = backoff.after_takeover(again).as_secs();
+            assert!((least..=2 * least).contains(&pause), "{pause}");
+        }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn open(server: &mut Server) {
         Ok(will) => will,
         Err(error) => return tracing::error!(%error, "the last will cannot be encoded"),
     };
-    let client = format!("clipmarkd-{}", server.device);
+    let client = client_id(server);
     let filters = device_filters(&server.device, &server.config.device.groups);
     let options = Options { mqtt: &server.config.mqtt, client: &client, will, filters };
     if let Err(problem) = server.link.open(options) {
@@ -55,7 +55,7 @@ pub(super) fn event(server: &mut Server, event: mqtt::Event<Token>) {
 
 fn connected(server: &mut Server, session_present: bool) {
     tracing::info!(session_present, connection = server.connections, "connected to the broker");
-    server.link.connected();
+    server.link.connected(session_present);
     server.relieved(Concern::Connection);
     server.relieved(Concern::Subscription);
     server.publish_state();
@@ -69,12 +69,22 @@ fn connected(server: &mut Server, session_present: bool) {
 }
 
 fn closed(server: &mut Server, why: &Closed) {
-    let pause = server.link.closed(why);
+    let (pause, is_rivalry) = server.link.closed(why);
     server.disconnected();
-    match why {
-        Closed::Lost { .. } => tracing::warn!(?pause, "{why}"),
-        _ => server.concern(Concern::Connection, why.to_string()),
-    }
+    let what = match (is_rivalry, why) {
+        (true, _) => format!(
+            "another client uses the id {}, and the two keep taking the session from each other; set device.id on one \
+             of them",
+            client_id(server)
+        ),
+        (false, Closed::Lost { .. }) => return tracing::warn!(?pause, "{why}"),
+        (false, why) => why.to_string(),
+    };
+    server.concern(Concern::Connection, what);
+}
+
+fn client_id(server: &Server) -> String {
+    format!("clipmarkd-{}", server.device)
 }
 
 /// Hands over what is to be sent until the connection takes no more: what is new first, then the spool.
@@ -173,7 +183,7 @@ fn record_acknowledged(server: &mut Server, sequence: u64, verdict: Verdict) {
             if let Err(error) = server.spool.confirm_one(sequence) {
                 server.concern(Concern::Spool, error.to_string());
             }
-            server.look_for_room();
+            server.confirmed();
         }
         (Delivery::Receipt, _) => {
             server.uplink.acknowledged(sequence, now);
@@ -213,5 +223,5 @@ pub(super) fn receipt(server: &mut Server, receipt: &Receipt) {
         }
         Err(error) => server.concern(Concern::Spool, error.to_string()),
     }
-    server.look_for_room();
+    server.confirmed();
 }

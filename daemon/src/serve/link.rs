@@ -9,6 +9,13 @@ use tokio::time::{Instant, sleep_until};
 /// A connection that lasts so long counts as held: the next pause is a short one.
 const HELD: Duration = Duration::from_secs(30);
 
+/// A connection that lasts so long shows that nobody else uses the session.
+const UNDISPUTED: Duration = Duration::from_secs(600);
+
+/// So many breaks in a row of a session that the broker still has, each mended by the first attempt, are no
+/// accident: another client takes the session, which not every broker tells (mosquitto 2.0.11 does not).
+const SUSPICIOUS: u32 = 3;
+
 /// The pause after secrets or certificates could not be read: files do not mend themselves quickly.
 const UNREADABLE: Duration = Duration::from_secs(10);
 
@@ -44,12 +51,44 @@ pub(super) struct Link {
     state: State,
     backoff: Backoff,
     heartbeat: Heartbeat,
+    rivalry: Rivalry,
+}
+
+/// Whether another client uses our id: the two then take the session from each other in turns.
+#[derive(Debug, Default)]
+struct Rivalry {
+    takeovers: u32,
+    /// The last connection broke, and no attempt has failed since.
+    just_broke: bool,
+}
+
+impl Rivalry {
+    fn connected(&mut self, session_present: bool) {
+        if !session_present {
+            self.takeovers = 0;
+        } else if self.just_broke {
+            self.takeovers += 1;
+        }
+        self.just_broke = false;
+    }
+
+    /// A connection ended after `held`, or was never taken. Returns whether a rival is to blame.
+    fn closed(&mut self, held: Option<Duration>, is_told: bool) -> bool {
+        self.just_broke = held.is_some();
+        if held.is_some_and(|held| held >= UNDISPUTED) {
+            self.takeovers = 0;
+        }
+        if is_told {
+            self.takeovers = self.takeovers.max(SUSPICIOUS);
+        }
+        self.just_broke && self.takeovers >= SUSPICIOUS
+    }
 }
 
 impl Link {
     /// A link that is due at once.
     pub(super) fn new(backoff: Backoff, heartbeat: Heartbeat) -> Self {
-        Self { state: State::Waiting(Instant::now()), backoff, heartbeat }
+        Self { state: State::Waiting(Instant::now()), backoff, heartbeat, rivalry: Rivalry::default() }
     }
 
     /// What happens next. Cancel-safe.
@@ -85,25 +124,30 @@ impl Link {
     }
 
     /// The broker took the connection.
-    pub(super) fn connected(&mut self) {
+    pub(super) fn connected(&mut self, session_present: bool) {
+        self.rivalry.connected(session_present);
         if let State::Open { since, .. } = &mut self.state {
             *since = Some(Instant::now());
         }
     }
 
-    /// The connection is over: schedules the next one and returns the pause before it.
-    pub(super) fn closed(&mut self, why: &Closed) -> Duration {
-        if let State::Open { since: Some(since), .. } = &self.state
-            && since.elapsed() >= HELD
-        {
+    /// The connection is over: schedules the next one. Returns the pause before it, and whether another
+    /// client with our id is to blame.
+    pub(super) fn closed(&mut self, why: &Closed) -> (Duration, bool) {
+        let held = match &self.state {
+            State::Open { since: Some(since), .. } => Some(since.elapsed()),
+            _ => None,
+        };
+        if held.is_some_and(|held| held >= HELD) {
             self.backoff.held();
         }
-        let pause = match why {
-            Closed::TakenOver { .. } => self.backoff.after_takeover(),
-            _ => self.backoff.after_failure(),
+        let is_rivalry = self.rivalry.closed(held, matches!(why, Closed::TakenOver { .. }));
+        let pause = match is_rivalry {
+            true => self.backoff.after_takeover(self.rivalry.takeovers.saturating_sub(SUSPICIOUS)),
+            false => self.backoff.after_failure(),
         };
         self.wait(pause);
-        pause
+        (pause, is_rivalry)
     }
 
     /// Takes new pauses and connects anew at once. The broker keeps session and will delay, so nobody notices.
@@ -126,5 +170,54 @@ impl Link {
             State::Open { connection, .. } if connection.is_connected() => Some(*connection),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Option<Duration> = Some(Duration::from_secs(1));
+
+    /// A rival takes the session as soon as we have it.
+    fn disputed(rivalry: &mut Rivalry, times: u32) -> bool {
+        rivalry.connected(true);
+        (0..times).fold(false, |_, _| {
+            let is_rivalry = rivalry.closed(SHORT, false);
+            rivalry.connected(true);
+            is_rivalry
+        })
+    }
+
+    #[test]
+    fn a_session_that_is_taken_again_and_again_has_a_rival() {
+        let mut rivalry = Rivalry::default();
+        assert!(!disputed(&mut rivalry, 3));
+        assert!(disputed(&mut rivalry, 1));
+        assert!(Rivalry::default().closed(SHORT, true));
+    }
+
+    #[test]
+    fn a_broker_that_restarts_is_no_rival() {
+        let mut rivalry = Rivalry::default();
+        for _ in 0..20 {
+            rivalry.connected(true);
+            assert!(!rivalry.closed(SHORT, false));
+            // The attempts while it is down fail.
+            assert!(!rivalry.closed(None, false));
+        }
+        for _ in 0..20 {
+            // Or it is back at once, without the session.
+            rivalry.connected(false);
+            assert!(!rivalry.closed(SHORT, false));
+        }
+    }
+
+    #[test]
+    fn a_connection_that_lasts_ends_the_suspicion() {
+        let mut rivalry = Rivalry::default();
+        assert!(disputed(&mut rivalry, 5));
+        assert!(!rivalry.closed(Some(UNDISPUTED), false));
+        assert!(!disputed(&mut rivalry, 2));
     }
 }

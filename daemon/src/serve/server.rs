@@ -70,6 +70,7 @@ pub(super) struct Server {
     pub(super) connections: u64,
     progress_due: Instant,
     no_room: Option<String>,
+    told_systemd: String,
     heartbeat: Heartbeat,
     _lock: File,
 }
@@ -143,6 +144,7 @@ impl Server {
             connections: 0,
             progress_due: Instant::now(),
             no_room: None,
+            told_systemd: String::new(),
             heartbeat,
             _lock: lock,
         };
@@ -370,7 +372,19 @@ impl Server {
     pub(super) fn publish_state(&mut self) {
         let state = self.device_state(None, self.concerns.values().cloned().collect());
         self.put(Slot::State, messages::state(&self.device, &state));
-        service::status(&self.status_line());
+        let line = self.status_line();
+        if line != self.told_systemd {
+            service::status(&line);
+            self.told_systemd = line;
+        }
+    }
+
+    /// The spool has less to send than before: an operator waits for the moment when nothing is left.
+    pub(super) fn confirmed(&mut self) {
+        if self.spool.unconfirmed() == 0 {
+            self.publish_state();
+        }
+        self.look_for_room();
     }
 
     pub(super) fn publish_info(&mut self) {

@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn page_faults_are_the_pages_that_were_touched() {
-        rustix::process::disable_transparent_huge_pages(true).unwrap();
+        rustix::thread::disable_transparent_huge_pages(true).unwrap();
         let page = rustix::param::page_size();
         // Beyond the largest size that the allocator serves from memory it already has.
         let pages = (64 << 20) / page;

@@ -17,6 +17,7 @@ pub(crate) struct Broker {
     pub(crate) port: u16,
     /// For a listener of the test's own; `{tls}` in its settings.
     pub(crate) tls_port: u16,
+    has_tls: bool,
     child: Option<Child>,
 }
 
@@ -40,7 +41,13 @@ impl Broker {
     /// Everything but the process, for tests that add files.
     pub(crate) fn prepared(settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let broker = Self { dir, port: free_port(), tls_port: free_port(), child: None };
+        let broker = Self {
+            dir,
+            port: free_port(),
+            tls_port: free_port(),
+            has_tls: settings.contains("{tls}"),
+            child: None,
+        };
         broker.configure(settings);
         broker
     }
@@ -80,7 +87,8 @@ impl Broker {
             .expect("mosquitto is needed for this test: apt-get install mosquitto mosquitto-clients");
         self.child = Some(child);
         let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        let ports = if self.has_tls { vec![self.port, self.tls_port] } else { vec![self.port] };
+        while ports.iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()) {
             let exited = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(
                 exited.is_none() && start.elapsed() < PATIENCE,

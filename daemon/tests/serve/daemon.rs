@@ -16,7 +16,8 @@ pub(crate) const DEVICE: &str = "bench";
 /// A daemon and its state directory. Dropping it kills it.
 pub(crate) struct Daemon {
     dir: TempDir,
-    notifications: UnixDatagram,
+    /// Notifications as systemd would get them.
+    notifications: Receiver<String>,
     child: Option<Child>,
     /// Lines of the log, in order.
     lines: (Sender<String>, Receiver<String>),
@@ -36,8 +37,17 @@ impl Daemon {
     /// Everything but the process.
     pub(crate) fn prepare(port: u16, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let notifications = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-        notifications.set_read_timeout(Some(PATIENCE)).unwrap();
+        let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+        let (sender, notifications) = channel();
+        // Like systemd, read at once: a full socket would hold up the daemon.
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                if sender.send(String::from_utf8_lossy(&buffer[..length]).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
         let daemon = Self {
             dir,
             notifications,
@@ -96,15 +106,11 @@ impl Daemon {
 
     /// The next notification that holds `part`.
     pub(crate) fn notified(&self, part: &str) -> String {
-        let mut buffer = [0; 4096];
         loop {
-            let length = self
-                .notifications
-                .recv(&mut buffer)
-                .unwrap_or_else(|error| panic!("{part} did not come: {error}"));
-            let text = String::from_utf8_lossy(&buffer[..length]);
+            let told = self.notifications.recv_timeout(PATIENCE);
+            let text = told.unwrap_or_else(|_| panic!("the notification {part} did not come"));
             if text.contains(part) {
-                return text.into_owned();
+                return text;
             }
         }
     }
