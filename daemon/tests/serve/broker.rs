@@ -66,8 +66,9 @@ impl Broker {
     fn configure(&self, settings: &str) {
         let dir = self.dir.path().display().to_string();
         let settings = settings.replace("{dir}", &dir).replace("{tls}", &self.tls_port.to_string());
+        // Started as root it would change to a user who cannot read this folder; otherwise the line is void.
         let text = format!(
-            "listener {} 127.0.0.1\npersistence false\nlog_dest stderr\nlog_type all\n{settings}",
+            "user root\nlistener {} 127.0.0.1\npersistence false\nlog_dest stderr\nlog_type all\n{settings}",
             self.port
         );
         self.file("mosquitto.conf", &text);

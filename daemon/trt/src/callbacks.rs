@@ -92,6 +92,8 @@ impl Logger {
     }
 }
 
+// Not inlined: a small function may else exist once per codegen unit, at several addresses.
+#[inline(never)]
 extern "C" fn log(this: *mut c_void, severity: i32, message: *const c_char) {
     // Less severe messages are dropped without being copied.
     if severity > WARNING {
@@ -153,6 +155,7 @@ impl Profiler {
     }
 }
 
+#[inline(never)]
 extern "C" fn report(this: *mut c_void, name: *const c_char, milliseconds: f32) {
     // SAFETY: TensorRT passes back the address it was given, a `Profiler` that outlives the context.
     let profiler = unsafe { &*this.cast::<Profiler>() };
@@ -170,14 +173,17 @@ extern "C" fn report(this: *mut c_void, name: *const c_char, milliseconds: f32) 
 }
 
 /// `IVersionedInterface::getAPILanguage`: 0 is C++.
+#[inline(never)]
 extern "C" fn language(_this: *const c_void) -> i32 {
     0
 }
 
+#[inline(never)]
 extern "C" fn logger_info(_this: *const c_void) -> InterfaceInfo {
     InterfaceInfo { kind: c"ILogger".as_ptr(), major: 1, minor: 0 }
 }
 
+#[inline(never)]
 extern "C" fn profiler_info(_this: *const c_void) -> InterfaceInfo {
     InterfaceInfo { kind: c"IProfiler".as_ptr(), major: 1, minor: 0 }
 }
