@@ -50,14 +50,15 @@ fn a_cancelled_run_ends_canceled() {
 #[test]
 fn a_run_that_is_cut_off_with_its_daemon_goes_on_after_the_restart() {
     let broker = Broker::start();
-    let mut daemon = Daemon::start(broker.port, "");
+    let mut daemon = Daemon::start(broker.port, "[run]\nprogress_s = 1");
     let mut client = Client::connect(broker.port, "operator", &[ALL]);
     client.online();
-    let request = r#"{"models":["temporal"],"backends":["tract"],"clip_lengths":[8,16,32],"batch_sizes":[1,2],"iterations":200}"#;
+    let request = r#"{"models":["temporal"],"backends":["tract"],"clip_lengths":[8,16,32],"batch_sizes":[1,2],"iterations":800}"#;
     client.request("bench", "run", "cut", request);
-    client.wait("a later point", |seen| {
-        let text = String::from_utf8_lossy(&seen.payload).into_owned();
-        (seen.topic.ends_with("/progress") && text.contains("T16")).then_some(())
+    let mut told = 0;
+    client.wait("progress twice", |seen| {
+        told += u32::from(seen.topic.ends_with("/progress"));
+        (told == 2).then_some(())
     });
     daemon.kill();
     daemon.run();
