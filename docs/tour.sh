@@ -34,19 +34,18 @@ delivery = "puback"
 CONFIG
 "$clipmarkd" serve --config "$work/clipmarkd.toml" 2> "$work/clipmarkd.log" &
 
+until mosquitto_pub -V 5 -h 127.0.0.1 -p "$port" -t ready -m 1 2>/dev/null; do sleep 0.1; done
 topic=clipmark/v1/d/tour
 on_broker=(-V 5 -h 127.0.0.1 -p "$port")
 echo "--- the device's state, retained on the broker"
-mosquitto_sub "${on_broker[@]}" -t "$topic/state" -C 1 -W 30 -N | python3 -m cbor2.tool --pretty
+mosquitto_sub "${on_broker[@]}" -t "$topic/state" -C 1 -W 30
 mosquitto_sub "${on_broker[@]}" -q 1 -t "$topic/up/profile" -C 1 -W 120 -N > "$work/envelope.cbor" &
 profile=$!
-mosquitto_sub "${on_broker[@]}" -t "$topic/progress" -F '%t: %l bytes' -W 20 | head -3 &
-
 echo "--- the request"
 request='{"models":["temporal"],"clip_lengths":[8,16],"batch_sizes":[1],"iterations":100}'
 echo "$request"
-# The profile's subscriber must be there first.
-mosquitto_pub "${on_broker[@]}" -q 1 -t "$topic/ping" -m 1
+# The profile's subscriber must be there first: in this tour nobody keeps what nobody listens to.
+sleep 1
 mosquitto_pub "${on_broker[@]}" -q 1 -t "$topic/cmd/run/tour-1/req" -m "$request"
 wait $profile
 
@@ -62,4 +61,4 @@ open(sys.argv[2], "wb").write(envelope[8])
 PYTHON
 python3 "$work/decode.py" "$work/profile.cbor"
 echo "--- the command's final status, retained on the broker"
-mosquitto_sub "${on_broker[@]}" -t "$topic/cmd/run/tour-1/status" -C 1 -W 30 -N | python3 -m cbor2.tool --pretty
+mosquitto_sub "${on_broker[@]}" -t "$topic/cmd/run/tour-1/status" -C 1 -W 30
