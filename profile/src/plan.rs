@@ -339,6 +339,12 @@ pub struct UsableSubject {
 }
 
 impl Plan {
+    /// `model/backend` of every subject, in order, for displays.
+    #[must_use]
+    pub fn subject_labels(&self) -> Vec<String> {
+        self.subjects.iter().map(|subject| format!("{}/{}", subject.model, subject.backend)).collect()
+    }
+
     /// Lays the request's grid over every subject. A fixed axis replaces the request's values for it.
     ///
     /// # Errors

@@ -54,8 +54,7 @@ impl Lines {
     }
 
     fn planned(&mut self, plan: &Plan, notes: &[String]) {
-        self.subjects =
-            plan.subjects.iter().map(|subject| format!("{}/{}", subject.model, subject.backend)).collect();
+        self.subjects = plan.subject_labels();
         for note in notes {
             self.line(note);
         }
@@ -149,11 +148,7 @@ impl Watcher for JsonLines {
     fn tell(&mut self, news: &News<'_>) {
         let line = match news {
             News::Planned { plan, .. } => {
-                self.subjects = plan
-                    .subjects
-                    .iter()
-                    .map(|subject| format!("{}/{}", subject.model, subject.backend))
-                    .collect();
+                self.subjects = plan.subject_labels();
                 let points = u32::try_from(plan.points.len()).ok();
                 ProgressLine { phase: "planned".into(), points, ..ProgressLine::default() }
             }

@@ -130,11 +130,7 @@ impl Watcher for Telling<'_> {
     fn tell(&mut self, news: &News<'_>) {
         match news {
             News::Planned { plan, .. } => {
-                self.subjects = plan
-                    .subjects
-                    .iter()
-                    .map(|subject| format!("{}/{}", subject.model, subject.backend))
-                    .collect();
+                self.subjects = plan.subject_labels();
             }
             News::Step { step, progress, board, .. } => {
                 let step = self.at(step, *progress, *board);
