@@ -6,13 +6,14 @@ pub mod commands;
 pub mod config;
 pub mod exit_codes;
 pub mod model;
-pub mod mqtt;
 pub mod operation;
 pub mod preflight;
 pub mod record_store;
 pub mod run;
 pub mod serve;
-pub mod service;
 pub mod session;
 pub mod spool;
 pub mod worker;
+
+pub use clipmark_service::mqtt;
+pub use clipmark_service::systemd as service;

@@ -21,12 +21,17 @@ fn dependencies<'a>(packages: &'a [Package], name: &str) -> BTreeSet<&'a str> {
 #[test]
 fn crates_depend_only_downwards() {
     let packages = workspace();
-    let allowed: [(&str, &[&str]); 5] = [
+    let allowed: [(&str, &[&str]); 7] = [
         ("clipmark-profile", &[]),
         ("clipmark-report", &["clipmark-profile"]),
         ("clipmark-probes", &["clipmark-profile"]),
         ("clipmark-trt", &[]),
-        ("clipmarkd", &["clipmark-profile", "clipmark-report", "clipmark-probes", "clipmark-trt"]),
+        ("clipmark-service", &["clipmark-profile"]),
+        (
+            "clipmarkd",
+            &["clipmark-profile", "clipmark-report", "clipmark-probes", "clipmark-service", "clipmark-trt"],
+        ),
+        ("clipmark-fleet", &["clipmark-profile", "clipmark-report", "clipmark-service"]),
     ];
     let own: BTreeSet<&str> = allowed.iter().map(|(name, _)| *name).collect();
     for (name, allowed) in allowed {

@@ -5,65 +5,20 @@
 //! change means for a running daemon, beyond saying which keys need a restart.
 
 mod identity;
-mod secret;
 #[cfg(test)]
 mod tests;
 
+pub use clipmark_service::config::ConfigError;
+pub use clipmark_service::mqtt::{Mqtt, Tls};
+pub use clipmark_service::secret::{SecretError, SecretPath};
 pub use identity::{IdentityError, device_id_from};
-pub use secret::{SecretError, SecretPath};
 
 use crate::spool::Bounds;
 use clipmark_profile::plan::Limits;
 use clipmark_profile::topics::{DeviceId, GroupId};
+use clipmark_service::config;
 use serde::Deserialize;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}; check that it exists and that the daemon's user may read it", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The kernel's words.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is not TOML, or holds an unknown key or a value of the wrong type.
-    #[error("the configuration {} is not usable; mend the line shown", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// The parser's words, with line and key.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// A value is outside its range.
-    #[error("{key} = {value} in {} is outside {bound}; choose a value inside it", path.display())]
-    Range {
-        /// The file.
-        path: PathBuf,
-        /// The key, with its table.
-        key: &'static str,
-        /// The value given.
-        value: String,
-        /// What is permitted.
-        bound: String,
-    },
-    /// Two keys contradict each other.
-    #[error("{} sets {first} without {second}; set both or neither", path.display())]
-    Together {
-        /// The file.
-        path: PathBuf,
-        /// The key that is there.
-        first: &'static str,
-        /// The key that is missing.
-        second: &'static str,
-    },
-}
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -99,69 +54,6 @@ impl Default for Device {
     fn default() -> Self {
         Self { id: None, groups: Vec::new(), state_dir: "/var/lib/clipmark".into() }
     }
-}
-
-/// The broker, and the terms of the session with it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Mqtt {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// User name, by file.
-    pub username_file: Option<SecretPath>,
-    /// Password, by file.
-    pub password_file: Option<SecretPath>,
-    /// Seconds without traffic after which the connection is probed.
-    pub keepalive_s: u16,
-    /// Seconds for which the broker keeps the session of an absent device.
-    pub session_expiry_s: u32,
-    /// Seconds for which the broker waits before it declares an absent device offline.
-    pub will_delay_s: u32,
-    /// Seconds for which a command's status stays retained.
-    pub status_expiry_s: u32,
-    /// Longest packet that is received.
-    pub max_packet_bytes: u32,
-    /// Shortest pause before connecting again, in milliseconds.
-    pub backoff_min_ms: u32,
-    /// Longest pause before connecting again, in milliseconds.
-    pub backoff_max_ms: u32,
-    /// Encryption.
-    pub tls: Tls,
-}
-
-impl Default for Mqtt {
-    fn default() -> Self {
-        Self {
-            host: "localhost".into(),
-            port: 1883,
-            username_file: None,
-            password_file: None,
-            keepalive_s: 30,
-            session_expiry_s: 7 * 86_400,
-            will_delay_s: 15,
-            status_expiry_s: 7 * 86_400,
-            max_packet_bytes: 1 << 20,
-            backoff_min_ms: 100,
-            backoff_max_ms: 60_000,
-            tls: Tls::default(),
-        }
-    }
-}
-
-/// Encryption of the connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Tls {
-    /// Whether the connection is encrypted.
-    pub enabled: bool,
-    /// Certificates that vouch for the broker, PEM; absent: the system's.
-    pub ca: Option<SecretPath>,
-    /// The device's own certificate chain, PEM.
-    pub client_certificate: Option<SecretPath>,
-    /// The device's own key, PEM.
-    pub client_key: Option<SecretPath>,
 }
 
 /// Models that requests can name.
@@ -278,8 +170,7 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text =
-            fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = config::read(path)?;
         Self::parse(&text, path)
     }
 
@@ -288,23 +179,14 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let config: Self = config::parse(text, path)?;
         config.check(path)?;
         Ok(config)
     }
 
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
-        let (mqtt, spool, run) = (&self.mqtt, &self.spool, &self.run);
-        let ranges: [(&'static str, u64, u64, u64); 15] = [
-            ("mqtt.port", mqtt.port.into(), 1, 65_535),
-            // The client library refuses less than 5 s.
-            ("mqtt.keepalive_s", mqtt.keepalive_s.into(), 5, 3600),
-            ("mqtt.session_expiry_s", mqtt.session_expiry_s.into(), 0, u64::from(u32::MAX)),
-            ("mqtt.will_delay_s", mqtt.will_delay_s.into(), 0, 3600),
-            ("mqtt.max_packet_bytes", mqtt.max_packet_bytes.into(), 128 << 10, 64 << 20),
-            ("mqtt.backoff_min_ms", mqtt.backoff_min_ms.into(), 10, mqtt.backoff_max_ms.into()),
-            ("mqtt.backoff_max_ms", mqtt.backoff_max_ms.into(), 10, 3_600_000),
+        let (spool, run) = (&self.spool, &self.run);
+        let ranges = [
             ("spool.segment_bytes", spool.segment_bytes, 64 << 10, 1 << 30),
             ("spool.reserve_bytes", spool.reserve_bytes, 64 << 10, spool.max_bytes / 2),
             ("spool.window", spool.window.into(), 1, 4096),
@@ -314,44 +196,8 @@ impl Config {
             ("run.longest_s", run.longest_s.into(), 1, 30 * 86_400),
             ("run.progress_s", run.progress_s.into(), 1, 3600),
         ];
-        for (key, value, low, high) in ranges {
-            if !(low..=high).contains(&value) {
-                let bound = format!("{low} to {high}");
-                return Err(ConfigError::Range {
-                    path: path.to_owned(),
-                    key,
-                    value: value.to_string(),
-                    bound,
-                });
-            }
-        }
-        let together = [
-            (
-                "mqtt.password_file",
-                mqtt.password_file.is_some(),
-                "mqtt.username_file",
-                mqtt.username_file.is_some(),
-            ),
-            (
-                "mqtt.tls.client_key",
-                mqtt.tls.client_key.is_some(),
-                "mqtt.tls.client_certificate",
-                mqtt.tls.client_certificate.is_some(),
-            ),
-            (
-                "mqtt.tls.client_certificate",
-                mqtt.tls.client_certificate.is_some(),
-                "mqtt.tls.client_key",
-                mqtt.tls.client_key.is_some(),
-            ),
-            ("mqtt.tls.ca", mqtt.tls.ca.is_some(), "mqtt.tls.enabled", mqtt.tls.enabled),
-        ];
-        for (first, has_first, second, has_second) in together {
-            if has_first && !has_second {
-                return Err(ConfigError::Together { path: path.to_owned(), first, second });
-            }
-        }
-        Ok(())
+        config::check(path, &self.mqtt.ranges(), &self.mqtt.pairs())?;
+        config::check(path, &ranges, &[])
     }
 
     /// Keys that differ from `running` and take effect only after a restart.

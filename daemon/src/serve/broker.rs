@@ -14,6 +14,9 @@ use clipmark_profile::topics::device_filters;
 /// Statuses that are told again to a broker that has lost its session, and with it perhaps what it retained.
 const RECENT: usize = 64;
 
+/// Requests that the broker may send before the first of them is acknowledged.
+const RECEIVE_MAXIMUM: u16 = 16;
+
 /// Begins to connect.
 pub(super) fn open(server: &mut Server) {
     let lost = vec!["the connection broke".to_owned()];
@@ -24,7 +27,13 @@ pub(super) fn open(server: &mut Server) {
     };
     let client = client_id(server);
     let filters = device_filters(&server.device, &server.config.device.groups);
-    let options = Options { mqtt: &server.config.mqtt, client: &client, will, filters };
+    let options = Options {
+        mqtt: &server.config.mqtt,
+        client: &client,
+        will,
+        filters,
+        receive_maximum: RECEIVE_MAXIMUM,
+    };
     if let Err(problem) = server.link.open(options) {
         server.concern(Concern::Connection, problem);
     }

@@ -58,7 +58,7 @@ fn a_wrong_password_is_told_with_what_to_check() {
     let mut daemon = Daemon::prepare(broker.port, "");
     daemon.configure(broker.port, &credentials(&daemon, "wrong"));
     daemon.run();
-    let line = daemon.logged("refuses this device");
+    let line = daemon.logged("refuses this client");
     assert!(line.contains("check user name, password"), "{line}");
 }
 

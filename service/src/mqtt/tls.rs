@@ -1,6 +1,7 @@
 //! The TLS client: whom to trust, and who we are.
 
-use crate::config::{SecretError, SecretPath, Tls};
+use super::Tls;
+use crate::secret::{SecretError, SecretPath};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};

@@ -4,9 +4,8 @@
 //! of its own, which also notices a broker that has fallen silent and tells the supervisor that it lives.
 
 use super::window::Window;
-use super::{Closed, Event, Message, NotSent, Received, SetupError, Verdict, tls};
-use crate::config::Mqtt;
-use crate::service::Heartbeat;
+use super::{Closed, Event, Message, Mqtt, NotSent, Received, SetupError, Verdict, tls};
+use crate::systemd::Heartbeat;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, ConnectReturnCode, DisconnectReasonCode, LastWill, LastWillProperties, Packet, PubAckReason,
@@ -20,11 +19,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 
-/// Messages that may be under way in either direction, MQTT's receive maximum.
+/// Messages of ours that may be under way.
 const IN_FLIGHT: u16 = 16;
 
-/// Requests that the library may hold: our window, acknowledgements, subscriptions and progress.
-const QUEUE: usize = 64;
+/// Requests that the library may hold beside acknowledgements: our window, subscriptions and progress.
+const QUEUE: usize = 48;
 
 /// Longest time to connect and be answered, in seconds.
 const CONNECT_LIMIT_S: u64 = 15;
@@ -46,6 +45,8 @@ pub struct Options<'a> {
     pub will: Message,
     /// What to listen to.
     pub filters: Vec<String>,
+    /// Messages that the broker may send before the first of them is acknowledged, MQTT's receive maximum.
+    pub receive_maximum: u16,
 }
 
 /// Acknowledges one received message.
@@ -55,10 +56,10 @@ pub struct AckHandle {
     qos: QoS,
 }
 
-#[cfg(test)]
 impl AckHandle {
     /// Of a message that needs no acknowledgement.
-    pub(crate) const fn none() -> Self {
+    #[must_use]
+    pub const fn none() -> Self {
         Self { packet: 0, qos: QoS::AtMostOnce }
     }
 }
@@ -101,7 +102,7 @@ fn options(options: &Options<'_>) -> Result<MqttOptions, SetupError> {
     of.set_keep_alive(Duration::from_secs(mqtt.keepalive_s.into()))
         .set_clean_start(false)
         .set_session_expiry_interval(Some(mqtt.session_expiry_s))
-        .set_receive_maximum(Some(IN_FLIGHT))
+        .set_receive_maximum(Some(options.receive_maximum))
         .set_max_packet_size(Some(mqtt.max_packet_bytes))
         // The library resolves an alias only after it has told of the message.
         .set_topic_alias_max(Some(0))
@@ -215,8 +216,9 @@ impl<T> Connection<T> {
     /// # Errors
     /// When secrets or certificates cannot be read.
     pub fn open(of: Options<'_>, heartbeat: Heartbeat) -> Result<Self, SetupError> {
-        let (client, library) = AsyncClient::new(options(&of)?, QUEUE);
-        let (sender, raw) = mpsc::channel(QUEUE);
+        let queue = QUEUE + usize::from(of.receive_maximum);
+        let (client, library) = AsyncClient::new(options(&of)?, queue);
+        let (sender, raw) = mpsc::channel(queue);
         let task = tokio::spawn(poll(library, sender, heartbeat, of.client.to_owned()));
         Ok(Self {
             client,

@@ -7,14 +7,16 @@
 
 mod backoff;
 mod connection;
+mod settings;
 mod tls;
 mod window;
 
 pub use backoff::Backoff;
 pub use connection::{AckHandle, Connection, Options};
+pub use settings::{Mqtt, Tls};
 pub use tls::TlsError;
 
-use crate::config::SecretError;
+use crate::secret::SecretError;
 use std::time::Duration;
 
 /// A message to be published.
@@ -107,7 +109,7 @@ pub enum Closed {
     },
     /// The broker refused it.
     #[error(
-        "the broker at {broker} refuses this device: {reason}; check user name, password, certificate and client id"
+        "the broker at {broker} refuses this client: {reason}; check user name, password, certificate and client id"
     )]
     Refused {
         /// Where.
@@ -116,9 +118,7 @@ pub enum Closed {
         reason: String,
     },
     /// Another client took over the session.
-    #[error(
-        "another client uses the id {client}; two devices must not share one: set device.id on one of them"
-    )]
+    #[error("another client uses the id {client}; two must not share one: give one of them another id")]
     TakenOver {
         /// The shared id.
         client: String,

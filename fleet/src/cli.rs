@@ -1,0 +1,78 @@
+//! The command line: parsing, dispatch, and how errors are told.
+
+use crate::commands;
+use crate::config::Config;
+use crate::exit_codes::{CommandError, ExitCode};
+use clap::Parser;
+use std::error::Error;
+use std::path::PathBuf;
+
+/// Collects, keeps and compares the profiles of a fleet of boards that run clipmarkd.
+#[derive(Debug, Parser)]
+#[command(name = "clipmark-fleet", version, after_help = ExitCode::help(), max_term_width = 100)]
+pub struct Cli {
+    /// The configuration; every key has a default
+    #[arg(long, value_name = "FILE", default_value = "/etc/clipmark/fleet.toml", global = true)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The subcommands, one line each.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Lists devices: state, board, L4T, last profile, throttling
+    Devices(commands::devices::Devices),
+}
+
+impl Command {
+    fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
+        match self {
+            Self::Devices(command) => command.execute(config),
+        }
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Success };
+            // Nothing is left to do when even this cannot be printed.
+            let _ = error.print();
+            return code;
+        }
+    };
+    let config = Config::load(&cli.config).map_err(|error| CommandError::new(ExitCode::Usage, error));
+    match config.and_then(|config| cli.command.execute(&config)) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(&error);
+            error.code
+        }
+    }
+}
+
+/// Prints `error` with its causes, one a line.
+#[expect(clippy::print_stderr, reason = "the one place where errors reach the user")]
+fn tell(error: &CommandError) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,100 @@
+//! Exit codes of `clipmark-fleet`: stable, named, and listed in `clipmark-fleet --help`.
+//!
+//! A number means the same as in `clipmarkd`, and is never given another meaning. 1 is left to panics and
+//! 128 + n to signals, as shells have it.
+
+use std::error::Error;
+use std::fmt;
+
+/// How the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// What was asked for was done.
+    Success = 0,
+    /// The command line, a plan file or the configuration is wrong.
+    Usage = 2,
+    /// The store cannot be opened, read or written.
+    Storage = 5,
+    /// Ended by Ctrl-C or SIGTERM; what was stored is kept.
+    Interrupted = 6,
+    /// Nothing in the store or among the devices matches.
+    NothingFound = 7,
+    /// The broker could not be reached, or refused the connection.
+    Broker = 8,
+    /// A comparison found a regression.
+    CheckFailed = 9,
+    /// A command that was waited for did not succeed on every device.
+    NotSuccessful = 12,
+}
+
+impl ExitCode {
+    /// Every code with its meaning, in order.
+    pub const ALL: [(Self, &'static str); 8] = [
+        (Self::Success, "done"),
+        (Self::Usage, "the command line, a plan file or the configuration is wrong"),
+        (Self::Storage, "the store cannot be opened, read or written"),
+        (Self::Interrupted, "ended by Ctrl-C or SIGTERM; what was stored is kept"),
+        (Self::NothingFound, "nothing in the store or among the devices matches"),
+        (Self::Broker, "the broker cannot be reached or refuses the connection"),
+        (Self::CheckFailed, "a comparison found a regression"),
+        (Self::NotSuccessful, "a command that was waited for did not succeed on every device"),
+    ];
+
+    /// The number that the shell sees.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The table for `--help`.
+    #[must_use]
+    pub fn help() -> String {
+        let lines = Self::ALL.iter().map(|(code, meaning)| format!("  {:>2}  {meaning}", code.number()));
+        format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code.number())
+    }
+}
+
+/// An error that ends a command, with the exit code it ends with.
+#[derive(Debug)]
+pub struct CommandError {
+    /// The exit code.
+    pub code: ExitCode,
+    error: Box<dyn Error + Send + Sync>,
+}
+
+impl CommandError {
+    /// `error`, ending with `code`. A message may be given as text.
+    pub fn new(code: ExitCode, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { code, error: error.into() }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for CommandError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ExitCode;
+
+    #[test]
+    fn codes_are_distinct_and_listed_in_order() {
+        let numbers: Vec<u8> = ExitCode::ALL.iter().map(|(code, _)| code.number()).collect();
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+    }
+}

@@ -1,0 +1,59 @@
+//! The content of a record, read as far as the tables need it.
+
+use super::rows::ProfileRows;
+use clipmark_profile::message::{Event, Payload, SequenceRange};
+use clipmark_profile::topics::UpKind;
+use clipmark_profile::wire;
+use std::error::Error;
+
+/// What a record holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// The findings of a run.
+    Profile(Box<ProfileRows>),
+    /// A soak over time.
+    Series {
+        /// The run it belongs to.
+        run_id: String,
+    },
+    /// Anything else.
+    Event {
+        /// Sequences that the device declares lost.
+        lost: Option<SequenceRange>,
+    },
+    /// It cannot be understood, and is set aside.
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An error with its causes in one line.
+pub(crate) fn in_one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+impl Content {
+    /// Reads `bytes`, the whole content of a record of `kind`.
+    #[must_use]
+    pub fn read(kind: UpKind, bytes: &[u8]) -> Self {
+        let read = match kind {
+            UpKind::Profile => wire::decode_profile(bytes)
+                .map(|profile| Self::Profile(Box::new(ProfileRows::from(&profile))))
+                .map_err(|error| in_one_line(&error)),
+            UpKind::Series => wire::decode_series(bytes)
+                .map(|series| Self::Series { run_id: series.run_id })
+                .map_err(|error| in_one_line(&error)),
+            UpKind::Event => Event::from_bytes(bytes, Some("application/cbor"))
+                .map(|event| Self::Event { lost: event.range })
+                .map_err(|error| in_one_line(&error)),
+        };
+        read.unwrap_or_else(|reason| Self::Unreadable { reason })
+    }
+}

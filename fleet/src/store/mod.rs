@@ -1,0 +1,56 @@
+//! What is known of the fleet, durably: records from the devices' spools, what the devices say of
+//! themselves, commands, and what could not be understood.
+//!
+//! Terms: a *record* is one envelope of a device's spool, identified for all time by (device, epoch,
+//! sequence); a *profile* is the content of a record, a *subject* a row of its engines, a *point* one
+//! measured cell of the grid. *Blobs* are the bytes as they came; retention drops them and keeps the points.
+//!
+//! One [`Store`] speaks to two databases through [`database::Database`]: SQLite for most, PostgreSQL for
+//! several aggregators. The SQL is the same. Times in columns named `received` and `seen` come from the
+//! aggregator's clock and order everything; a device's own clock may be wrong by years and only labels.
+//! Deliberately not here: MQTT, statistics, and any decision about what is good or bad.
+
+mod content;
+mod coverage;
+pub mod database;
+mod error;
+mod live;
+mod read;
+mod records;
+mod rows;
+mod schema;
+mod sqlite;
+mod write;
+
+pub use content::Content;
+pub use error::StoreError;
+pub use read::{
+    CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelRow, PointQuery, PointRow,
+    PoisonRow, ProfileId, ProfileQuery, ProfileRow, SeriesRow, SoakRow,
+};
+pub use rows::{PointFigures, ProfileRows, SoakFigures, SubjectRows};
+pub use write::{Committed, Message, Poison, Record};
+
+use crate::config;
+use database::Database;
+
+/// The store. Methods block; each caller opens its own.
+#[derive(Debug)]
+pub struct Store {
+    database: Box<dyn Database>,
+}
+
+impl Store {
+    /// Opens the store that `config` names, and creates or upgrades its tables.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or was written by a newer clipmark-fleet.
+    pub fn open(config: &config::Store) -> Result<Self, StoreError> {
+        Self::over(Box::new(sqlite::Sqlite::open(&config.path)?))
+    }
+
+    fn over(mut database: Box<dyn Database>) -> Result<Self, StoreError> {
+        schema::prepare(database.as_mut())?;
+        Ok(Self { database })
+    }
+}

@@ -1,0 +1,362 @@
+//! Devices, commands, models, what could not be understood, and how much of everything there is.
+
+use super::filter::Filter;
+use super::profiles::ProfileId;
+use super::{count, flag, identifier, optional_count, text};
+use crate::store::database::Row;
+use crate::store::rows::named;
+use crate::store::{Store, StoreError};
+use clipmark_profile::message::{Availability, CommandStatus, DeviceInfo, DeviceState};
+use clipmark_profile::topics::{CommandId, DeviceId, GroupId};
+
+/// Which devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceQuery {
+    /// Exactly this one.
+    pub device: Option<DeviceId>,
+    /// Members of this group.
+    pub group: Option<GroupId>,
+    /// Of this board model.
+    pub board: Option<String>,
+    /// Only these.
+    pub availability: Option<Availability>,
+    /// Only after this one, in the order of their names: the last of a page leads to the next page.
+    pub after: Option<DeviceId>,
+    /// Most rows.
+    pub limit: u32,
+}
+
+impl Default for DeviceQuery {
+    fn default() -> Self {
+        Self { device: None, group: None, board: None, availability: None, after: None, limit: 1000 }
+    }
+}
+
+/// A device at a glance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceRow {
+    /// Which.
+    pub device: DeviceId,
+    /// When the aggregator first and last heard of it.
+    pub first_seen_unix_ms: u64,
+    /// When the aggregator last heard of it.
+    pub seen_unix_ms: u64,
+    /// What it last said of its state; absent when only records came.
+    pub state: Option<DeviceState>,
+    /// Board model, as the device or its newest profile says.
+    pub board: Option<String>,
+    /// Jetson Linux release.
+    pub l4t: Option<String>,
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// Power mode.
+    pub power_mode: Option<String>,
+    /// The device's clipmark.
+    pub clipmark: Option<String>,
+    /// Its newest profile.
+    pub last_profile: Option<LastProfile>,
+}
+
+/// A device's newest profile at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastProfile {
+    /// Which.
+    pub id: ProfileId,
+    /// When it was stored.
+    pub received_unix_ms: u64,
+    /// Whether any soak throttled.
+    pub throttled: bool,
+    /// Whether any figure is simulated.
+    pub simulated: bool,
+    /// Whether the run ended before its plan did.
+    pub partial: bool,
+}
+
+fn json<T: serde::de::DeserializeOwned>(
+    text: Option<String>,
+    what: &'static str,
+) -> Result<Option<T>, StoreError> {
+    let read = |text: String| serde_json::from_str(&text);
+    text.map(read).transpose().map_err(|error| StoreError::Damaged { what, problem: error.to_string() })
+}
+
+fn device_row(row: &dyn Row) -> Result<DeviceRow, StoreError> {
+    let last_profile = match row.int(9)? {
+        None => None,
+        Some(id) => Some(LastProfile {
+            id: ProfileId(id),
+            received_unix_ms: count(row, 10, "time of receipt")?,
+            throttled: flag(row, 11, "flag")?,
+            simulated: flag(row, 12, "flag")?,
+            partial: flag(row, 13, "flag")?,
+        }),
+    };
+    Ok(DeviceRow {
+        device: identifier(&text(row, 0, "device")?, "device")?,
+        first_seen_unix_ms: count(row, 1, "time")?,
+        seen_unix_ms: count(row, 2, "time")?,
+        state: json(row.text(3)?, "device state")?,
+        board: row.text(4)?,
+        l4t: row.text(5)?,
+        kernel: row.text(6)?,
+        power_mode: row.text(7)?,
+        clipmark: row.text(8)?,
+        last_profile,
+    })
+}
+
+/// Which commands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandQuery {
+    /// Exactly this one, on every device.
+    pub command: Option<CommandId>,
+    /// On this device.
+    pub device: Option<DeviceId>,
+    /// Most rows.
+    pub limit: u32,
+}
+
+impl Default for CommandQuery {
+    fn default() -> Self {
+        Self { command: None, device: None, limit: 100 }
+    }
+}
+
+/// A command on one device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommandRow {
+    /// Which.
+    pub command: CommandId,
+    /// On which device.
+    pub device: DeviceId,
+    /// What was to be done.
+    pub operation: String,
+    /// When the aggregator last heard of it.
+    pub seen_unix_ms: u64,
+    /// What the device last said; absent when only the request is known.
+    pub status: Option<CommandStatus>,
+}
+
+/// A model that was measured somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelRow {
+    /// Its name; one digest may have several.
+    pub model: String,
+    /// Its SHA-256.
+    pub model_sha256: Option<String>,
+    /// Devices that measured it.
+    pub devices: u64,
+    /// Profiles with it.
+    pub profiles: u64,
+    /// When the newest was stored.
+    pub last_received_unix_ms: u64,
+}
+
+/// A message that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoisonRow {
+    /// The store's own number.
+    pub id: i64,
+    /// Where it came.
+    pub topic: String,
+    /// Why it was set aside.
+    pub reason: String,
+    /// When it first came.
+    pub received_unix_ms: u64,
+    /// How often it came.
+    pub times: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// How much of everything there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Devices.
+    pub devices: u64,
+    /// Devices that are connected and idle.
+    pub online: u64,
+    /// Devices that are carrying out a command.
+    pub busy: u64,
+    /// Devices that are not connected.
+    pub offline: u64,
+    /// Devices whose newest profile throttled.
+    pub throttled: u64,
+    /// Profiles.
+    pub profiles: u64,
+    /// Series and events.
+    pub attachments: u64,
+    /// Messages set aside.
+    pub poison: u64,
+    /// Records that devices declared lost.
+    pub lost: u64,
+    /// Records that came ahead of a missing one.
+    pub ahead: u64,
+}
+
+impl Store {
+    /// Devices, by name.
+    ///
+    /// # Errors
+    /// The database's refusal, or an unusable value in the store.
+    pub fn devices(&mut self, query: &DeviceQuery) -> Result<Vec<DeviceRow>, StoreError> {
+        let availability = query.availability.map(|availability| super::super::rows::name_of(&availability));
+        let mut filter = Filter::default();
+        filter.and("d.device = ?", query.device.as_ref().map(DeviceId::as_str));
+        let of_group = "d.device IN (SELECT m.device FROM membership m WHERE m.fleet_group = ?)";
+        filter.and(of_group, query.group.as_ref().map(GroupId::as_str));
+        filter.and("COALESCE(d.board, p.board) = ?", query.board.as_ref());
+        filter.and("d.availability = ?", availability.as_ref());
+        filter.and("d.device > ?", query.after.as_ref().map(DeviceId::as_str));
+        let limit = filter.parameter(query.limit);
+        let sql = format!(
+            "SELECT d.device, d.first_seen_unix_ms, d.seen_unix_ms, d.state, COALESCE(d.board, p.board), \
+             COALESCE(d.l4t, p.l4t), COALESCE(d.kernel, p.kernel), COALESCE(d.power_mode, p.power_mode), \
+             COALESCE(d.clipmark, p.clipmark), p.profile, p.received_unix_ms, p.throttled, p.simulated, p.partial \
+             FROM device d LEFT JOIN profile p ON p.profile = d.last_profile {} ORDER BY d.device LIMIT {limit}",
+            filter.clause()
+        );
+        let mut rows = Vec::new();
+        self.database.query(&sql, &filter.values, &mut |row| {
+            rows.push(device_row(row)?);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// What a device said of itself at its last birth.
+    ///
+    /// # Errors
+    /// The database's refusal, or an unusable value in the store.
+    pub fn device_info(&mut self, device: &DeviceId) -> Result<Option<DeviceInfo>, StoreError> {
+        let mut text = None;
+        let sql = "SELECT info FROM device WHERE device = ?1";
+        self.database.query(sql, &[device.as_str().into()], &mut |row| {
+            text = row.text(0)?;
+            Ok(())
+        })?;
+        json(text, "device info")
+    }
+
+    /// The groups that devices belong to, with the number of members.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub fn groups(&mut self) -> Result<Vec<(String, u64)>, StoreError> {
+        let sql = "SELECT fleet_group, COUNT(*) FROM membership GROUP BY fleet_group ORDER BY fleet_group";
+        let mut rows = Vec::new();
+        self.database.query(sql, &[], &mut |row| {
+            rows.push((text(row, 0, "group")?, count(row, 1, "number")?));
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Commands, the one heard of last first.
+    ///
+    /// # Errors
+    /// The database's refusal, or an unusable value in the store.
+    pub fn commands(&mut self, query: &CommandQuery) -> Result<Vec<CommandRow>, StoreError> {
+        let mut filter = Filter::default();
+        filter.and("command = ?", query.command.as_ref().map(CommandId::as_str));
+        filter.and("device = ?", query.device.as_ref().map(DeviceId::as_str));
+        let limit = filter.parameter(query.limit);
+        let sql = format!(
+            "SELECT command, device, operation, seen_unix_ms, status FROM command {} \
+             ORDER BY seen_unix_ms DESC, command, device LIMIT {limit}",
+            filter.clause()
+        );
+        let mut rows = Vec::new();
+        self.database.query(&sql, &filter.values, &mut |row| {
+            rows.push(CommandRow {
+                command: identifier(&text(row, 0, "command id")?, "command id")?,
+                device: identifier(&text(row, 1, "device")?, "device")?,
+                operation: text(row, 2, "operation")?,
+                seen_unix_ms: count(row, 3, "time")?,
+                status: json(row.text(4)?, "command status")?,
+            });
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Models, by name, the newest digest first.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub fn models(&mut self) -> Result<Vec<ModelRow>, StoreError> {
+        let sql = "SELECT s.model, s.model_sha256, COUNT(DISTINCT p.device), COUNT(DISTINCT p.profile), \
+            MAX(p.received_unix_ms) FROM subject s JOIN profile p ON p.profile = s.profile \
+            GROUP BY s.model, s.model_sha256 ORDER BY s.model, MAX(p.received_unix_ms) DESC";
+        let mut rows = Vec::new();
+        self.database.query(sql, &[], &mut |row| {
+            rows.push(ModelRow {
+                model: text(row, 0, "model")?,
+                model_sha256: row.text(1)?,
+                devices: count(row, 2, "number")?,
+                profiles: count(row, 3, "number")?,
+                last_received_unix_ms: count(row, 4, "time of receipt")?,
+            });
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Messages that could not be understood, newest first.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub fn poison(&mut self, limit: u32) -> Result<Vec<PoisonRow>, StoreError> {
+        let sql = "SELECT poison, topic, reason, received_unix_ms, times, CAST(LENGTH(payload) AS BIGINT) FROM poison \
+            ORDER BY poison DESC LIMIT ?1";
+        let mut rows = Vec::new();
+        self.database.query(sql, &[limit.into()], &mut |row| {
+            rows.push(PoisonRow {
+                id: row.int(0)?.unwrap_or_default(),
+                topic: text(row, 1, "topic")?,
+                reason: text(row, 2, "reason")?,
+                received_unix_ms: count(row, 3, "time of receipt")?,
+                times: count(row, 4, "number")?,
+                bytes: count(row, 5, "size")?,
+            });
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// How much of everything there is.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub fn counts(&mut self) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        self.database.query(
+            "SELECT d.availability, COUNT(*), CAST(SUM(COALESCE(p.throttled, 0)) AS BIGINT) FROM device d \
+             LEFT JOIN profile p ON p.profile = d.last_profile GROUP BY d.availability",
+            &[],
+            &mut |row| {
+                let devices = count(row, 1, "number")?;
+                counts.devices += devices;
+                counts.throttled += optional_count(row, 2)?.unwrap_or(0);
+                match row.text(0)?.as_deref().and_then(named::<Availability>) {
+                    Some(Availability::Online) => counts.online += devices,
+                    Some(Availability::Busy) => counts.busy += devices,
+                    Some(Availability::Offline) => counts.offline += devices,
+                    None => {}
+                }
+                Ok(())
+            },
+        )?;
+        let tables = "SELECT (SELECT COUNT(*) FROM profile), (SELECT COUNT(*) FROM attachment), \
+            (SELECT COUNT(*) FROM poison), (SELECT CAST(COALESCE(SUM(lost), 0) AS BIGINT) FROM spool), (SELECT COUNT(*) FROM ahead)";
+        self.database.query(tables, &[], &mut |row| {
+            counts.profiles = count(row, 0, "number")?;
+            counts.attachments = count(row, 1, "number")?;
+            counts.poison = count(row, 2, "number")?;
+            counts.lost = count(row, 3, "number")?;
+            counts.ahead = count(row, 4, "number")?;
+            Ok(())
+        })?;
+        Ok(counts)
+    }
+}

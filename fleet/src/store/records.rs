@@ -1,0 +1,332 @@
+//! Rows of one record: profile, subjects, points, soaks, or what else its content is.
+
+use super::content::Content;
+use super::database::{Database, Value};
+use super::rows::{ProfileRows, SubjectRows, name_of};
+use super::write::{Poison, Record};
+use super::{StoreError, live};
+use clipmark_profile::message::SequenceRange;
+use clipmark_profile::topics::{CommandId, DeviceTopic, Topic, UpKind};
+use std::borrow::Cow;
+
+/// Points in one INSERT.
+const ROWS: usize = 32;
+
+const POINT_COLUMNS: usize = 17;
+
+/// Where a content belongs.
+struct Place<'a> {
+    record: &'a Record,
+    /// The sequence of its first part.
+    sequence: u64,
+    now: Value<'a>,
+}
+
+impl<'a> Place<'a> {
+    fn key(&self) -> [Value<'a>; 3] {
+        [self.record.device.as_str().into(), self.record.epoch.0.into(), self.sequence.into()]
+    }
+
+    fn command(&self) -> Value<'a> {
+        self.record.command.as_ref().map(CommandId::as_str).into()
+    }
+}
+
+/// Stores a record that was not stored before. Returns the sequences that it declares lost.
+pub(super) fn insert(
+    database: &mut dyn Database,
+    record: &Record,
+    now: Value<'_>,
+) -> Result<Option<SequenceRange>, StoreError> {
+    let sequence = record.sequence.saturating_sub(record.part.into());
+    let place = Place { record, sequence, now };
+    let (content, bytes) = match &record.content {
+        Some(content) => (Cow::Borrowed(content), Cow::Borrowed(&record.bytes)),
+        None => {
+            insert_part(database, &place)?;
+            let Some(bytes) = assembled(database, &place)? else {
+                live::seen(database, &record.device, now)?;
+                return Ok(None);
+            };
+            (Cow::Owned(Content::read(record.kind, &bytes)), Cow::Owned(bytes))
+        }
+    };
+    let mut declared = None;
+    match content.as_ref() {
+        Content::Profile(rows) => return insert_profile(database, &place, rows, &bytes).map(|()| None),
+        Content::Series { run_id } => insert_attachment(database, &place, Some(run_id), &bytes)?,
+        Content::Event { lost } => {
+            insert_attachment(database, &place, None, &bytes)?;
+            declared = *lost;
+        }
+        Content::Unreadable { reason } => {
+            let topic = Topic::device(&record.device, DeviceTopic::Up(record.kind)).to_string();
+            let poison = Poison::new(topic, reason.clone(), None, bytes.into_owned());
+            set_aside(database, &poison, Some(place.key()), now)?;
+        }
+    }
+    live::seen(database, &record.device, now)?;
+    Ok(declared)
+}
+
+fn insert_part(database: &mut dyn Database, place: &Place<'_>) -> Result<(), StoreError> {
+    let record = place.record;
+    let [device, epoch, first] = place.key();
+    let kind = record.kind.name();
+    let values = [
+        device,
+        epoch,
+        record.sequence.into(),
+        first,
+        u32::from(record.parts).into(),
+        kind.into(),
+        place.command(),
+        record.spooled_unix_ms.into(),
+        place.now,
+        record.bytes.as_slice().into(),
+    ];
+    let sql = "INSERT INTO part (device, epoch, sequence, first_sequence, parts, kind, command, spooled_unix_ms, \
+        received_unix_ms, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    database.execute(sql, &values).map(drop)
+}
+
+/// The whole content, once its last part is here; its parts are then removed.
+fn assembled(database: &mut dyn Database, place: &Place<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+    let record = place.record;
+    let values = place.key();
+    let mine = "FROM part WHERE device = ?1 AND epoch = ?2 AND first_sequence = ?3";
+    let mut here = 0;
+    database.query(&format!("SELECT COUNT(*) {mine}"), &values, &mut |row| {
+        here = row.int(0)?.unwrap_or_default();
+        Ok(())
+    })?;
+    if here < i64::from(record.parts) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    database.query(&format!("SELECT content {mine} ORDER BY sequence"), &values, &mut |row| {
+        bytes.extend(row.blob(0)?.unwrap_or_default());
+        Ok(())
+    })?;
+    database.execute(&format!("DELETE {mine}"), &values)?;
+    Ok(Some(bytes))
+}
+
+fn insert_attachment(
+    database: &mut dyn Database,
+    place: &Place<'_>,
+    run_id: Option<&String>,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let [device, epoch, sequence] = place.key();
+    let kind: &str = match place.record.kind {
+        UpKind::Series => UpKind::Series.name(),
+        UpKind::Event | UpKind::Profile => UpKind::Event.name(),
+    };
+    let values = [
+        device,
+        epoch,
+        sequence,
+        kind.into(),
+        run_id.into(),
+        place.command(),
+        place.now,
+        (bytes.len() as u64).into(),
+        bytes.into(),
+    ];
+    let sql = "INSERT INTO attachment (device, epoch, sequence, kind, run_id, command, received_unix_ms, bytes, \
+        blob) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (device, epoch, sequence) DO NOTHING";
+    database.execute(sql, &values).map(drop)
+}
+
+/// Keeps a message that cannot be understood. `key` is the record's identity, where that much is known.
+pub(super) fn set_aside(
+    database: &mut dyn Database,
+    poison: &Poison,
+    key: Option<[Value<'_>; 3]>,
+    now: Value<'_>,
+) -> Result<(), StoreError> {
+    let [device, epoch, sequence] = key.unwrap_or([Value::Null; 3]);
+    let values = [
+        (&poison.topic).into(),
+        (&poison.digest).into(),
+        (&poison.reason).into(),
+        device,
+        epoch,
+        sequence,
+        poison.content_type.as_ref().into(),
+        now,
+        poison.payload.as_slice().into(),
+    ];
+    let sql = "INSERT INTO poison (topic, digest, reason, device, epoch, sequence, content_type, received_unix_ms, \
+        times, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9) \
+        ON CONFLICT (topic, digest) DO UPDATE SET times = poison.times + 1";
+    database.execute(sql, &values).map(drop)
+}
+
+fn returned_key(
+    database: &mut dyn Database,
+    sql: &str,
+    values: &[Value<'_>],
+) -> Result<Option<i64>, StoreError> {
+    let mut key = None;
+    database.query(sql, values, &mut |row| {
+        key = row.int(0)?;
+        Ok(())
+    })?;
+    Ok(key)
+}
+
+fn insert_profile(
+    database: &mut dyn Database,
+    place: &Place<'_>,
+    rows: &ProfileRows,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let [device, epoch, sequence] = place.key();
+    let measured: usize = rows.subjects.iter().map(|subject| subject.points.len()).sum();
+    let values = [
+        device,
+        epoch,
+        sequence,
+        place.now,
+        place.record.spooled_unix_ms.into(),
+        rows.started_unix_ms.into(),
+        rows.duration_ms.into(),
+        (&rows.run_id).into(),
+        place.command(),
+        (&rows.mode).into(),
+        u32::from(rows.versions[0]).into(),
+        u32::from(rows.versions[1]).into(),
+        (&rows.clipmark).into(),
+        rows.board.as_ref().into(),
+        rows.board_id.as_ref().into(),
+        rows.l4t.as_ref().into(),
+        rows.kernel.as_ref().into(),
+        (&rows.arch).into(),
+        rows.power_mode.as_ref().into(),
+        rows.simulated.into(),
+        rows.partial.into(),
+        rows.throttled.into(),
+        rows.points.into(),
+        (measured as u64).into(),
+        (bytes.len() as u64).into(),
+        bytes.into(),
+    ];
+    let sql = "INSERT INTO profile (device, epoch, sequence, received_unix_ms, spooled_unix_ms, started_unix_ms, \
+        duration_ms, run_id, command, mode, schema_version, analysis_version, clipmark, board, board_id, l4t, \
+        kernel, arch, power_mode, simulated, partial, throttled, points, measured, bytes, blob) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+        ?22, ?23, ?24, ?25, ?26) ON CONFLICT (device, epoch, sequence) DO NOTHING RETURNING profile";
+    let Some(profile) = returned_key(database, sql, &values)? else { return Ok(()) };
+    for (ordinal, subject) in rows.subjects.iter().enumerate() {
+        insert_subject(database, profile, ordinal as u64, subject)?;
+    }
+    live::profiled(database, &place.record.device, profile, place.record.epoch.0, place.sequence, place.now)
+}
+
+fn insert_subject(
+    database: &mut dyn Database,
+    profile: i64,
+    ordinal: u64,
+    rows: &SubjectRows,
+) -> Result<(), StoreError> {
+    let values = [
+        profile.into(),
+        ordinal.into(),
+        (&rows.model).into(),
+        rows.model_sha256.as_ref().into(),
+        (&rows.backend).into(),
+        rows.backend_version.as_ref().into(),
+        (&rows.precision).into(),
+        rows.threads.into(),
+    ];
+    let sql = "INSERT INTO subject (profile, ordinal, model, model_sha256, backend, backend_version, \
+        precision_name, threads) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING subject";
+    let Some(subject) = returned_key(database, sql, &values)? else { return Ok(()) };
+    insert_points(database, subject, rows)?;
+    for (batch_size, clip_length, failure) in &rows.failures {
+        let (stage, cause) = (name_of(&failure.stage), name_of(&failure.cause));
+        let place: [Value<'_>; 3] = [subject.into(), (*batch_size).into(), (*clip_length).into()];
+        let told: [Value<'_>; 3] = [(&stage).into(), (&cause).into(), (&failure.message).into()];
+        let sql = "INSERT INTO failure (subject, batch_size, clip_length, stage, cause, message) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+        database.execute(sql, &[place, told].concat())?;
+    }
+    insert_soaks(database, subject, rows)
+}
+
+/// The text of an INSERT of so many rows.
+fn many_points(rows: usize) -> String {
+    let row = |index: usize| {
+        let from = index * POINT_COLUMNS + 1;
+        let places: Vec<String> = (from..from + POINT_COLUMNS).map(|place| format!("?{place}")).collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO point (subject, batch_size, clip_length, status, throttled, iterations, mean_ns, p50_ns, \
+         p95_ns, p99_ns, max_ns, mad_ns, steady, frames_per_s, energy_per_frame_uj, peak_memory_bytes, histogram) \
+         VALUES {} ON CONFLICT DO NOTHING",
+        rows.join(", ")
+    )
+}
+
+fn insert_points(database: &mut dyn Database, subject: i64, rows: &SubjectRows) -> Result<(), StoreError> {
+    for chunk in rows.points.chunks(ROWS) {
+        let texts: Vec<_> = chunk
+            .iter()
+            .map(|point| (name_of(&point.status), name_of(&point.steady), point.histogram.to_bytes()))
+            .collect();
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(chunk.len() * POINT_COLUMNS);
+        for (point, (status, steady, histogram)) in chunk.iter().zip(&texts) {
+            let row: [Value<'_>; POINT_COLUMNS] = [
+                subject.into(),
+                point.batch_size.into(),
+                point.clip_length.into(),
+                status.into(),
+                point.throttled.into(),
+                point.iterations.into(),
+                point.mean_ns.into(),
+                point.p50_ns.into(),
+                point.p95_ns.into(),
+                point.p99_ns.into(),
+                point.max_ns.into(),
+                point.mad_ns.into(),
+                steady.into(),
+                point.frames_per_s.into(),
+                point.energy_per_frame_uj.into(),
+                point.peak_memory_bytes.into(),
+                histogram.as_slice().into(),
+            ];
+            values.extend(row);
+        }
+        database.execute(&many_points(chunk.len()), &values)?;
+    }
+    Ok(())
+}
+
+fn insert_soaks(database: &mut dyn Database, subject: i64, rows: &SubjectRows) -> Result<(), StoreError> {
+    for soak in &rows.soaks {
+        let causes = soak.causes.join(",");
+        let values = [
+            subject.into(),
+            soak.batch_size.into(),
+            soak.clip_length.into(),
+            soak.duration_ms.into(),
+            soak.time_to_throttle_ms.into(),
+            (&causes).into(),
+            soak.burst_frames_per_s.into(),
+            soak.sustained_frames_per_s.into(),
+            soak.sustained_ratio.into(),
+            soak.sustained_p99_ns.into(),
+            soak.peak_millicelsius.map(i64::from).into(),
+            soak.aborted.as_ref().into(),
+        ];
+        let sql = "INSERT INTO soak (subject, batch_size, clip_length, duration_ms, time_to_throttle_ms, causes, \
+            burst_frames_per_s, sustained_frames_per_s, sustained_ratio, sustained_p99_ns, peak_millicelsius, \
+            aborted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
+        database.execute(sql, &values)?;
+    }
+    Ok(())
+}

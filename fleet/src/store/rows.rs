@@ -1,0 +1,265 @@
+//! From a decoded profile to the figures that the tables hold.
+
+use clipmark_profile::point::PointId;
+use clipmark_profile::record::Failure;
+use clipmark_profile::stats::histogram::Histogram;
+use clipmark_profile::summary::{PointSummary, Profile, SoakSummary, Status, SteadyState};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// A profile as rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProfileRows {
+    /// The run's random identifier.
+    pub run_id: String,
+    /// The device's wall clock at the start, milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
+    /// Length of the run in milliseconds.
+    pub duration_ms: u64,
+    /// `sweep`, `soak` or `auto`.
+    pub mode: String,
+    /// Versions of the profile's layout and of the analysis.
+    pub versions: [u16; 2],
+    /// The device's clipmark.
+    pub clipmark: String,
+    /// Board model.
+    pub board: Option<String>,
+    /// The board file that matched.
+    pub board_id: Option<String>,
+    /// Jetson Linux release.
+    pub l4t: Option<String>,
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// CPU architecture.
+    pub arch: String,
+    /// Power mode.
+    pub power_mode: Option<String>,
+    /// Whether any figure is simulated.
+    pub simulated: bool,
+    /// Whether the run ended before its plan did.
+    pub partial: bool,
+    /// Whether any soak throttled.
+    pub throttled: bool,
+    /// Points in the plan.
+    pub points: u64,
+    /// What was put to the test, in the profile's order.
+    pub subjects: Vec<SubjectRows>,
+}
+
+/// A subject with its points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SubjectRows {
+    /// The model's name.
+    pub model: String,
+    /// The model's SHA-256, lower-case hexadecimal; absent when the profile does not list the model.
+    pub model_sha256: Option<String>,
+    /// The backend's registry name.
+    pub backend: String,
+    /// The version of the runtime behind it.
+    pub backend_version: Option<String>,
+    /// Precision asked of the backend.
+    pub precision: String,
+    /// Threads given to it.
+    pub threads: u32,
+    /// Points that have a latency.
+    pub points: Vec<PointFigures>,
+    /// Points that failed: batch size, clip length, and why.
+    pub failures: Vec<(u32, u32, Failure)>,
+    /// Soaks.
+    pub soaks: Vec<SoakFigures>,
+}
+
+/// The figures of one point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointFigures {
+    /// Clips in one inference.
+    pub batch_size: u32,
+    /// Frames in one clip.
+    pub clip_length: u32,
+    /// How far it came.
+    pub status: Status,
+    /// Whether a soak of this point throttled in the same run.
+    pub throttled: bool,
+    /// Iterations after the warm-up.
+    pub iterations: u64,
+    /// Mean latency.
+    pub mean_ns: f64,
+    /// Median latency.
+    pub p50_ns: f64,
+    /// 95th percentile.
+    pub p95_ns: Option<f64>,
+    /// 99th percentile.
+    pub p99_ns: Option<f64>,
+    /// Largest latency.
+    pub max_ns: u64,
+    /// Median absolute deviation from the median.
+    pub mad_ns: f64,
+    /// Whether the sequence settled.
+    pub steady: SteadyState,
+    /// Frames completed a second.
+    pub frames_per_s: Option<f64>,
+    /// Energy per frame, whole board, microjoules.
+    pub energy_per_frame_uj: Option<f64>,
+    /// Peak resident set of the worker.
+    pub peak_memory_bytes: Option<u64>,
+    /// The whole distribution.
+    pub histogram: Histogram,
+}
+
+/// The figures of one soak.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SoakFigures {
+    /// Clips in one inference.
+    pub batch_size: u32,
+    /// Frames in one clip.
+    pub clip_length: u32,
+    /// Length in milliseconds.
+    pub duration_ms: u64,
+    /// Time to the first throttling; absent when there was none.
+    pub time_to_throttle_ms: Option<u64>,
+    /// Why it throttled, each cause once, e.g. `thermal`.
+    pub causes: Vec<String>,
+    /// Frames a second in the first steady segment.
+    pub burst_frames_per_s: Option<f64>,
+    /// Frames a second in the final stationary segment.
+    pub sustained_frames_per_s: Option<f64>,
+    /// Sustained / burst.
+    pub sustained_ratio: Option<f64>,
+    /// P99 in the final stationary segment.
+    pub sustained_p99_ns: Option<f64>,
+    /// The hottest reading of any thermal channel, thousandths of a degree Celsius.
+    pub peak_millicelsius: Option<i32>,
+    /// Why it was stopped before its time.
+    pub aborted: Option<String>,
+}
+
+/// The name that serde gives a variant without data.
+pub(super) fn name_of<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        // Only enums without data are passed here.
+        _ => String::new(),
+    }
+}
+
+/// The variant that [`name_of`] named.
+pub(super) fn named<T: serde::de::DeserializeOwned>(name: &str) -> Option<T> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
+}
+
+fn point(point: &PointSummary, throttled: &BTreeSet<PointId>) -> Option<PointFigures> {
+    let latency = point.latency.as_ref()?;
+    Some(PointFigures {
+        batch_size: point.id.at.batch_size.get(),
+        clip_length: point.id.at.clip_length.get(),
+        status: point.status,
+        throttled: throttled.contains(&point.id),
+        iterations: latency.iterations,
+        mean_ns: latency.mean_ns,
+        p50_ns: latency.p50_ns,
+        p95_ns: latency.p95_ns,
+        p99_ns: latency.p99_ns,
+        max_ns: latency.max_ns,
+        mad_ns: latency.mad_ns,
+        steady: latency.steady,
+        frames_per_s: point.frames_per_s,
+        energy_per_frame_uj: point.energy.map(|energy| energy.gross_per_frame_uj),
+        peak_memory_bytes: point.peak_memory_bytes,
+        histogram: latency.histogram.clone(),
+    })
+}
+
+fn soak(soak: &SoakSummary) -> SoakFigures {
+    let causes: BTreeSet<_> = soak.throttles.iter().map(|throttle| throttle.cause).collect();
+    SoakFigures {
+        batch_size: soak.id.at.batch_size.get(),
+        clip_length: soak.id.at.clip_length.get(),
+        duration_ms: soak.duration_ms,
+        time_to_throttle_ms: soak.time_to_throttle_ms,
+        causes: causes.iter().map(name_of).collect(),
+        burst_frames_per_s: soak.burst_frames_per_s,
+        sustained_frames_per_s: soak.sustained_frames_per_s,
+        sustained_ratio: soak.sustained_ratio,
+        sustained_p99_ns: soak.sustained_p99_ns,
+        peak_millicelsius: soak.peak_temperatures.iter().map(|(_, value)| *value).max(),
+        aborted: soak.aborted.clone(),
+    }
+}
+
+fn subject(profile: &Profile, index: usize, throttled: &BTreeSet<PointId>) -> SubjectRows {
+    let subject = &profile.subjects[index];
+    let is_ours = |id: &PointId| usize::from(id.subject) == index;
+    let model = profile.models.iter().find(|model| model.name == subject.model);
+    let backend = profile.backends.iter().find(|backend| backend.name == subject.backend);
+    let points = || profile.points.iter().filter(|point| is_ours(&point.id));
+    SubjectRows {
+        model: subject.model.clone(),
+        model_sha256: model.map(|model| model.sha256.clone()),
+        backend: subject.backend.clone(),
+        backend_version: backend.map(|backend| backend.version.clone()),
+        precision: subject.precision.name().to_owned(),
+        threads: subject.threads,
+        points: points().filter_map(|summary| point(summary, throttled)).collect(),
+        failures: points()
+            .filter_map(|point| {
+                let at = point.id.at;
+                Some((at.batch_size.get(), at.clip_length.get(), point.failure.clone()?))
+            })
+            .collect(),
+        soaks: profile.soaks.iter().filter(|soak| is_ours(&soak.id)).map(soak).collect(),
+    }
+}
+
+impl From<&Profile> for ProfileRows {
+    fn from(profile: &Profile) -> Self {
+        let throttled: BTreeSet<PointId> =
+            profile.soaks.iter().filter(|soak| !soak.throttles.is_empty()).map(|soak| soak.id).collect();
+        let (run, environment) = (&profile.run, &profile.environment);
+        Self {
+            run_id: run.id.clone(),
+            started_unix_ms: run.started_unix_ms,
+            duration_ms: run.duration_ms,
+            mode: name_of(&run.mode),
+            versions: [profile.schema, profile.analysis],
+            clipmark: environment.clipmark.clone(),
+            board: environment.board.clone(),
+            board_id: environment.board_id.clone(),
+            l4t: environment.l4t.clone(),
+            kernel: environment.kernel.clone(),
+            arch: environment.arch.clone(),
+            power_mode: environment.power_mode.clone(),
+            simulated: run.simulated,
+            partial: run.partial,
+            throttled: !throttled.is_empty(),
+            points: profile.points.len() as u64,
+            subjects: (0..profile.subjects.len()).map(|index| subject(profile, index, &throttled)).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clipmark_profile::example;
+
+    #[test]
+    fn a_profile_becomes_rows_of_its_subjects_points_failures_and_soaks() {
+        let profile = example::profile();
+        let rows = ProfileRows::from(&profile);
+        assert_eq!(rows.subjects.len(), 2);
+        let measured = profile.points.iter().filter(|point| point.latency.is_some()).count();
+        assert_eq!(rows.subjects.iter().map(|subject| subject.points.len()).sum::<usize>(), measured);
+        assert_eq!(rows.subjects.iter().map(|subject| subject.failures.len()).sum::<usize>(), 1);
+        assert!(rows.throttled && rows.subjects[1].soaks[0].time_to_throttle_ms.is_some());
+        let throttled: Vec<_> = rows.subjects[1].points.iter().filter(|point| point.throttled).collect();
+        assert_eq!(throttled.len(), 1);
+        assert_eq!((throttled[0].batch_size, throttled[0].clip_length), (1, 16));
+    }
+
+    #[test]
+    fn variants_keep_their_names() {
+        assert_eq!(name_of(&Status::NotRun), "not_run");
+        assert_eq!(named::<SteadyState>("warm_up"), Some(SteadyState::WarmUp));
+        assert_eq!(named::<SteadyState>("nonsense"), None);
+    }
+}

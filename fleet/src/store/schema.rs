@@ -1,0 +1,180 @@
+//! The tables, and how older ones become these.
+
+use super::StoreError;
+use super::database::{Database, Dialect};
+
+/// Version of the tables. Each step of [`STEPS`] leads to the next version.
+const VERSION: i64 = STEPS.len() as i64;
+
+/// What leads from one version to the next. A released step is never changed.
+const STEPS: [&str; 1] = [STEP_1];
+
+const STEP_1: &str = "
+-- What a device last said of itself.
+CREATE TABLE device (
+  device TEXT PRIMARY KEY,
+  first_seen_unix_ms {int} NOT NULL,
+  seen_unix_ms {int} NOT NULL,
+  availability TEXT, connection {int}, since_unix_ms {int},
+  state TEXT,
+  epoch {int}, board TEXT, l4t TEXT, kernel TEXT, power_mode TEXT, clipmark TEXT,
+  info TEXT,
+  last_profile {int}
+) {table};
+CREATE TABLE membership (
+  device TEXT NOT NULL, fleet_group TEXT NOT NULL, PRIMARY KEY (device, fleet_group)
+) {clustered};
+
+-- How far each spool is stored: everything up to `contiguous`, and the ranges in `ahead`, up to `highest`.
+CREATE TABLE spool (
+  device TEXT NOT NULL, epoch {int} NOT NULL,
+  contiguous {int} NOT NULL, highest {int} NOT NULL, records {int} NOT NULL, lost {int} NOT NULL,
+  first_received_unix_ms {int} NOT NULL, last_received_unix_ms {int} NOT NULL,
+  PRIMARY KEY (device, epoch)
+) {clustered};
+CREATE TABLE ahead (
+  device TEXT NOT NULL, epoch {int} NOT NULL, first_sequence {int} NOT NULL, last_sequence {int} NOT NULL,
+  PRIMARY KEY (device, epoch, first_sequence)
+) {clustered};
+-- Parts of contents of which not all parts are here yet.
+CREATE TABLE part (
+  device TEXT NOT NULL, epoch {int} NOT NULL, sequence {int} NOT NULL,
+  first_sequence {int} NOT NULL, parts {int} NOT NULL, kind TEXT NOT NULL, command TEXT,
+  spooled_unix_ms {int} NOT NULL, received_unix_ms {int} NOT NULL, content {blob} NOT NULL,
+  PRIMARY KEY (device, epoch, sequence)
+) {clustered};
+
+-- One row a run. `blob` is the content as it came, NULL once retention dropped it.
+CREATE TABLE profile (
+  profile {key},
+  device TEXT NOT NULL, epoch {int} NOT NULL, sequence {int} NOT NULL,
+  received_unix_ms {int} NOT NULL, spooled_unix_ms {int} NOT NULL, started_unix_ms {int} NOT NULL,
+  duration_ms {int} NOT NULL, run_id TEXT NOT NULL, command TEXT, mode TEXT NOT NULL,
+  schema_version {int} NOT NULL, analysis_version {int} NOT NULL, clipmark TEXT NOT NULL,
+  board TEXT, board_id TEXT, l4t TEXT, kernel TEXT, arch TEXT NOT NULL, power_mode TEXT,
+  simulated {int} NOT NULL, partial {int} NOT NULL, throttled {int} NOT NULL,
+  points {int} NOT NULL, measured {int} NOT NULL,
+  bytes {int} NOT NULL, blob {blob},
+  UNIQUE (device, epoch, sequence)
+) {table};
+CREATE INDEX profile_device ON profile (device, received_unix_ms);
+CREATE INDEX profile_received ON profile (received_unix_ms);
+-- One row a subject of a run: model, backend, precision, threads.
+CREATE TABLE subject (
+  subject {key},
+  profile {int} NOT NULL REFERENCES profile ON DELETE CASCADE,
+  ordinal {int} NOT NULL,
+  model TEXT NOT NULL, model_sha256 TEXT, backend TEXT NOT NULL, backend_version TEXT,
+  precision_name TEXT NOT NULL, threads {int} NOT NULL
+) {table};
+CREATE INDEX subject_profile ON subject (profile);
+CREATE INDEX subject_model ON subject (model_sha256, profile);
+-- One row a point that has a latency.
+CREATE TABLE point (
+  subject {int} NOT NULL REFERENCES subject ON DELETE CASCADE,
+  batch_size {int} NOT NULL, clip_length {int} NOT NULL,
+  status TEXT NOT NULL, throttled {int} NOT NULL,
+  iterations {int} NOT NULL, mean_ns {real} NOT NULL, p50_ns {real} NOT NULL, p95_ns {real}, p99_ns {real},
+  max_ns {int} NOT NULL, mad_ns {real} NOT NULL, steady TEXT NOT NULL,
+  frames_per_s {real}, energy_per_frame_uj {real}, peak_memory_bytes {int},
+  histogram {blob} NOT NULL,
+  PRIMARY KEY (subject, batch_size, clip_length)
+) {clustered};
+-- One row a point that failed.
+CREATE TABLE failure (
+  subject {int} NOT NULL REFERENCES subject ON DELETE CASCADE,
+  batch_size {int} NOT NULL, clip_length {int} NOT NULL,
+  stage TEXT NOT NULL, cause TEXT NOT NULL, message TEXT NOT NULL,
+  PRIMARY KEY (subject, batch_size, clip_length)
+) {clustered};
+-- One row a soak.
+CREATE TABLE soak (
+  subject {int} NOT NULL REFERENCES subject ON DELETE CASCADE,
+  batch_size {int} NOT NULL, clip_length {int} NOT NULL,
+  duration_ms {int} NOT NULL, time_to_throttle_ms {int}, causes TEXT NOT NULL,
+  burst_frames_per_s {real}, sustained_frames_per_s {real}, sustained_ratio {real}, sustained_p99_ns {real},
+  peak_millicelsius {int}, aborted TEXT,
+  PRIMARY KEY (subject, batch_size, clip_length)
+) {clustered};
+
+-- Series and events, as they came.
+CREATE TABLE attachment (
+  attachment {key},
+  device TEXT NOT NULL, epoch {int} NOT NULL, sequence {int} NOT NULL,
+  kind TEXT NOT NULL, run_id TEXT, command TEXT,
+  received_unix_ms {int} NOT NULL, bytes {int} NOT NULL, blob {blob},
+  UNIQUE (device, epoch, sequence)
+) {table};
+CREATE INDEX attachment_run ON attachment (run_id);
+CREATE INDEX attachment_received ON attachment (received_unix_ms);
+
+-- Commands, one row a device: what was asked and how far it came.
+CREATE TABLE command (
+  command TEXT NOT NULL, device TEXT NOT NULL,
+  operation TEXT NOT NULL, stage {int} NOT NULL, seen_unix_ms {int} NOT NULL, status TEXT,
+  PRIMARY KEY (command, device)
+) {clustered};
+CREATE INDEX command_device ON command (device, seen_unix_ms);
+
+-- What could not be understood, with the reason.
+CREATE TABLE poison (
+  poison {key},
+  topic TEXT NOT NULL, digest TEXT NOT NULL, reason TEXT NOT NULL,
+  device TEXT, epoch {int}, sequence {int}, content_type TEXT, received_unix_ms {int} NOT NULL, times {int} NOT NULL, payload {blob} NOT NULL,
+  UNIQUE (topic, digest)
+) {table};
+";
+
+fn spelled(sql: &str, dialect: Dialect) -> String {
+    sql.replace("{key}", dialect.key)
+        .replace("{int}", dialect.int)
+        .replace("{real}", dialect.real)
+        .replace("{blob}", dialect.blob)
+        .replace("{table}", dialect.table)
+        .replace("{clustered}", dialect.clustered)
+}
+
+fn version(database: &mut dyn Database) -> Result<i64, StoreError> {
+    let mut found = 0;
+    database.query("SELECT version FROM clipmark_fleet", &[], &mut |row| {
+        found = row.int(0)?.unwrap_or(0);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn upgrade(database: &mut dyn Database) -> Result<(), StoreError> {
+    let found = version(database)?;
+    if found > VERSION {
+        return Err(StoreError::Newer { found, known: VERSION });
+    }
+    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        let sql = spelled(step, database.dialect());
+        let without_comments: String =
+            sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+        for statement in without_comments.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+            database.execute(statement, &[])?;
+        }
+    }
+    if found < VERSION {
+        database.execute("DELETE FROM clipmark_fleet", &[])?;
+        database.execute("INSERT INTO clipmark_fleet (version) VALUES (?1)", &[VERSION.into()])?;
+    }
+    Ok(())
+}
+
+/// Makes the tables what this program expects.
+pub(super) fn prepare(database: &mut dyn Database) -> Result<(), StoreError> {
+    let int = database.dialect().int;
+    database.execute(&format!("CREATE TABLE IF NOT EXISTS clipmark_fleet (version {int} NOT NULL)"), &[])?;
+    // The common case takes no lock.
+    if version(database)? == VERSION {
+        return Ok(());
+    }
+    database.begin()?;
+    let upgraded = upgrade(database).and_then(|()| database.commit());
+    if upgraded.is_err() {
+        database.roll_back();
+    }
+    upgraded
+}
