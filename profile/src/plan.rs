@@ -6,6 +6,12 @@
 use crate::point::{GridPoint, PointId, Precision, Subject};
 use crate::units::Nanos;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Most backend options in a request, and the longest name and value in bytes.
+const MAX_OPTIONS: usize = 32;
+const MAX_OPTION_NAME: usize = 64;
+const MAX_OPTION_VALUE: usize = 1024;
 
 /// How inferences are issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -89,6 +95,8 @@ pub struct Request {
     pub soak_points: Vec<RequestedPoint>,
     /// The run aborts when a thermal zone reaches this temperature, degrees Celsius.
     pub abort_celsius: Option<f64>,
+    /// Backend options by name, e.g. `cuda_graph = "true"`. Each goes to the backends that know it.
+    pub backend_options: BTreeMap<String, String>,
 }
 
 impl Default for Request {
@@ -116,6 +124,7 @@ impl Default for Request {
             soak_s: None,
             soak_points: Vec::new(),
             abort_celsius: None,
+            backend_options: BTreeMap::new(),
         }
     }
 }
@@ -274,6 +283,11 @@ impl Request {
         in_range("threads", self.threads, 1, limits.max_threads)?;
         if let Some(iterations) = self.iterations {
             in_range("iterations", iterations, 1, limits.max_iterations)?;
+        }
+        in_range("backend_options (count)", self.backend_options.len(), 0, MAX_OPTIONS)?;
+        for (name, value) in &self.backend_options {
+            in_range("backend_options (length of a name)", name.len(), 1, MAX_OPTION_NAME)?;
+            in_range("backend_options (length of a value)", value.len(), 0, MAX_OPTION_VALUE)?;
         }
         self.validate_spans(limits)?;
         self.validate_combinations()

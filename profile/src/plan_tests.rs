@@ -48,6 +48,21 @@ fn repeated_and_unsorted_values_are_one_ascending_axis() {
 }
 
 #[test]
+fn backend_options_are_bounded_in_number_and_length() {
+    let options = |pairs: Vec<(String, String)>| Request {
+        backend_options: pairs.into_iter().collect(),
+        ..Request::default()
+    };
+    let many = (0..33).map(|number| (number.to_string(), String::new())).collect();
+    assert!(refusal(options(many)).starts_with("backend_options (count) = 33 is outside 0 to 32"));
+    let long = options(vec![("profile_min".into(), "x".repeat(1025))]);
+    assert!(refusal(long).starts_with("backend_options (length of a value) = 1025"));
+    let nameless = options(vec![(String::new(), "true".into())]);
+    assert!(refusal(nameless).starts_with("backend_options (length of a name) = 0"));
+    assert!(expand(options(vec![("cuda_graph".into(), "true".into())])).is_ok());
+}
+
+#[test]
 fn numbers_out_of_range_are_refused_with_field_value_and_range() {
     let zero_batch = Request { batch_sizes: vec![1, 0], ..Request::default() };
     assert_eq!(refusal(zero_batch), "batch_sizes = 0 is outside 1 to 1024; choose a value inside it");

@@ -211,6 +211,12 @@ pub struct Chunk {
     pub latencies_ns: Vec<u64>,
     /// Device-only compute time per inference, where the backend can tell it apart; else empty.
     pub compute_ns: Vec<u64>,
+    /// Transfer of the inputs to the device per inference, as `compute_ns`.
+    #[serde(default)]
+    pub h2d_ns: Vec<u64>,
+    /// Transfer of the outputs to the host per inference, as `compute_ns`.
+    #[serde(default)]
+    pub d2h_ns: Vec<u64>,
     /// Leading iterations that only bring the engine back to speed after a pause: recorded, not counted.
     pub lead_in: u32,
     /// Which engine of this point measured it, counted from 0: every engine warms up anew.
@@ -227,8 +233,14 @@ impl Chunk {
     /// The latencies that count: those after the lead-in.
     #[must_use]
     pub fn counted(&self) -> &[u64] {
-        let lead_in = usize::try_from(self.lead_in).unwrap_or(usize::MAX).min(self.latencies_ns.len());
-        &self.latencies_ns[lead_in..]
+        self.behind_lead_in(&self.latencies_ns)
+    }
+
+    /// What counts of `times`, one of the chunk's arrays.
+    #[must_use]
+    pub fn behind_lead_in<'a>(&self, times: &'a [u64]) -> &'a [u64] {
+        let lead_in = usize::try_from(self.lead_in).unwrap_or(usize::MAX).min(times.len());
+        &times[lead_in..]
     }
 }
 

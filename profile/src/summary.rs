@@ -103,6 +103,18 @@ pub struct PointSummary {
     pub frames_per_s: Option<f64>,
     /// Device compute time alone, median, where the backend tells it apart.
     pub compute_p50_ns: Option<f64>,
+    /// Device compute time alone, P95.
+    pub compute_p95_ns: Option<f64>,
+    /// Device compute time alone, P99.
+    pub compute_p99_ns: Option<f64>,
+    /// Transfer of the inputs to the device, median, where the backend tells it apart.
+    pub h2d_p50_ns: Option<f64>,
+    /// Transfer of the inputs to the device, P99.
+    pub h2d_p99_ns: Option<f64>,
+    /// Transfer of the outputs to the host, median, where the backend tells it apart.
+    pub d2h_p50_ns: Option<f64>,
+    /// Transfer of the outputs to the host, P99.
+    pub d2h_p99_ns: Option<f64>,
     /// Inferences that missed their deadline under paced load.
     pub deadline_misses: Option<u64>,
     /// Peak resident set of the worker in bytes.

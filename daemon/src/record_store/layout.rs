@@ -65,6 +65,14 @@ pub(super) struct ChunkOnDisk {
     pub(super) latencies_crc32c: u32,
     pub(super) computes: u64,
     pub(super) computes_crc32c: u32,
+    #[serde(default)]
+    pub(super) h2ds: u64,
+    #[serde(default)]
+    pub(super) h2ds_crc32c: u32,
+    #[serde(default)]
+    pub(super) d2hs: u64,
+    #[serde(default)]
+    pub(super) d2hs_crc32c: u32,
     pub(super) lead_in: u32,
     pub(super) engine: u32,
     pub(super) phase: Phase,
@@ -113,12 +121,25 @@ impl PointOnDisk {
 }
 
 impl ChunkOnDisk {
-    pub(super) fn with_arrays(&self, latencies_ns: Vec<u64>, compute_ns: Vec<u64>) -> Chunk {
+    /// Length and CRC in each of [`ARRAYS`].
+    pub(super) const fn lengths(&self) -> [(u64, u32); 4] {
+        [
+            (self.latencies, self.latencies_crc32c),
+            (self.computes, self.computes_crc32c),
+            (self.h2ds, self.h2ds_crc32c),
+            (self.d2hs, self.d2hs_crc32c),
+        ]
+    }
+
+    pub(super) fn with_arrays(&self, arrays: [Vec<u64>; 4]) -> Chunk {
+        let [latencies_ns, compute_ns, h2d_ns, d2h_ns] = arrays;
         Chunk {
             started: self.started_ns,
             ended: self.ended_ns,
             latencies_ns,
             compute_ns,
+            h2d_ns,
+            d2h_ns,
             lead_in: self.lead_in,
             engine: self.engine,
             phase: self.phase,
@@ -203,5 +224,5 @@ pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 pub(super) const EVIDENCE: &str = "evidence.json";
-pub(super) const LATENCIES: &str = "latencies.u64";
-pub(super) const COMPUTE: &str = "compute.u64";
+/// A point's arrays: latency, and the device's own times.
+pub(super) const ARRAYS: [&str; 4] = ["latencies.u64", "compute.u64", "h2d.u64", "d2h.u64"];

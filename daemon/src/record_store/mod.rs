@@ -6,6 +6,7 @@
 //!            points/NNNN/evidence.json   what became of point NNNN of the plan (grid order, from 0000)
 //!                        latencies.u64   every latency in ns, little-endian u64: array('Q') in Python
 //!                        compute.u64     device time per inference where the backend tells it
+//!                        h2d.u64 d2h.u64 transfer times to and from the device, likewise
 //!            sensors/NNNN.series         sensor series, one file per part of the run
 //!            soaks/NNNN/...              see [`soaks`]
 //!            end.json                    written last: whether the plan was carried out to its end

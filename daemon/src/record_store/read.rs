@@ -5,8 +5,7 @@ use super::atomic::read_json;
 use super::error::StoreError;
 use super::journal;
 use super::layout::{
-    COMPUTE, ChunkOnDisk, EVIDENCE, FORMAT, FormatOnly, Head, HeadOnDisk, LATENCIES, Paths, PointOnDisk,
-    RunEnd,
+    ARRAYS, ChunkOnDisk, EVIDENCE, FORMAT, FormatOnly, Head, HeadOnDisk, Paths, PointOnDisk, RunEnd,
 };
 use super::{sensors, soaks};
 use clipmark_profile::point::PointId;
@@ -81,12 +80,15 @@ pub(super) fn read_evidence(directory: &Path) -> Result<Option<PointOnDisk>, Sto
 }
 
 fn read_chunks(directory: &Path, chunks: &[ChunkOnDisk]) -> Result<Vec<Chunk>, StoreError> {
-    let mut latencies = Reader::open(&directory.join(LATENCIES))?;
-    let mut computes = Reader::open(&directory.join(COMPUTE))?;
+    let open = |name: &str| Reader::open(&directory.join(name));
+    let [latencies, compute, h2d, d2h] = ARRAYS;
+    let mut readers = [open(latencies)?, open(compute)?, open(h2d)?, open(d2h)?];
     let one = |chunk: &ChunkOnDisk| {
-        let latencies = latencies.next(chunk.latencies, chunk.latencies_crc32c)?;
-        let computes = computes.next(chunk.computes, chunk.computes_crc32c)?;
-        Ok(chunk.with_arrays(latencies, computes))
+        let mut arrays: [Vec<u64>; 4] = Default::default();
+        for ((array, reader), (length, crc)) in arrays.iter_mut().zip(&mut readers).zip(chunk.lengths()) {
+            *array = reader.next(length, crc)?;
+        }
+        Ok(chunk.with_arrays(arrays))
     };
     chunks.iter().map(one).collect()
 }

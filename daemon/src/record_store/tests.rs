@@ -49,6 +49,8 @@ fn journal(head: &Head) -> Vec<JournalEntry> {
         let ended = Nanos(now.0 + each * latencies.len() as u64);
         let mut chunk = step.chunk(now, ended, latencies);
         chunk.compute_ns = chunk.latencies_ns.iter().map(|ns| ns / 2).collect();
+        chunk.h2d_ns = chunk.latencies_ns.iter().map(|ns| ns / 8).collect();
+        chunk.d2h_ns = chunk.latencies_ns.iter().map(|ns| ns / 16).collect();
         let result = StepResult { prepare: Some(Nanos(7)), chunk: Some(chunk), ..StepResult::default() };
         journal.push(JournalEntry { restarted: false, asked: now, step, result: result.clone() });
         sweep.observe(&result);

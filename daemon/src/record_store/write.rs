@@ -5,8 +5,7 @@ use super::atomic::{create_dir, sync_parent, write_json};
 use super::error::StoreError;
 use super::journal::Journal;
 use super::layout::{
-    COMPUTE, ChunkOnDisk, EVIDENCE, EntryOnDisk, FORMAT, Head, HeadOnDisk, LATENCIES, Paths, PointOnDisk,
-    RunEnd, entries,
+    ARRAYS, ChunkOnDisk, EVIDENCE, EntryOnDisk, FORMAT, Head, HeadOnDisk, Paths, PointOnDisk, RunEnd, entries,
 };
 use super::read::{Resumed, read_end, read_evidence, read_head, read_journal};
 use super::soaks::{SoakWriter, last_instant};
@@ -46,7 +45,7 @@ pub struct RecordStore {
 struct OpenPoint {
     directory: PathBuf,
     evidence: PointOnDisk,
-    arrays: Option<[Array; 2]>,
+    arrays: Option<[Array; 4]>,
     /// Whether the file on disk says what `evidence` does.
     written: bool,
 }
@@ -227,16 +226,15 @@ impl OpenPoint {
         Ok(point)
     }
 
-    fn open_arrays(&mut self) -> Result<&mut [Array; 2], StoreError> {
+    fn open_arrays(&mut self) -> Result<&mut [Array; 4], StoreError> {
         if self.arrays.is_none() {
             create_dir(&self.directory)?;
-            let latencies = self.evidence.chunks.iter().map(|chunk| chunk.latencies).sum();
-            let computes = self.evidence.chunks.iter().map(|chunk| chunk.computes).sum();
-            self.arrays = Some([
-                Array::open(self.directory.join(LATENCIES), latencies)?,
-                Array::open(self.directory.join(COMPUTE), computes)?,
-            ]);
-            sync_parent(&self.directory.join(LATENCIES))?;
+            let open = |at: usize| {
+                let length = self.evidence.chunks.iter().map(|chunk| chunk.lengths()[at].0).sum();
+                Array::open(self.directory.join(ARRAYS[at]), length)
+            };
+            self.arrays = Some([open(0)?, open(1)?, open(2)?, open(3)?]);
+            sync_parent(&self.directory.join(ARRAYS[0]))?;
         }
         Ok(self.arrays.as_mut().expect("opened just above"))
     }
@@ -258,13 +256,15 @@ impl OpenPoint {
     }
 
     fn append(&mut self, chunk: &Chunk) -> Result<(), StoreError> {
-        let [latencies, computes] = self.open_arrays()?;
-        let latencies_crc32c = latencies.append(&chunk.latencies_ns)?;
-        latencies.sync()?;
-        let computes_crc32c = computes.append(&chunk.compute_ns)?;
-        if !chunk.compute_ns.is_empty() {
-            computes.sync()?;
+        let values = [&chunk.latencies_ns, &chunk.compute_ns, &chunk.h2d_ns, &chunk.d2h_ns];
+        let mut crcs = [0; 4];
+        for ((array, values), crc) in self.open_arrays()?.iter_mut().zip(values).zip(&mut crcs) {
+            *crc = array.append(values)?;
+            if !values.is_empty() {
+                array.sync()?;
+            }
         }
+        let [latencies_crc32c, computes_crc32c, h2ds_crc32c, d2hs_crc32c] = crcs;
         self.written = false;
         self.evidence.chunks.push(ChunkOnDisk {
             started_ns: chunk.started,
@@ -273,6 +273,10 @@ impl OpenPoint {
             latencies_crc32c,
             computes: chunk.compute_ns.len() as u64,
             computes_crc32c,
+            h2ds: chunk.h2d_ns.len() as u64,
+            h2ds_crc32c,
+            d2hs: chunk.d2h_ns.len() as u64,
+            d2hs_crc32c,
             lead_in: chunk.lead_in,
             engine: chunk.engine,
             phase: chunk.phase,

@@ -1,13 +1,14 @@
 //! The live engines of a run: one worker process per point, built, asked and closed as the sweep says.
 
 use super::subjects::RunModel;
-use crate::backend::EngineSpec;
+use crate::backend::tensorrt::share;
+use crate::backend::{EngineSpec, options};
 use crate::record_store::PointNews;
 use crate::worker::account::{Pressure, pressure};
 use crate::worker::handle::{Settings, Trouble, Worker};
 use crate::worker::protocol::{Command, FillTime, MeasureOrder, Measured, PrepareOrder, Reply};
 use clipmark_profile::plan::{Load, Plan};
-use clipmark_profile::point::PointId;
+use clipmark_profile::point::{GridPoint, PointId};
 use clipmark_profile::record::{Cause, Failure, MemoryEvidence, Phase, Stage};
 use clipmark_profile::sweep::{Step, StepResult};
 use clipmark_profile::units::{Bytes, Nanos};
@@ -30,7 +31,6 @@ pub struct Pool<'a> {
     plan: &'a Plan,
     models: &'a [RunModel],
     settings: Settings,
-    options: BTreeMap<String, String>,
     cache_dir: Option<PathBuf>,
     /// The run's start on the monotonic clock.
     origin: Nanos,
@@ -42,18 +42,15 @@ pub struct Pool<'a> {
 impl<'a> Pool<'a> {
     /// A pool without engines.
     #[must_use]
-    pub fn new(plan: &'a Plan, models: &'a [RunModel], settings: Settings, origin: Nanos) -> Self {
-        let (options, cache_dir) = (BTreeMap::new(), None);
+    pub fn new(
+        plan: &'a Plan,
+        models: &'a [RunModel],
+        settings: Settings,
+        origin: Nanos,
+        cache_dir: Option<PathBuf>,
+    ) -> Self {
         let (live, examined) = (BTreeMap::new(), BTreeSet::new());
-        Self { plan, models, settings, options, cache_dir, origin, live, examined }
-    }
-
-    /// Backend options for every engine, and where engines may be cached.
-    #[must_use]
-    pub fn with_options(mut self, options: BTreeMap<String, String>, cache_dir: Option<PathBuf>) -> Self {
-        self.options = options;
-        self.cache_dir = cache_dir;
-        self
+        Self { plan, models, settings, cache_dir, origin, live, examined }
     }
 
     /// Carries a step out. Whatever goes wrong is part of the result.
@@ -140,14 +137,18 @@ impl<'a> Pool<'a> {
             let message = format!("the model {} is not part of this run", subject.model);
             Trouble::Failed(Failure { stage: Stage::Load, cause: Cause::BadModel, message })
         })?;
-        let spec = EngineSpec {
-            at: point.at,
+        let at = |at: GridPoint| EngineSpec {
+            at,
             precision: subject.precision,
             threads: subject.threads,
-            inputs: model.shape.at(point.at),
-            options: self.options.clone(),
+            inputs: model.shape.at(at),
+            options: options::of_backend(&subject.backend, &self.plan.request.backend_options),
             cache_dir: self.cache_dir.clone(),
         };
+        let mut spec = at(point.at);
+        let of_subject = self.plan.points.iter().filter(|other| other.subject == point.subject);
+        let all: Vec<EngineSpec> = of_subject.chain([&point]).map(|other| at(other.at)).collect();
+        share(&mut spec.options, &all).map_err(|error| Trouble::Failed(error.into()))?;
         let (backend, path) = (subject.backend.clone(), model.path.clone());
         Ok(PrepareOrder { backend, model: path, spec, seed: self.plan.request.seed })
     }
@@ -156,6 +157,8 @@ impl<'a> Pool<'a> {
         let (started, ended) = (measured.started.since(self.origin), measured.ended.since(self.origin));
         let mut chunk = step.chunk(started, ended, measured.latencies_ns.clone());
         chunk.compute_ns.clone_from(&measured.compute_ns);
+        chunk.h2d_ns.clone_from(&measured.h2d_ns);
+        chunk.d2h_ns.clone_from(&measured.d2h_ns);
         chunk.context_switches = measured.context_switches.unwrap_or(0);
         chunk
     }

@@ -171,6 +171,8 @@ impl Held {
             ended: span.ended,
             latencies_ns: samples.latencies().to_vec(),
             compute_ns: samples.compute().to_vec(),
+            h2d_ns: samples.h2d().to_vec(),
+            d2h_ns: samples.d2h().to_vec(),
             context_switches: grew(before.context_switches, after.context_switches),
             minor_faults: grew(before.minor_faults, after.minor_faults),
             major_faults: grew(before.major_faults, after.major_faults),

@@ -110,6 +110,10 @@ pub struct Measured {
     pub latencies_ns: Vec<u64>,
     /// Device compute time per inference, where the backend tells it for every one; else empty.
     pub compute_ns: Vec<u64>,
+    /// Transfer time to the device per inference, likewise.
+    pub h2d_ns: Vec<u64>,
+    /// Transfer time to the host per inference, likewise.
+    pub d2h_ns: Vec<u64>,
     /// Context switches of the worker's main thread.
     pub context_switches: Option<u64>,
     /// Minor page faults of the worker.

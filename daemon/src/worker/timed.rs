@@ -7,13 +7,13 @@
 
 use super::clock::{monotonic, sleep_until};
 use super::protocol::MeasureOrder;
-use crate::backend::{BackendError, Engine};
+use crate::backend::{BackendError, Engine, RunTiming};
 use clipmark_profile::pacing::Schedule;
 use clipmark_profile::point::GridPoint;
 use clipmark_profile::record::{Cause, Failure, Stage};
 use clipmark_profile::units::Nanos;
 
-/// Marks an iteration whose backend told no compute time.
+/// Marks an iteration of which the backend did not tell a time.
 const UNTOLD: u64 = u64::MAX;
 
 /// Arrays for one chunk, reused by the next.
@@ -21,6 +21,8 @@ const UNTOLD: u64 = u64::MAX;
 pub struct Samples {
     latencies: Vec<u64>,
     compute: Vec<u64>,
+    h2d: Vec<u64>,
+    d2h: Vec<u64>,
     count: usize,
 }
 
@@ -38,16 +40,18 @@ pub struct Span {
 impl Samples {
     /// Makes room for `iterations` and touches every page of it.
     pub fn reserve(&mut self, iterations: usize) {
-        self.latencies.clear();
-        self.latencies.resize(iterations, UNTOLD);
-        self.compute.clear();
-        self.compute.resize(iterations, UNTOLD);
+        for array in [&mut self.latencies, &mut self.compute, &mut self.h2d, &mut self.d2h] {
+            array.clear();
+            array.resize(iterations, UNTOLD);
+        }
         self.count = 0;
     }
 
-    fn push(&mut self, latency: Nanos, compute: Option<Nanos>) {
+    fn push(&mut self, latency: Nanos, timing: RunTiming) {
         self.latencies[self.count] = latency.0;
-        self.compute[self.count] = compute.map_or(UNTOLD, Nanos::get);
+        self.compute[self.count] = timing.compute.map_or(UNTOLD, Nanos::get);
+        self.h2d[self.count] = timing.h2d.map_or(UNTOLD, Nanos::get);
+        self.d2h[self.count] = timing.d2h.map_or(UNTOLD, Nanos::get);
         self.count += 1;
     }
 
@@ -60,7 +64,23 @@ impl Samples {
     /// Compute times of the chunk, or nothing unless every inference told one.
     #[must_use]
     pub fn compute(&self) -> &[u64] {
-        let told = &self.compute[..self.count];
+        self.told(&self.compute)
+    }
+
+    /// Transfer times to the device, as [`Samples::compute`].
+    #[must_use]
+    pub fn h2d(&self) -> &[u64] {
+        self.told(&self.h2d)
+    }
+
+    /// Transfer times to the host, as [`Samples::compute`].
+    #[must_use]
+    pub fn d2h(&self) -> &[u64] {
+        self.told(&self.d2h)
+    }
+
+    fn told<'a>(&self, times: &'a [u64]) -> &'a [u64] {
+        let told = &times[..self.count];
         if told.contains(&UNTOLD) { &[] } else { told }
     }
 }
@@ -118,7 +138,7 @@ fn closed(engine: &mut dyn Engine, order: &MeasureOrder, samples: &mut Samples) 
         ended = after;
         // A recorded inference took place earlier: the limit holds for its own time, not for this call's.
         let took = timing.recorded_wall.unwrap_or(after.since(before));
-        samples.push(took, timing.compute);
+        samples.push(took, timing);
         if took > order.inference_limit {
             return too_slow(started, ended, took, order);
         }
@@ -152,7 +172,7 @@ fn paced(engine: &mut dyn Engine, order: &MeasureOrder, stream: Stream, samples:
             return cut(started, ended, BackendError::new(Stage::Measure, Cause::Backend, message));
         }
         ended = after;
-        samples.push(schedule.latency(index, after), timing.compute);
+        samples.push(schedule.latency(index, after), timing);
         if after.since(before) > order.inference_limit {
             return too_slow(started, ended, after.since(before), order);
         }
@@ -191,7 +211,7 @@ pub fn measure_virtual(
         };
         ended = Nanos(begin.0 + wall.0);
         let latency = stream.map_or(wall, |stream| stream.schedule.latency(index, ended));
-        samples.push(latency, timing.compute);
+        samples.push(latency, timing);
         if wall > order.inference_limit {
             return too_slow(now, ended, wall, order);
         }

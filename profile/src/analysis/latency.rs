@@ -123,18 +123,36 @@ pub fn misses(steady: &Steady, deadline: Nanos) -> u64 {
     steady.latencies_ns.iter().filter(|&&latency| latency > deadline.0).count() as u64
 }
 
-/// Median of the device's own compute time, where every chunk tells it.
+/// Percentiles of a time that the device measures itself, nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct DeviceTime {
+    /// Median.
+    pub p50_ns: Option<f64>,
+    /// P95.
+    pub p95_ns: Option<f64>,
+    /// P99.
+    pub p99_ns: Option<f64>,
+}
+
+/// Percentiles of the device's own time that `array` picks from a chunk (compute or a transfer), over the
+/// same inferences as the latency's; absent unless every chunk tells it.
 #[must_use]
-pub fn compute_p50_ns(point: &PointEvidence) -> Option<f64> {
+pub fn device_time(point: &PointEvidence, steady: &Steady, array: fn(&Chunk) -> &[u64]) -> DeviceTime {
     let mut times = Vec::new();
     for chunk in used(point).filter(|chunk| !chunk.latencies_ns.is_empty()) {
-        if chunk.compute_ns.len() != chunk.latencies_ns.len() {
-            return None;
+        if array(chunk).len() != chunk.latencies_ns.len() {
+            return DeviceTime::default();
         }
-        times.extend_from_slice(&chunk.compute_ns[chunk.latencies_ns.len() - chunk.counted().len()..]);
+        times.extend_from_slice(chunk.behind_lead_in(array(chunk)));
     }
+    // What latency discards as warm-up is discarded here too.
+    times.drain(..times.len().saturating_sub(steady.latencies_ns.len()));
     times.sort_unstable();
-    quantile::median(&times)
+    DeviceTime {
+        p50_ns: quantile::median(&times),
+        p95_ns: quantile::reference(&times, Quantile::P95),
+        p99_ns: quantile::reference(&times, Quantile::P99),
+    }
 }
 
 /// How much the anchor of a sweep varied from block to block: largest over smallest block median, less 1.

@@ -113,6 +113,9 @@ fn summarize(record: &Record, point: &PointEvidence) -> PointSummary {
         Outcome::NotRun { why, because_of } => (Status::NotRun, Some(why), because_of, None),
         Outcome::Failed(failure) => (Status::Failed, None, None, Some(failure)),
     };
+    let compute = latency::device_time(point, &steady, |chunk| &chunk.compute_ns);
+    let h2d = latency::device_time(point, &steady, |chunk| &chunk.h2d_ns);
+    let d2h = latency::device_time(point, &steady, |chunk| &chunk.d2h_ns);
     let deadline = plan.deadline.at(point.id.at).filter(|_| load == Load::Paced);
     PointSummary {
         id: point.id,
@@ -124,7 +127,13 @@ fn summarize(record: &Record, point: &PointEvidence) -> PointSummary {
         latency: latency::summarize(&steady),
         clips_per_s,
         frames_per_s: clips_per_s.map(|clips| latency::frames_per_s(clips, point.id.at)),
-        compute_p50_ns: latency::compute_p50_ns(point),
+        compute_p50_ns: compute.p50_ns,
+        compute_p95_ns: compute.p95_ns,
+        compute_p99_ns: compute.p99_ns,
+        h2d_p50_ns: h2d.p50_ns,
+        h2d_p99_ns: h2d.p99_ns,
+        d2h_p50_ns: d2h.p50_ns,
+        d2h_p99_ns: d2h.p99_ns,
         deadline_misses: deadline.map(|deadline| latency::misses(&steady, deadline)),
         peak_memory_bytes: memory.peak_resident.map(|bytes| bytes.0),
         device_memory_bytes: memory.device.map(|bytes| bytes.0),

@@ -76,12 +76,31 @@ fn throughput_counts_summed_latency_closed_and_elapsed_time_paced() {
 }
 
 #[test]
-fn compute_time_is_absent_unless_every_chunk_tells_it() {
+fn the_devices_own_times_are_absent_unless_every_chunk_tells_them() {
     let mut told = chunk(Phase::Pilot, 1, &[20, 10, 10, 10]);
     told.compute_ns = vec![19, 7, 8, 9];
+    told.h2d_ns = vec![9, 1, 1, 2];
     let silent = chunk(Phase::Race, 0, &[10]);
-    assert_eq!(latency::compute_p50_ns(&evidence(vec![told.clone()])), Some(8.0));
-    assert_eq!(latency::compute_p50_ns(&evidence(vec![told, silent])), None);
+    let p50 = |chunks: Vec<Chunk>, array: fn(&Chunk) -> &[u64]| {
+        let point = evidence(chunks);
+        latency::device_time(&point, &latency::steady(&point), array).p50_ns
+    };
+    assert_eq!(p50(vec![told.clone()], |chunk| &chunk.compute_ns), Some(8.0));
+    assert_eq!(p50(vec![told.clone()], |chunk| &chunk.h2d_ns), Some(1.0));
+    assert_eq!(p50(vec![told.clone()], |chunk| &chunk.d2h_ns), None);
+    assert_eq!(p50(vec![told, silent], |chunk| &chunk.compute_ns), None);
+}
+
+#[test]
+fn the_devices_own_times_leave_the_warm_up_out_as_latency_does() {
+    let latencies: Vec<u64> = [4000; 20].into_iter().chain((0..80).map(|i| 1000 + i % 3)).collect();
+    let mut warmed = chunk(Phase::Pilot, 0, &latencies);
+    warmed.compute_ns = latencies.iter().map(|ns| ns - 100).collect();
+    let point = evidence(vec![warmed]);
+    let steady = latency::steady(&point);
+    assert!(steady.discarded >= 20, "{steady:?}");
+    let compute = latency::device_time(&point, &steady, |chunk| &chunk.compute_ns);
+    assert_eq!((compute.p50_ns, compute.p99_ns), (Some(901.0), Some(902.0)));
 }
 
 #[test]

@@ -232,6 +232,12 @@ message! {
         idle_energy_beyond_idle_power_nj(32): Option<Blob>,
         /// Two for each point, in thousandths as above.
         energy_interval_e3(33): Option<Blob>,
+        compute_p95_ns_x20(34): Option<Blob>,
+        compute_p99_ns_x100(35): Option<Blob>,
+        h2d_p50_ns_x2(36): Option<Blob>,
+        h2d_p99_ns_x100(37): Option<Blob>,
+        d2h_p50_ns_x2(38): Option<Blob>,
+        d2h_p99_ns_x100(39): Option<Blob>,
     }
 }
 

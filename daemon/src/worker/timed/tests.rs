@@ -31,6 +31,7 @@ impl Engine for Declared {
         let wall = Nanos(self.walls.next().ok_or_else(failed)?);
         Ok(RunTiming {
             compute: self.compute.then_some(Nanos(wall.0 / 2)),
+            h2d: self.compute.then_some(Nanos(wall.0 / 5)),
             virtual_wall: self.wall_is_virtual.then_some(wall),
             ..RunTiming::default()
         })
@@ -76,6 +77,8 @@ fn a_closed_loop_reports_the_declared_times_in_order() {
     let span = measure_virtual(&mut engine, at(), Nanos(1000), &order(3, None), &mut samples);
     assert_eq!(samples.latencies(), [30, 10, 20]);
     assert_eq!(samples.compute(), [15, 5, 10]);
+    assert_eq!(samples.h2d(), [6, 2, 4]);
+    assert_eq!(samples.d2h(), [] as [u64; 0], "a time that is not told is absent");
     assert_eq!((span.started, span.ended, span.failure), (Nanos(1000), Nanos(1060), None));
 }
 

@@ -63,6 +63,7 @@ fn sections(profile: &Profile, series: &[Series]) -> Vec<Section> {
         ("trade-off", "Latency against throughput", grids::trade_off(profile)),
         ("distributions", "Distributions", points::distributions(profile)),
         ("percentiles", "Percentiles", points::percentiles(profile)),
+        ("device", "Device times", points::device(profile)),
         ("energy", "Energy", energy::table(profile)),
         ("soak", "Soak", energy::soaks(profile, series)),
         ("memory", "Memory", points::memory(profile)),

@@ -71,6 +71,51 @@ pub(super) fn percentiles(profile: &Profile) -> Option<Markup> {
     })
 }
 
+/// The device's own times beside the latency, where a backend tells them.
+pub(super) fn device(profile: &Profile) -> Option<Markup> {
+    let told: Vec<(&PointSummary, f64)> =
+        profile.points.iter().filter_map(|point| Some((point, point.compute_p50_ns?))).collect();
+    if told.is_empty() {
+        return None;
+    }
+    let heads = [
+        "compute P50",
+        "compute P95",
+        "compute P99",
+        "to the device P50",
+        "P99",
+        "to the host P50",
+        "P99",
+        "latency less these, P50",
+    ];
+    let rest = |point: &PointSummary, compute: f64| {
+        let latency = point.latency.as_ref()?.p50_ns;
+        Some(latency - compute - point.h2d_p50_ns.unwrap_or(0.0) - point.d2h_p50_ns.unwrap_or(0.0))
+    };
+    let table = html! {
+        table.ruled {
+            caption { "Times by the device's own clock, beside the latency that the rest of this report is about." }
+            thead { tr { th.l scope="col" { "point" } @for head in heads { th scope="col" { (head) } } } }
+            tbody {
+                @for (point, compute) in told {
+                    tr {
+                        th scope="row" { (short(profile, point.id)) }
+                        td { (span(compute)) }
+                        td { (optional(point.compute_p95_ns)) }
+                        td { (optional(point.compute_p99_ns)) }
+                        td { (optional(point.h2d_p50_ns)) }
+                        td { (optional(point.h2d_p99_ns)) }
+                        td { (optional(point.d2h_p50_ns)) }
+                        td { (optional(point.d2h_p99_ns)) }
+                        td { (optional(rest(point, compute))) }
+                    }
+                }
+            }
+        }
+    };
+    Some(scroll("Device times of every point", table))
+}
+
 fn optional(ns: Option<f64>) -> String {
     ns.map(span).unwrap_or_default()
 }

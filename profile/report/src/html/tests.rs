@@ -61,6 +61,22 @@ fn a_profile_without_points_makes_a_page() {
 }
 
 #[test]
+fn the_devices_own_times_stand_beside_latency_where_they_are_told() {
+    let mut profile = example::profile();
+    assert!(!html(&profile, &[]).contains("Device times"));
+    let point = profile.points.iter_mut().find(|point| point.latency.is_some()).unwrap();
+    point.latency.as_mut().unwrap().p50_ns = 1_000_000.0;
+    point.compute_p50_ns = Some(700_000.0);
+    point.h2d_p50_ns = Some(150_000.0);
+    point.d2h_p50_ns = Some(50_000.0);
+    let page = html(&profile, &[]);
+    assert!(page.contains("Device times"));
+    for figure in ["700 us", "150 us", "50.0 us", "100 us"] {
+        assert!(page.contains(&format!("<td>{}</td>", figure.replace("us", "\u{b5}s"))), "{figure}");
+    }
+}
+
+#[test]
 fn what_the_sample_cannot_determine_is_said() {
     let page = html(&example::profile(), &[]);
     assert!(page.contains("not determinable at n = 60"));

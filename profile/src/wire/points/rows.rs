@@ -54,5 +54,6 @@ rows! {
     p99_beyond_p95_ns_x100, p999_beyond_p99_ns_x1000, min_below_p50_ns, max_beyond_percentile_ns, mad_e4,
     tau_x10, steady, elapsed_ns, compute_p50_ns_x2, deadline_misses, peak_memory_kib, device_memory_kib,
     minor_faults, major_faults, psi_some_us, swap_in_pages, mean_power_mw, energy_window_ms,
-    energy_beyond_power_nj, idle_energy_beyond_idle_power_nj,
+    energy_beyond_power_nj, idle_energy_beyond_idle_power_nj, compute_p95_ns_x20, compute_p99_ns_x100, h2d_p50_ns_x2,
+    h2d_p99_ns_x100, d2h_p50_ns_x2, d2h_p99_ns_x100,
 }

@@ -181,6 +181,12 @@ prop_compose! {
         point.psi_some_us = counts[6];
         point.swap_in_pages = counts[7];
         point.compute_p50_ns = counts[0].map(|n| n as f64 / 2.0);
+        point.compute_p95_ns = counts[1].map(|n| n as f64 / 20.0);
+        point.compute_p99_ns = counts[2].map(|n| n as f64 / 100.0);
+        point.h2d_p50_ns = counts[3].map(|n| n as f64 / 2.0);
+        point.h2d_p99_ns = counts[4].map(|n| n as f64 / 100.0);
+        point.d2h_p50_ns = counts[5].map(|n| n as f64 / 2.0);
+        point.d2h_p99_ns = counts[6].map(|n| n as f64 / 100.0);
         point.energy = energy.map(|(power, gross, net, ci, window)| crate::summary::EnergySummary {
             mean_power_mw: power,
             gross_per_frame_uj: gross,
@@ -203,6 +209,19 @@ prop_compose! {
     }
 }
 
+/// The device's own times.
+fn device(point: &PointSummary) -> [Option<f64>; 7] {
+    [
+        point.compute_p50_ns,
+        point.compute_p95_ns,
+        point.compute_p99_ns,
+        point.h2d_p50_ns,
+        point.h2d_p99_ns,
+        point.d2h_p50_ns,
+        point.d2h_p99_ns,
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -220,6 +239,7 @@ proptest! {
                 prop_assert_eq!((arrived.min_ns, arrived.max_ns), (sent.min_ns, sent.max_ns));
                 prop_assert_eq!(arrived.p99_extrapolated, sent.p99_extrapolated);
             }
+            prop_assert_eq!(device(arrived), device(sent));
         }
         prop_assert_eq!(encode_profile(&arrived).unwrap(), bytes);
     }
