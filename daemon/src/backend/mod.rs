@@ -13,6 +13,7 @@ mod onnxruntime;
 mod onnxruntime_library;
 #[cfg(feature = "onnxruntime")]
 mod onnxruntime_tensor;
+pub mod options;
 mod resolve;
 pub mod selftest;
 mod simulated;
@@ -46,6 +47,21 @@ pub trait Backend: Send + Sync {
     /// # Errors
     /// Why it cannot be used: what is missing, and what to install or set.
     fn check(&self) -> Result<BackendRecord, BackendError>;
+
+    /// The options it takes, each with its meaning; the names are keys of [`EngineSpec::options`].
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    /// Whether it understands the values of `options`, which hold nothing that it does not take. Loads
+    /// nothing.
+    ///
+    /// # Errors
+    /// The first value that it does not understand, with those it does.
+    fn check_options(&self, options: &options::Options) -> Result<(), BackendError> {
+        let _ = options;
+        Ok(())
+    }
 
     /// Loads and optimises `model` for one point. Everything slow happens here and is timed apart.
     ///
@@ -120,7 +136,7 @@ pub struct EngineSpec {
     /// Concrete inputs, in the model's order.
     pub inputs: Vec<InputSpec>,
     /// Backend options by name, e.g. `dla_core`, `cuda_graph`; each backend rejects what it does not know.
-    pub options: std::collections::BTreeMap<String, String>,
+    pub options: options::Options,
     /// Where engines may be cached.
     pub cache_dir: Option<PathBuf>,
 }

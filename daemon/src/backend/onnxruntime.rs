@@ -6,6 +6,7 @@
 
 use super::onnxruntime_library::{Loaded, loaded};
 use super::onnxruntime_tensor::{from_value, input_value, overwrite};
+use super::options::Options;
 use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, TensorData, check_inputs};
 use crate::model::inputs::{Fill, fill_all};
 use clipmark_profile::point::Precision;
@@ -48,6 +49,14 @@ impl Backend for OnnxRuntime {
         })
     }
 
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        &[("provider", "execution provider: cpu or cuda")]
+    }
+
+    fn check_options(&self, options: &Options) -> Result<(), BackendError> {
+        Provider::from_options(options).map(|_| ())
+    }
+
     fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
         let library = loaded()?;
         std::fs::File::open(model).map_err(|error| {
@@ -72,17 +81,22 @@ enum Provider {
 
 impl Provider {
     fn from_spec(spec: &EngineSpec) -> Result<Self, BackendError> {
-        let refuse = |message: String| Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
-        if let Some(name) = spec.options.keys().find(|name| *name != "provider") {
-            return refuse(format!("onnxruntime has no option `{name}`; it knows `provider`"));
-        }
         if !matches!(spec.precision, Precision::Model) {
-            return refuse(format!(
+            let message = format!(
                 "onnxruntime cannot change a model to {}; export the model in it and choose model",
                 spec.precision
-            ));
+            );
+            return Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
         }
-        match spec.options.get("provider").map_or("cpu", String::as_str) {
+        Self::from_options(&spec.options)
+    }
+
+    fn from_options(options: &Options) -> Result<Self, BackendError> {
+        let refuse = |message: String| Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
+        if let Some(name) = options.keys().find(|name| *name != "provider") {
+            return refuse(format!("onnxruntime has no option `{name}`; it knows `provider`"));
+        }
+        match options.get("provider").map_or("cpu", String::as_str) {
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda),
             other => refuse(format!("provider = `{other}` is unknown; choose cpu or cuda")),

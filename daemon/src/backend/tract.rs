@@ -6,6 +6,7 @@
 //! passes; `conv_nhwc` is tract's rewriting of convolutions to channels-last, sometimes a factor of two
 //! faster and sometimes slower, hence tried.
 
+use super::options::Options;
 use super::tract_tensor::{from_tract, into_tract, overwrite, tract_dtype};
 use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, TensorData, check_inputs};
 use crate::model::inputs::{Fill, fill_all};
@@ -59,6 +60,14 @@ impl Backend for Tract {
         })
     }
 
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        &[("conv_nhwc", "try, on or off: convolutions with channels last")]
+    }
+
+    fn check_options(&self, options: &Options) -> Result<(), BackendError> {
+        Layout::from_options(options).map(|_| ())
+    }
+
     fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
         // tract panics on some damaged graphs; that is this point's failure, with its words.
         let engine = catch_unwind(AssertUnwindSafe(|| prepare(model, spec))).unwrap_or_else(|panic| {
@@ -72,7 +81,7 @@ impl Backend for Tract {
 }
 
 fn prepare(path: &Path, spec: &EngineSpec) -> Result<TractEngine, BackendError> {
-    let layout = Layout::from_options(spec)?;
+    let layout = Layout::from_options(&spec.options)?;
     let mut remarks = Vec::new();
     let (model, input_order) = load(path, spec)?;
     let output_names = output_names(&model)?;
@@ -105,12 +114,12 @@ enum Layout {
 }
 
 impl Layout {
-    fn from_options(spec: &EngineSpec) -> Result<Self, BackendError> {
+    fn from_options(options: &Options) -> Result<Self, BackendError> {
         let refuse = |message: String| Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
-        if let Some(name) = spec.options.keys().find(|name| *name != "conv_nhwc") {
+        if let Some(name) = options.keys().find(|name| *name != "conv_nhwc") {
             return refuse(format!("tract has no option `{name}`; it knows `conv_nhwc`"));
         }
-        match spec.options.get("conv_nhwc").map_or("try", String::as_str) {
+        match options.get("conv_nhwc").map_or("try", String::as_str) {
             "try" => Ok(Self::Try),
             "on" => Ok(Self::ChannelsLast),
             "off" => Ok(Self::Plain),

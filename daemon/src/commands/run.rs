@@ -109,7 +109,7 @@ pub struct RunArgs {
     /// ONNX Runtime's shared library, where it is not in the usual places.
     #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
-    /// Folder for built engines.
+    /// Folder for built engines; the user's cache by default.
     #[arg(long, value_name = "DIR")]
     engine_cache: Option<PathBuf>,
     #[command(flatten)]
@@ -228,6 +228,7 @@ impl RunArgs {
         request.iterations = self.iterations.or(request.iterations);
         request.memory_limit_bytes = self.memory_limit.or(request.memory_limit_bytes);
         request.abort_celsius = self.abort_celsius.or(request.abort_celsius);
+        request.backend_options.extend(self.backend_options.iter().cloned());
         request.exhaustive |= self.exhaustive;
         request.per_op |= self.per_op;
         if let Some(load) = self.load {
@@ -252,8 +253,7 @@ impl RunArgs {
             root,
             boards,
             sampler: !self.no_sampler,
-            options: self.backend_options.iter().cloned().collect(),
-            cache_dir: self.engine_cache.clone(),
+            cache_dir: self.engine_cache.clone().or_else(run::engine_cache),
             onnxruntime: self.onnxruntime.clone(),
             origin: std::env::args().collect::<Vec<_>>().join(" "),
             stop,

@@ -52,8 +52,7 @@ pub(super) fn run(
     } else {
         Sensing::off()
     };
-    let pool = Pool::new(plan, models, settings, origin)
-        .with_options(setting.options.clone(), setting.cache_dir.clone());
+    let pool = Pool::new(plan, models, settings, origin, setting.cache_dir.clone());
     let mut drive = Drive { plan, setting, origin, restarted, sweep, pool, sensing: &sensing };
     let soaks = plan.request.mode != Mode::Sweep;
     // Before anything loads the board.

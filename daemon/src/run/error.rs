@@ -1,6 +1,7 @@
 //! Why a run cannot be carried out. A point that fails is a result and is not here.
 
 use crate::backend::ResolveError;
+use crate::backend::options::OptionError;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::ModelError;
 use crate::record_store::StoreError;
@@ -38,6 +39,9 @@ pub enum RunError {
     /// No backend can be used.
     #[error(transparent)]
     Backend(#[from] ResolveError),
+    /// A backend option is not understood.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// The simulated subject is not understood.
     #[error("{0}")]
     Simulated(String),
@@ -80,6 +84,7 @@ impl From<RunError> for CommandError {
         let code = match &error {
             RunError::Plan(_)
             | RunError::SameName(_)
+            | RunError::Option(_)
             | RunError::Simulated(_)
             | RunError::Complete { .. } => ExitCode::Usage,
             RunError::Model(ModelError::Write { .. }) => ExitCode::Storage,

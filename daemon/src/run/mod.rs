@@ -17,7 +17,7 @@ pub mod watch;
 pub use error::RunError;
 pub use watch::{BoardNow, News, Watcher};
 
-use crate::backend::{Choice, LIBRARY_VARIABLE};
+use crate::backend::{Choice, LIBRARY_VARIABLE, options};
 use crate::model::hints::HintArgs;
 use crate::record_store::{Head, RecordStore};
 use crate::worker::account::memory_available;
@@ -30,7 +30,6 @@ use clipmark_profile::record::RunHeader;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::sweep::{Sweep, SweepRules};
 use clipmark_profile::units::{Bytes, Nanos};
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,8 +57,6 @@ pub struct Setting {
     pub boards: Boards,
     /// Whether the sampler runs.
     pub sampler: bool,
-    /// Backend options.
-    pub options: BTreeMap<String, String>,
     /// Where engines may be cached.
     pub cache_dir: Option<PathBuf>,
     /// ONNX Runtime's shared library, in place of the usual places.
@@ -100,6 +97,8 @@ pub fn begin(request: Request, setting: &Setting, watcher: &mut dyn Watcher) -> 
     let models = find_models(&request, setting)?;
     let names = backend_names(&request, setting);
     let backends = subjects::backends(&names, &settings)?;
+    let names: Vec<String> = backends.iter().map(|choice| choice.name.clone()).collect();
+    options::check(&names, &request.backend_options)?;
     let usable = subjects::cross(&request, &models, &backends);
     let mut plan = Plan::expand(request, usable, &setting.limits).map_err(RunError::Plan)?;
     if plan.request.mode == Mode::Soak {
@@ -204,6 +203,16 @@ fn run_id() -> String {
     let mut hasher = std::hash::RandomState::new().build_hasher();
     hasher.write_u64(monotonic().0);
     format!("{:016x}", hasher.finish())
+}
+
+/// Where built engines are kept unless the command line says otherwise: the service's own folder under
+/// systemd, else the user's cache.
+#[must_use]
+pub fn engine_cache() -> Option<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let of_service = ["CACHE_DIRECTORY", "STATE_DIRECTORY"].into_iter().find_map(named);
+    let of_user = || named("XDG_CACHE_HOME").or_else(|| Some(named("HOME")?.join(".cache")));
+    of_service.or_else(|| Some(of_user()?.join("clipmark"))).map(|folder| folder.join("engines"))
 }
 
 /// A folder for a run's results that does not exist yet: `clipmark-out/N` below `base`.

@@ -11,6 +11,7 @@
 
 mod builder;
 mod callbacks;
+mod child;
 pub mod constants;
 mod cuda;
 mod dims;
@@ -25,6 +26,7 @@ mod version;
 
 pub use builder::{BuildRequest, Built, DeclaredInput, Kernels, Network, ShapeRange};
 pub use callbacks::LayerTime;
+pub use child::die_with_parent;
 pub use cuda::{DeviceInfo, Wait};
 pub use dl::{FOLDER_VARIABLE, Search};
 pub use engine::{Element, Engine, IoTensor};

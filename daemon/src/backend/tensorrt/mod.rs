@@ -16,8 +16,8 @@ mod options;
 mod precision;
 
 pub(super) use facts::ModelFacts;
-pub use options::shared_profile;
-pub(super) use options::{Options, shapes_text};
+pub(super) use options::{KNOWN, Options, check, shapes_text};
+pub use options::{share, shared_profile};
 
 use super::{Backend, BackendError, Engine, EngineSpec};
 use cache::{EngineCache, Found, Header};
@@ -79,8 +79,16 @@ impl Backend for TensorRtBackend {
         })
     }
 
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        KNOWN
+    }
+
+    fn check_options(&self, options: &super::options::Options) -> Result<(), BackendError> {
+        check(self.name(), options)
+    }
+
     fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
-        let options = Options::of(self.name(), spec)?;
+        let options = Options::of(self.name(), &spec.options)?;
         let tensorrt = self.open(options.device, options.wait)?;
         let facts = ModelFacts::read(model)?;
         let mut preparation = Preparation { tensorrt, model, spec, options, facts, remarks: Vec::new() };

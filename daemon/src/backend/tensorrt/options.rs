@@ -5,8 +5,8 @@ use clipmark_profile::record::{Cause, Stage};
 use clipmark_trt::{ShapeRange, Wait};
 use std::collections::BTreeMap;
 
-/// Every option with what it takes: the text of the error for an unknown one.
-const KNOWN: &[(&str, &str)] = &[
+/// Every option with what it takes.
+pub(in crate::backend) const KNOWN: &[(&str, &str)] = &[
     ("builder_level", "builder optimisation level 0 to 5, TensorRT 8.6 and later"),
     ("cuda_graph", "true: compute is recorded once and launched as a CUDA graph"),
     ("device", "index of the GPU, 0"),
@@ -43,9 +43,12 @@ pub(in crate::backend) struct Options {
 }
 
 impl Options {
-    /// Reads the options of `spec` for `backend`.
-    pub(in crate::backend) fn of(backend: &'static str, spec: &EngineSpec) -> Result<Self, BackendError> {
-        let options = Given(&spec.options);
+    /// Reads the options that `backend` was given for one engine.
+    pub(in crate::backend) fn of(
+        backend: &'static str,
+        given: &BTreeMap<String, String>,
+    ) -> Result<Self, BackendError> {
+        let options = Given(given);
         options.reject_unknown(backend)?;
         Ok(Self {
             builder_level: options.number("builder_level", 0, 5)?.map(|level| level as i32),
@@ -62,6 +65,39 @@ impl Options {
             workspace_bytes: options.number("workspace_mib", 1, 1 << 20)?.map(|mib| mib << 20),
         })
     }
+}
+
+/// Holds options against what they may be, before the points of a plan are known: a shared profile without
+/// bounds will get them from these.
+pub(in crate::backend) fn check(
+    backend: &'static str,
+    given: &BTreeMap<String, String>,
+) -> Result<(), BackendError> {
+    let mut given = given.clone();
+    if wants_bounds(&given) {
+        given.remove("profile");
+    }
+    Options::of(backend, &given).map(|_| ())
+}
+
+/// Whether a shared profile is asked for and its bounds are left to the plan.
+fn wants_bounds(given: &BTreeMap<String, String>) -> bool {
+    given.get("profile").is_some_and(|profile| profile == "shared")
+        && !["profile_min", "profile_opt", "profile_max"].iter().any(|bound| given.contains_key(*bound))
+}
+
+/// Gives a shared profile that was asked for without bounds those of `points`, each given by its inputs.
+///
+/// # Errors
+/// The points have inputs of different rank, so that nothing can serve them all.
+pub fn share(options: &mut BTreeMap<String, String>, points: &[EngineSpec]) -> Result<(), BackendError> {
+    if wants_bounds(options) {
+        let bounds = shared_profile(points).ok_or_else(|| {
+            refuse("profile = shared is not possible: the points' inputs differ in rank".into())
+        })?;
+        options.extend(bounds);
+    }
+    Ok(())
 }
 
 struct Given<'a>(&'a BTreeMap<String, String>);
@@ -222,7 +258,7 @@ mod tests {
     }
 
     fn refused(options: &[(&str, &str)]) -> String {
-        Options::of("tensorrt", &spec(options, &[1, 8])).expect_err("refused").message
+        Options::of("tensorrt", &spec(options, &[1, 8]).options).expect_err("refused").message
     }
 
     #[test]
@@ -250,10 +286,27 @@ mod tests {
     fn the_bounds_of_all_points_are_read_back_as_ranges() {
         let points = [spec(&[], &[1, 8]), spec(&[], &[4, 2]), spec(&[], &[2, 32])];
         let options = shared_profile(&points).expect("points of one rank");
-        let shared = EngineSpec { options, ..spec(&[], &[1, 8]) };
-        let ranges = Options::of("tensorrt", &shared).expect("valid options").shared.expect("shared");
+        let ranges = Options::of("tensorrt", &options).expect("valid options").shared.expect("shared");
         let expected = ShapeRange { name: "x".into(), min: vec![1, 2], opt: vec![4, 32], max: vec![4, 32] };
         assert_eq!(ranges, [expected]);
+    }
+
+    #[test]
+    fn bounds_that_are_given_are_kept_and_missing_ones_are_the_plans() {
+        let points = [spec(&[], &[1, 8]), spec(&[], &[2, 32])];
+        let mut open = spec(&[("profile", "shared")], &[1, 8]).options;
+        share(&mut open, &points).expect("one rank");
+        assert_eq!(open["profile_max"], "x:2x32");
+        let given = [("profile", "shared"), ("profile_min", "x:1x1"), ("profile_max", "x:9x99")];
+        let mut given = spec(&given, &[1, 8]).options;
+        share(&mut given, &points).expect("nothing to do");
+        assert_eq!(given["profile_max"], "x:9x99");
+        let mut own = spec(&[], &[1, 8]).options;
+        share(&mut own, &points).expect("nothing to do");
+        assert!(own.is_empty());
+        let mut open = spec(&[("profile", "shared")], &[1, 8]).options;
+        let error = share(&mut open, &[spec(&[], &[1, 8]), spec(&[], &[8])]).expect_err("two ranks");
+        assert!(error.message.contains("rank"), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use crate::backend::tensorrt::{Options, shapes_text};
 use clipmark_profile::point::Precision;
-use clipmark_trt::{ShapeRange, Wait};
+use clipmark_trt::{ShapeRange, Wait, die_with_parent};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,7 +34,7 @@ impl Program {
             Some(path) => path,
             None => on_path().unwrap_or_else(|| PathBuf::from(USUAL)),
         };
-        let output = Command::new(&path).arg("--help").output().map_err(|error| {
+        let output = die_with_parent(Command::new(&path).arg("--help")).output().map_err(|error| {
             format!(
                 "trtexec cannot be run as {} ({error}): install it (on a Jetson: sudo apt install libnvinfer-bin), or set \
                  {PROGRAM_VARIABLE} to its path",
@@ -212,8 +212,6 @@ fn banner_version(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::EngineSpec;
-    use clipmark_profile::point::GridPoint;
 
     /// A program whose help names the flags of this release.
     fn program(version: &str, flags: &str) -> Program {
@@ -238,15 +236,8 @@ mod tests {
     }
 
     fn options(given: &[(&str, &str)]) -> Options {
-        let spec = EngineSpec {
-            at: GridPoint::new(1, 8).expect("not zero"),
-            precision: Precision::Model,
-            threads: 1,
-            inputs: Vec::new(),
-            options: given.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            cache_dir: None,
-        };
-        Options::of("trtexec", &spec).expect("valid options")
+        let given = given.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Options::of("trtexec", &given).expect("valid options")
     }
 
     fn build(program: &Program, given: &[(&str, &str)], precision: Precision) -> Result<String, String> {

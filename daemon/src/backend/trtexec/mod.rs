@@ -9,12 +9,12 @@ mod report;
 
 pub use command::PROGRAM_VARIABLE;
 
-use super::tensorrt::{ModelFacts, Options};
+use super::tensorrt::{self, ModelFacts, Options};
 use super::{
     Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, RunTiming, TensorData, check_inputs,
 };
 use clipmark_profile::record::{BackendRecord, Cause, OperatorCost, Stage};
-use clipmark_trt::ShapeRange;
+use clipmark_trt::{ShapeRange, die_with_parent};
 use command::{Program, Work};
 use report::Times;
 use std::collections::VecDeque;
@@ -65,9 +65,17 @@ impl Backend for Trtexec {
         })
     }
 
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        tensorrt::KNOWN
+    }
+
+    fn check_options(&self, options: &super::options::Options) -> Result<(), BackendError> {
+        tensorrt::check(self.name(), options)
+    }
+
     fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
         let refused = |message| BackendError::new(Stage::Prepare, Cause::Backend, message);
-        let options = Options::of(self.name(), spec)?;
+        let options = Options::of(self.name(), &spec.options)?;
         let program = self.find()?;
         let facts = ModelFacts::read(model)?;
         let shapes: Vec<(String, Vec<i64>)> = spec
@@ -224,7 +232,9 @@ fn loadable(input: &TensorData, version: &str) -> Result<Vec<u8>, String> {
 /// Runs trtexec to its end.
 fn execute(program: &Program, stage: Stage, flags: &[String]) -> Result<(), BackendError> {
     let failed = |cause, message| BackendError::new(stage, cause, message);
-    let output = Command::new(&program.path).args(flags).output().map_err(|error| {
+    let mut command = Command::new(&program.path);
+    // A worker that is killed for hanging leaves no trtexec behind to hold the GPU.
+    let output = die_with_parent(command.args(flags)).output().map_err(|error| {
         failed(Cause::Backend, format!("{} cannot be run: {error}", program.path.display()))
     })?;
     if output.status.success() {

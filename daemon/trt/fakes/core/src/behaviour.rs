@@ -7,8 +7,10 @@
 //! | `devices`, `capability`, `memory_mib`, `cuinit` | GPUs, e.g. `8.7`, their memory, cuInit's status |
 //! | `compute_us`, `copy_us`, `jitter_us`, `compute_ps_per_byte` | device time of one inference and one copy |
 //! | `fail` | stage that is refused: parse, build, deserialize, context, enqueue, capture, plan-layers |
-//! | `fail_after` | inferences that succeed before `fail = enqueue` strikes |
 //! | `oom`, `crash`, `hang` | stage at which memory runs out, the process dies, or the call never returns |
+//! | `fail_after` | inferences that succeed before what strikes at stage enqueue does |
+//! | `at` | an extent: the four above strike only engines that have it on some dynamic input |
+//! | `longest` | greatest extent that the builder accepts |
 //! | `create` | `null` or `garbage`: what createInfer*_INTERNAL return |
 //! | `reject` | an operator that the parser does not know |
 //! | `dla_cores`, `slow_fp16`, `slow_int8` | what the builder says of the board |
@@ -18,10 +20,12 @@ use std::collections::HashMap;
 use std::ffi::{CStr, c_void};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 static VALUES: OnceLock<HashMap<String, String>> = OnceLock::new();
+/// Extents of the dynamic inputs of the engine that is being built or used.
+static FACED: Mutex<Vec<i64>> = Mutex::new(Vec::new());
 static SEED: AtomicU64 = AtomicU64::new(0x9e37_79b9_7f4a_7c15);
 
 fn values() -> &'static HashMap<String, String> {
@@ -60,10 +64,17 @@ pub fn number(key: &str, default: u64) -> u64 {
     text(key).and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// Whether `key` names `stage`.
+/// Notes the extents of the engine at hand, for `at`. A worker has one engine at a time.
+pub fn face(extents: impl Iterator<Item = i64>) {
+    *FACED.lock().unwrap_or_else(PoisonError::into_inner) = extents.collect();
+}
+
+/// Whether `key` names `stage`, and `at`, where set, is among the extents of the engine at hand.
 #[must_use]
 pub fn is(key: &str, stage: &str) -> bool {
-    text(key).is_some_and(|value| value == stage)
+    let struck = |at: i64| FACED.lock().unwrap_or_else(PoisonError::into_inner).contains(&at);
+    let here = text("at").is_none_or(|at| at.parse().is_ok_and(struck));
+    here && text(key).is_some_and(|value| value == stage)
 }
 
 /// Dies or never returns, where the configuration says so for `stage`.

@@ -93,6 +93,25 @@ mod tests {
         assert_eq!(graph.inputs[0].shape[1], Extent::Symbol("T".into()));
         assert_eq!(graph.inputs[0].shape[2], Extent::Fixed(4));
         assert_eq!(graph.nodes[0].operator, "Identity");
+        assert_eq!(graph.outputs[0].copies.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn an_output_behind_other_nodes_copies_nothing() {
+        let shape = ["B", "4"];
+        let model = encode(
+            &[("a", F32, &shape), ("b", F32, &shape)],
+            &[("sum", F32, &shape), ("twice", F32, &shape)],
+            &[
+                ("add", "Add", &["a", "b"], &["c"]),
+                ("i", "Identity", &["c"], &["sum"]),
+                ("j", "Identity", &["b"], &["d"]),
+                ("k", "Identity", &["d"], &["twice"]),
+            ],
+        );
+        let graph = Graph::read(&model).expect("a model");
+        let copies: Vec<_> = graph.outputs.iter().map(|output| output.copies.as_deref()).collect();
+        assert_eq!(copies, [None, Some("b")]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Value {
     /// `TensorProto.DataType`.
     pub(crate) element: u64,
     pub(crate) shape: Vec<Extent>,
+    /// Of an output: the input that it is a copy of, by Identity nodes alone.
+    pub(crate) copies: Option<String>,
 }
 
 /// A node.
@@ -25,6 +27,8 @@ pub(crate) struct Value {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) operator: String,
+    /// First input and first output.
+    pub(crate) edge: Option<(String, String)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,7 +105,25 @@ impl Graph {
             }
         }
         read.inputs.retain(|input| !constants.contains(&input.name));
+        let copies: Vec<_> = read.outputs.iter().map(|output| read.source(&output.name)).collect();
+        for (output, copies) in read.outputs.iter_mut().zip(copies) {
+            output.copies = copies;
+        }
         (!read.outputs.is_empty()).then_some(read)
+    }
+
+    /// The input that the value `name` is a copy of.
+    fn source(&self, name: &str) -> Option<String> {
+        let mut name = name;
+        // Each step leads to an earlier node, so there are no more steps than nodes.
+        for _ in 0..=self.nodes.len() {
+            if self.inputs.iter().any(|input| input.name == name) {
+                return Some(name.to_owned());
+            }
+            let copies = self.nodes.iter().filter(|node| node.operator == "Identity");
+            name = copies.filter_map(|node| node.edge.as_ref()).find(|(_, to)| to == name)?.0.as_str();
+        }
+        None
     }
 }
 
@@ -113,11 +135,15 @@ fn string(message: &[u8], number: u64) -> Option<String> {
 }
 
 fn node(bytes: &[u8]) -> Option<Node> {
-    Some(Node { name: string(bytes, 3).unwrap_or_default(), operator: string(bytes, 4)? })
+    Some(Node {
+        name: string(bytes, 3).unwrap_or_default(),
+        operator: string(bytes, 4)?,
+        edge: string(bytes, 1).zip(string(bytes, 2)),
+    })
 }
 
 fn value(bytes: &[u8]) -> Option<Value> {
-    let mut read = Value { name: String::new(), element: 0, shape: Vec::new() };
+    let mut read = Value { name: String::new(), element: 0, shape: Vec::new(), copies: None };
     for field in fields(bytes)? {
         match field {
             (1, Field::Bytes(bytes)) => read.name = word(bytes),

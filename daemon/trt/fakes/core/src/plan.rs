@@ -53,7 +53,8 @@ impl Plan {
         let mut text = format!("FAKEPLAN\t{}\t{}\n", self.version, u8::from(self.detailed));
         for (kind, values) in [("input", &self.graph.inputs), ("output", &self.graph.outputs)] {
             for value in values {
-                text += &format!("{kind}\t{}\t{}\t{}\n", value.name, value.element, shape(value));
+                let copies = value.copies.as_deref().unwrap_or_default();
+                text += &format!("{kind}\t{}\t{}\t{}\t{copies}\n", value.name, value.element, shape(value));
             }
         }
         for node in &self.graph.nodes {
@@ -92,17 +93,19 @@ impl Plan {
 
     fn read_line(&mut self, parts: &[&str]) -> Option<()> {
         match parts {
-            [kind @ ("input" | "output"), name, element, shape] => {
+            [kind @ ("input" | "output"), name, element, shape, copies] => {
                 let value = Value {
                     name: (*name).to_owned(),
                     element: element.parse().ok()?,
                     shape: parse_shape(shape)?,
+                    copies: (!copies.is_empty()).then(|| (*copies).to_owned()),
                 };
                 let values = if *kind == "input" { &mut self.graph.inputs } else { &mut self.graph.outputs };
                 values.push(value);
             }
             ["layer", name, operator] => {
-                self.graph.nodes.push(Node { name: (*name).to_owned(), operator: (*operator).to_owned() });
+                let (name, operator) = ((*name).to_owned(), (*operator).to_owned());
+                self.graph.nodes.push(Node { name, operator, edge: None });
             }
             ["range", name, min, opt, max] => self.ranges.push(Range {
                 name: (*name).to_owned(),
@@ -119,15 +122,15 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        let value = |name: &str, shape| Value { name: name.into(), element: 1, shape };
+        let value = |name: &str, shape, copies| Value { name: name.into(), element: 1, shape, copies };
         let shape = vec![Extent::Symbol("B".into()), Extent::Fixed(4)];
         Plan {
             version: 8502,
             detailed: true,
             graph: Graph {
-                inputs: vec![value("x", shape.clone())],
-                outputs: vec![value("y", shape)],
-                nodes: vec![Node { name: "n".into(), operator: "Identity".into() }],
+                inputs: vec![value("x", shape.clone(), None)],
+                outputs: vec![value("y", shape, Some("x".into()))],
+                nodes: vec![Node { name: "n".into(), operator: "Identity".into(), edge: None }],
             },
             ranges: vec![Range { name: "x".into(), extents: [vec![1, 4], vec![2, 4], vec![8, 4]] }],
         }

@@ -311,9 +311,16 @@ extern "C" fn build_serialized<const MAJOR: u32>(
     network: *mut c_void,
     config: *mut c_void,
 ) -> *mut c_void {
-    behaviour::strike("build");
     // SAFETY: both are wrappers of this module.
     let (network, config) = unsafe { (behind::<Network>(network), behind::<Config>(config)) };
+    // SAFETY: the configuration's profiles are wrappers of this module.
+    let ranges: Vec<Range> = config
+        .profiles
+        .iter()
+        .flat_map(|&profile| unsafe { behind::<Vec<Range>>(profile) }.clone())
+        .collect();
+    behaviour::face(ranges.iter().flat_map(|range| range.extents.concat()));
+    behaviour::strike("build");
     if out_of_memory::<MAJOR>("build") {
         return std::ptr::null_mut();
     }
@@ -323,12 +330,14 @@ extern "C" fn build_serialized<const MAJOR: u32>(
         );
         return std::ptr::null_mut();
     }
-    // SAFETY: the configuration's profiles are wrappers of this module.
-    let ranges: Vec<Range> = config
-        .profiles
-        .iter()
-        .flat_map(|&profile| unsafe { behind::<Vec<Range>>(profile) }.clone())
-        .collect();
+    let longest = behaviour::number("longest", u64::MAX);
+    let too_long = |extent: &i64| u64::try_from(*extent).is_ok_and(|extent| extent > longest);
+    if ranges.iter().any(|range| range.extents.concat().iter().any(too_long)) {
+        error::<MAJOR>(
+            "4: [shapeMachine.cpp::executeContinuation::905] Error Code 4: Internal Error (slice is out of range)",
+        );
+        return std::ptr::null_mut();
+    }
     let dynamic = |extent: &Extent| matches!(extent, Extent::Symbol(_));
     for input in &network.graph.inputs {
         let missing = !ranges.iter().any(|range| range.name == input.name);

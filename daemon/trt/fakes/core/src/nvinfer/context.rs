@@ -1,7 +1,7 @@
 //! The execution context: shapes, addresses, and inferences on a stream.
 
 use super::engine::Engine;
-use super::{Dims, error, report};
+use super::{Dims, error, out_of_memory, report};
 use crate::behaviour;
 use crate::onnx::Extent;
 use crate::stream;
@@ -24,6 +24,8 @@ struct View {
     address: *mut c_void,
     elements: usize,
     element: i32,
+    /// Of an output: the input that it is a copy of.
+    copies: Option<usize>,
 }
 
 /// A context of the engine implementation at `engine`, which outlives it.
@@ -127,12 +129,21 @@ impl Context {
         Some(output.shape.iter().map(extent).collect())
     }
 
+    /// The input that tensor `index` is a copy of, where it is an output that passes one through.
+    fn copies(&self, index: usize) -> Option<usize> {
+        let graph = &self.engine().plan.graph;
+        let source = graph.outputs.get(index.checked_sub(graph.inputs.len())?)?.copies.as_ref()?;
+        graph.inputs.iter().position(|input| input.name == *source)
+    }
+
     fn views<const MAJOR: u32>(&self, addresses: &[*mut c_void]) -> Option<(Vec<View>, Vec<View>)> {
         let view = |index: usize| {
             let elements = self.shape(index)?.iter().product::<i64>();
             let address = addresses[index];
             let element = self.engine().element::<MAJOR>(index);
-            (!address.is_null()).then_some(View { address, elements: elements.max(0) as usize, element })
+            let copies = self.copies(index);
+            let elements = elements.max(0) as usize;
+            (!address.is_null()).then_some(View { address, elements, element, copies })
         };
         let all = (0..addresses.len()).map(view).collect::<Option<Vec<View>>>()?;
         let (inputs, outputs) = all.split_at(self.engine().plan.graph.inputs.len());
@@ -140,11 +151,15 @@ impl Context {
     }
 
     fn queue<const MAJOR: u32>(&mut self, addresses: &[*mut c_void], stream: *mut c_void) -> bool {
-        behaviour::strike("enqueue");
         self.inferences += 1;
-        let failing =
-            behaviour::is("fail", "enqueue") && self.inferences > behaviour::number("fail_after", 0);
-        if failing {
+        let struck = self.inferences > behaviour::number("fail_after", 0);
+        if struck {
+            behaviour::strike("enqueue");
+        }
+        if struck && out_of_memory::<MAJOR>("enqueue") {
+            return false;
+        }
+        if struck && behaviour::is("fail", "enqueue") {
             error::<MAJOR>(
                 "1: [cudaDriverHelpers.cpp::operator()::94] Error Code 1: Cuda Driver (unspecified launch failure)",
             );
@@ -175,11 +190,12 @@ impl Context {
     }
 }
 
-/// The stand-in's model: every output is the sum of all inputs, element by element.
+/// The stand-in's model: an output is a copy of one input, or the sum of all, element by element.
 fn compute(inputs: &[View], outputs: &[View]) {
     for output in outputs {
+        let of = output.copies.map_or(inputs, |input| std::slice::from_ref(&inputs[input]));
         for index in 0..output.elements {
-            let sum: f64 = inputs
+            let sum: f64 = of
                 .iter()
                 .filter(|input| input.elements > 0)
                 // SAFETY: the buffer holds `elements` elements of that type.

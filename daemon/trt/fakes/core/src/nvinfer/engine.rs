@@ -54,12 +54,14 @@ extern "C" fn deserialize<const MAJOR: u32>(
     bytes: *const u8,
     size: usize,
 ) -> *mut c_void {
-    behaviour::strike("deserialize");
     // SAFETY: the caller's block has that size.
     let bytes = unsafe { std::slice::from_raw_parts(bytes, size) };
-    let plan = Plan::read(bytes)
-        .filter(|plan| plan.version == version(MAJOR))
-        .filter(|_| !behaviour::is("fail", "deserialize"));
+    let plan = Plan::read(bytes);
+    let ranges = plan.iter().flat_map(|plan| &plan.ranges);
+    behaviour::face(ranges.flat_map(|range| range.extents.concat()));
+    behaviour::strike("deserialize");
+    let plan =
+        plan.filter(|plan| plan.version == version(MAJOR)).filter(|_| !behaviour::is("fail", "deserialize"));
     let Some(plan) = plan else {
         error::<MAJOR>(
             "1: [stdArchiveReader.cpp::StdArchiveReader::40] Error Code 1: Serialization (Serialization assertion magicTagRead == kMAGIC_TAG failed)",
