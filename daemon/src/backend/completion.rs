@@ -12,10 +12,15 @@ pub enum CompletionError {
     #[error("the outputs changed after the inference had returned: it returns before it is complete")]
     Unsettled,
     /// The outputs did not follow the inputs.
-    #[error("the outputs are those of the inference before: the inference returns before it is complete")]
+    #[error(
+        "other inputs gave the same outputs: the inference returns before it is complete, or the model does not \
+         depend on its inputs"
+    )]
     Stale,
     /// The same inputs gave other outputs.
-    #[error("the same inputs gave different outputs: the inference is incomplete, or not deterministic")]
+    #[error(
+        "the same inputs gave different outputs: the inference returns before it is complete, or is not deterministic"
+    )]
     Unsteady,
     /// The engine failed.
     #[error(transparent)]

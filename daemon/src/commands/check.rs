@@ -27,12 +27,12 @@ pub struct CheckArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Instead: hold TensorRT's outputs against tract and its compute time against trtexec
-    #[arg(long, conflicts_with = "json")]
-    selftest: bool,
+    /// Instead: hold TensorRT's outputs against tract and its compute time against trtexec, on this model
+    #[arg(long, conflicts_with = "json", value_name = "MODEL.onnx", num_args = 0..=1, default_missing_value = "joint")]
+    selftest: Option<String>,
     /// The self-test in this process
     #[arg(long, hide = true)]
-    selftest_here: bool,
+    selftest_here: Option<String>,
 }
 
 impl CheckArgs {
@@ -41,11 +41,11 @@ impl CheckArgs {
     /// # Errors
     /// When the root cannot be opened.
     pub fn execute(&self) -> Result<ExitCode, CommandError> {
-        if self.selftest_here {
-            return selftest::here();
+        if let Some(model) = &self.selftest_here {
+            return selftest::here(model);
         }
-        if self.selftest {
-            return selftest::in_a_child();
+        if let Some(model) = &self.selftest {
+            return selftest::in_a_child(model);
         }
         let (root, boards) = self.board.open()?;
         let sensors = Sensors::discover(&root, &boards);

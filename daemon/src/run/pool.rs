@@ -113,7 +113,7 @@ impl<'a> Pool<'a> {
             return Err(Trouble::Failed(failure));
         }
         if step.phase == Phase::Feasibility || (step.phase == Phase::Fixed && step.build) {
-            self.examine(step, &measured.latencies_ns, news);
+            self.examine(step, &measured.latencies_ns, news)?;
         }
         Ok(())
     }
@@ -164,10 +164,11 @@ impl<'a> Pool<'a> {
     }
 
     /// What is asked of an engine once, outside any timing: its operators, where wanted, and, for the first
-    /// point of a subject, whether the contents of the inputs move the latency.
-    fn examine(&mut self, step: &Step, latencies_ns: &[u64], news: &mut PointNews) {
+    /// point of a subject, whether it returns only when its outputs are complete, and whether the contents of
+    /// the inputs move the latency.
+    fn examine(&mut self, step: &Step, latencies_ns: &[u64], news: &mut PointNews) -> Result<(), Trouble> {
         let limit = self.settings.inference_limit;
-        let Some(worker) = self.live.get_mut(&step.point) else { return };
+        let Some(worker) = self.live.get_mut(&step.point) else { return Ok(()) };
         if self.plan.request.per_op {
             let command = Command::Operators { iterations: OPERATOR_ITERATIONS };
             match worker.ask(&command, Stage::Measure, limit * (OPERATOR_ITERATIONS + 1)) {
@@ -180,11 +181,17 @@ impl<'a> Pool<'a> {
         }
         let quick = latencies_ns.iter().max().is_some_and(|&slowest| slowest <= SENSITIVITY_SLOWEST.0);
         if quick && self.examined.insert(step.point.subject) {
+            if let Reply::Completion(Some(doubt)) =
+                worker.ask(&Command::Completion, Stage::WarmUp, limit * 4)?
+            {
+                news.remarks.push(doubt);
+            }
             let command = Command::Sensitivity { iterations: SENSITIVITY_ITERATIONS };
             if let Ok(Reply::Sensitivity(times)) = worker.ask(&command, Stage::Measure, limit * 4) {
                 news.remarks.extend(sensitivity_remark(&times));
             }
         }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use super::protocol::{
     Account, Command, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply,
 };
 use super::timed::{Samples, Span, Stream, measure, measure_virtual};
+use crate::backend::completion::{CompletionError, check_completion};
 use crate::backend::{Backend, BackendError, Engine, TensorData, registry};
 use crate::model::inputs::{Fill, fill_all};
 use crate::model::onnx::sha256;
@@ -88,6 +89,7 @@ pub fn obey(input: &mut impl Read, output: &mut impl Write) -> Result<(), FrameE
             Command::Sensitivity { iterations } => {
                 with(&mut held, |held| Ok(Reply::Sensitivity(held.sensitivity(iterations)?)))
             }
+            Command::Completion => with(&mut held, |held| Ok(Reply::Completion(held.completion()?))),
             Command::Account => with(&mut held, |held| Ok(Reply::Account(held.account()))),
         };
         frame::write(output, &reply.unwrap_or_else(|error| Reply::Failed(Failure::from(error))))?;
@@ -125,6 +127,7 @@ fn prepare(order: &PrepareOrder) -> Result<(Held, Prepared), BackendError> {
     let timing = engine.run().map_err(|error| BackendError { stage: Stage::WarmUp, ..error })?;
     let first = timing.virtual_wall.unwrap_or_else(|| monotonic().since(begun));
     let virtual_now = timing.virtual_wall.map(|_| Nanos(0));
+    let recorded = timing.recorded_wall.is_some();
     let prepared = Prepared { prepare, first, remarks: engine.remarks() };
     let inputs = order.spec.inputs.clone();
     let held = Held {
@@ -134,6 +137,7 @@ fn prepare(order: &PrepareOrder) -> Result<(Held, Prepared), BackendError> {
         seed: order.seed,
         base_resident,
         virtual_now,
+        recorded,
         stream: None,
     };
     Ok((held, prepared))
@@ -156,6 +160,8 @@ struct Held {
     base_resident: Option<Bytes>,
     /// Where the clock stands of an engine that declares its time; it goes on from chunk to chunk.
     virtual_now: Option<Nanos>,
+    /// Whether its times were recorded by another program, which waits for completion itself.
+    recorded: bool,
     /// The stream that the last paced chunk was part of.
     stream: Option<Stream>,
 }
@@ -240,6 +246,26 @@ impl Held {
             range: [walls[0], walls[walls.len() - 1]],
             outputs_sha256: sha256(&all),
         })
+    }
+
+    /// Fails when the engine was seen to return early; tells what two honest models could cause as well.
+    fn completion(&mut self) -> Result<Option<String>, BackendError> {
+        if self.recorded {
+            return Ok(None);
+        }
+        let [random, constant] =
+            [Fill::Random, Fill::Constant].map(|fill| fill_all(&self.inputs, fill, self.seed));
+        let verdict = check_completion(self.engine.as_mut(), &random, &constant);
+        self.engine.set_inputs(&random)?;
+        match verdict {
+            Ok(()) => Ok(None),
+            Err(CompletionError::Engine(error)) => Err(error),
+            Err(CompletionError::Stale) if self.inputs.is_empty() => Ok(None),
+            Err(doubt @ (CompletionError::Stale | CompletionError::Unsteady)) => Ok(Some(doubt.to_string())),
+            Err(proof @ CompletionError::Unsettled) => {
+                Err(BackendError::new(Stage::WarmUp, Cause::Backend, proof.to_string()))
+            }
+        }
     }
 
     fn account(&self) -> Account {

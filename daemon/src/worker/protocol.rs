@@ -32,6 +32,9 @@ pub enum Command {
         /// Inferences per kind of input.
         iterations: u32,
     },
+    /// Hold the outputs of a few inferences against each other: does the engine return only when they are
+    /// complete? Answered by [`Reply::Completion`], or by a failure when it does not.
+    Completion,
     /// The kernel's account of the worker. Answered by [`Reply::Account`].
     Account,
     /// End.
@@ -82,6 +85,8 @@ pub enum Reply {
     Outputs(Vec<OutputDigest>),
     /// To [`Command::Sensitivity`].
     Sensitivity(Vec<FillTime>),
+    /// To [`Command::Completion`]: what remains doubtful, in words.
+    Completion(Option<String>),
     /// To [`Command::Account`].
     Account(Account),
     /// To any command: it failed, the worker lives on.

@@ -1,21 +1,37 @@
 //! The conformance suite over the whole registry of backends.
 //!
 //! A backend that cannot be used on this machine is named with its reason and left out;
-//! `CLIPMARK_REQUIRE_PYTHON=1` (set by `onnx_reference.sh`) makes that an error for onnxruntime.
+//! `CLIPMARK_REQUIRE_PYTHON=1` (set by `onnx_reference.sh`) makes that an error for onnxruntime. TensorRT 8, 10 and
+//! 11 are stand-ins (daemon/trt/fakes). `worker` holds the same backends through a worker process.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is its test failing")]
 #![expect(clippy::print_stderr, reason = "what is left out, and why, belongs into the test's output")]
 
 mod suite;
 mod tiny;
+mod worker;
 
 use clipmark_daemon::backend::completion::{CompletionError, check_completion};
+use clipmark_daemon::backend::tensorrt::TensorRtBackend;
 use clipmark_daemon::backend::{Backend, Simulated, registry};
 use clipmark_daemon::model::built_in::BuiltIn;
+use clipmark_trt::Search;
+use clipmark_trt_fakes::stage;
 use suite::Case;
 
+/// What the stand-ins for TensorRT know of the suite's models: its unknown operator and its longest clip.
+const STAND_IN: &str = "reject = Transmogrify\nlongest = 256\ncompute_us = 100\n";
+const MAJORS: [u32; 3] = [8, 10, 11];
+
 fn cases() -> Vec<Case> {
-    registry().into_iter().filter_map(case).collect()
+    registry().into_iter().filter_map(case).chain(MAJORS.map(over_stand_ins)).collect()
+}
+
+fn over_stand_ins(major: u32) -> Case {
+    let folder = tempfile::tempdir().unwrap();
+    stage::tensorrt(folder.path(), major, STAND_IN).unwrap();
+    let search = Search { folders: vec![folder.path().to_owned()], only: true };
+    Case::over(folder, format!("tensorrt {major}"), Box::new(TensorRtBackend::searching(search)))
 }
 
 fn case(backend: Box<dyn Backend>) -> Option<Case> {
@@ -46,7 +62,7 @@ fn case(backend: Box<dyn Backend>) -> Option<Case> {
                 "it takes any ONNX file for the default subject",
             ),
         ],
-        // Held to the suite over its fakes, in a test of its own.
+        // Over its stand-ins, below. The stand-in for trtexec computes nothing: tests/trtexec.rs holds it.
         "tensorrt" | "trtexec" => return None,
         _ => &[],
     };

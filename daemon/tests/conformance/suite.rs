@@ -19,6 +19,7 @@ use tract_onnx::pb::ModelProto;
 
 /// A backend under test.
 pub(crate) struct Case {
+    label: String,
     backend: Box<dyn Backend>,
     ignored: &'static [(&'static str, &'static str)],
     folder: tempfile::TempDir,
@@ -56,15 +57,20 @@ pub(crate) use conformance_tests;
 impl Case {
     /// `ignored` names behaviours that do not apply, each with the reason.
     pub(crate) fn new(backend: Box<dyn Backend>, ignored: &'static [(&'static str, &'static str)]) -> Self {
-        Self { backend, ignored, folder: tempfile::tempdir().unwrap() }
+        Self { label: backend.name().into(), backend, ignored, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A backend that is held to everything, over what lies in `folder`.
+    pub(crate) fn over(folder: tempfile::TempDir, label: String, backend: Box<dyn Backend>) -> Self {
+        Self { label, backend, ignored: &[], folder }
     }
 
     /// Holds the backend to one behaviour, or says why not.
     pub(crate) fn hold(&self, behaviour: &str, body: fn(&Self)) {
         match self.ignored.iter().find(|(name, _)| *name == behaviour) {
-            Some((_, reason)) => eprintln!("IGNORED: {} / {behaviour}: {reason}", self.backend.name()),
+            Some((_, reason)) => eprintln!("IGNORED: {} / {behaviour}: {reason}", self.label),
             None => {
-                eprintln!("held: {} / {behaviour}", self.backend.name());
+                eprintln!("held: {} / {behaviour}", self.label);
                 body(self);
             }
         }
@@ -80,7 +86,7 @@ impl Case {
     fn prepared_for(&self, model: &[u8], batch: u32, frames: u32) -> (EngineSpec, Box<dyn Engine>) {
         let spec = spec(model, batch, frames);
         let engine = self.backend.prepare(&self.file("other.onnx", model), &spec);
-        (spec, engine.unwrap_or_else(|error| panic!("{}: {error}", self.backend.name())))
+        (spec, engine.unwrap_or_else(|error| panic!("{}: {error}", self.label)))
     }
 
     fn prepare_temporal(
@@ -95,7 +101,7 @@ impl Case {
     }
 
     fn prepared(&self, batch: u32, frames: u32) -> (EngineSpec, Box<dyn Engine>) {
-        self.prepare_temporal(batch, frames).unwrap_or_else(|e| panic!("{}: {e}", self.backend.name()))
+        self.prepare_temporal(batch, frames).unwrap_or_else(|e| panic!("{}: {e}", self.label))
     }
 
     /// The error of preparing `contents` as a model at B1 T2.

@@ -274,6 +274,12 @@ impl Preparation<'_> {
             let fallback = if self.options.gpu_fallback { "run on the GPU" } else { "are not permitted" };
             self.remarks.push(format!("DLA core {core}; layers that it cannot run {fallback}"));
         }
+        if let Some(bytes) = self.options.workspace_bytes {
+            self.remarks.push(format!("scratch memory limited to {} MiB", bytes >> 20));
+        }
+        if let Some(level) = self.options.builder_level {
+            self.remarks.push(format!("builder optimisation level {level}"));
+        }
         if self.options.cuda_graph {
             self.remarks.push("compute is launched as one CUDA graph".into());
         }

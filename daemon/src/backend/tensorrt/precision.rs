@@ -24,11 +24,9 @@ pub(super) fn kernels(
     precision: Precision,
     with: &Circumstances,
 ) -> Result<(Kernels, Option<String>), String> {
-    if with.version.major == Major::V11 {
-        return kernels_of_model(precision, with);
-    }
+    let of_model = with.version.major == Major::V11;
     let none = Kernels::default();
-    if with.dla && !matches!(precision, Precision::Fp16 | Precision::Int8) {
+    if with.dla && !of_model && !matches!(precision, Precision::Fp16 | Precision::Int8) {
         return Err(format!("a DLA core computes in fp16 or int8, not in {precision}; ask for one of these"));
     }
     match precision {
@@ -38,6 +36,11 @@ pub(super) fn kernels(
             ampere("tf32", with)?;
             Ok((Kernels { tf32: Some(true), ..none }, None))
         }
+        Precision::Fp16 | Precision::Bf16 | Precision::Int8 if of_model => Err(format!(
+            "TensorRT {} takes the precision from the model and cannot be told to use {precision}; export the model in \
+             {precision} and measure it with --precision model",
+            with.version
+        )),
         Precision::Fp16 => Ok((Kernels { fp16: true, ..none }, permission("fp16"))),
         Precision::Bf16 => {
             if with.version.major == Major::V8 {
@@ -46,31 +49,12 @@ pub(super) fn kernels(
             ampere("bf16", with)?;
             Ok((Kernels { bf16: true, ..none }, permission("bf16")))
         }
+        Precision::Int8 if with.quantized => Ok((Kernels { int8: true, ..none }, permission("int8"))),
         Precision::Int8 => {
-            if !with.quantized {
-                return Err("the model has no QuantizeLinear nodes, so nothing says at which scale to round to int8, and \
-                            made-up scales would measure a model that nobody runs; quantize the model first"
-                    .into());
-            }
-            Ok((Kernels { int8: true, ..none }, permission("int8")))
+            Err("the model has no QuantizeLinear nodes, so nothing says at which scale to round to int8, and made-up \
+                 scales would measure a model that nobody runs; quantize the model first"
+                .into())
         }
-    }
-}
-
-fn kernels_of_model(precision: Precision, with: &Circumstances) -> Result<(Kernels, Option<String>), String> {
-    let none = Kernels::default();
-    match precision {
-        Precision::Model => Ok((none, tf32_note(with))),
-        Precision::Fp32 => Ok((Kernels { tf32: Some(false), ..none }, None)),
-        Precision::Tf32 => {
-            ampere("tf32", with)?;
-            Ok((Kernels { tf32: Some(true), ..none }, None))
-        }
-        Precision::Fp16 | Precision::Bf16 | Precision::Int8 => Err(format!(
-            "TensorRT {} takes the precision from the model and cannot be told to use {precision}; export the model in \
-             {precision} and measure it with --precision model",
-            with.version
-        )),
     }
 }
 

@@ -1,0 +1,195 @@
+//! Every backend through a real worker process, as a run uses it, TensorRT over its stand-ins.
+//!
+//! `CLIPMARK_TEST_PROGRAM` names another clipmarkd to be held to this, e.g. the released one for aarch64 under
+//! emulation; `CLIPMARK_FAKES_DIR` then names the stand-ins that were built for it.
+
+use super::{MAJORS, STAND_IN, suite};
+use clipmark_daemon::backend::LIBRARY_VARIABLE;
+use clipmark_daemon::model::built_in::{BuiltIn, MAX_FRAMES};
+use clipmark_daemon::worker::handle::{Settings, Trouble, Worker};
+use clipmark_daemon::worker::protocol::{
+    Command, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply,
+};
+use clipmark_profile::record::{Cause, Failure, Stage};
+use clipmark_profile::units::{Bytes, Nanos};
+use clipmark_trt::FOLDER_VARIABLE;
+use clipmark_trt_fakes::stage;
+use prost::Message;
+use std::time::Duration;
+use tempfile::TempDir;
+use tract_onnx::pb::ModelProto;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A backend in a worker, with a folder for its models and stand-ins.
+struct Subject {
+    label: String,
+    backend: &'static str,
+    folder: TempDir,
+    settings: Settings,
+}
+
+fn subject(label: String, backend: &'static str) -> Subject {
+    let mut settings = Settings::own(None, LIMIT, LIMIT);
+    let program = std::env::var_os("CLIPMARK_TEST_PROGRAM");
+    settings.program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_clipmarkd").into()).into();
+    Subject { label, backend, folder: tempfile::tempdir().unwrap(), settings }
+}
+
+fn over_stand_ins(major: u32) -> Subject {
+    let mut subject = subject(format!("tensorrt {major}"), "tensorrt");
+    stage::tensorrt(subject.folder.path(), major, STAND_IN).unwrap();
+    subject.settings.environment.push((FOLDER_VARIABLE.into(), subject.folder.path().into()));
+    subject
+}
+
+/// Backends that load and compute ONNX models.
+fn subjects() -> Vec<Subject> {
+    let mut subjects = vec![subject("tract".into(), "tract")];
+    // A library for another machine would say nothing of the program under test.
+    if std::env::var_os(LIBRARY_VARIABLE).is_some() && std::env::var_os("CLIPMARK_TEST_PROGRAM").is_none() {
+        subjects.push(subject("onnxruntime".into(), "onnxruntime"));
+    }
+    subjects.extend(MAJORS.map(over_stand_ins));
+    subjects
+}
+
+impl Subject {
+    fn spawn(&self) -> Worker {
+        Worker::spawn(&self.settings).unwrap()
+    }
+
+    fn order(&self, model: &[u8], batch: u32, frames: u32) -> PrepareOrder {
+        let path = self.folder.path().join("model.onnx");
+        std::fs::write(&path, model).unwrap();
+        let spec = suite::spec(&BuiltIn::Temporal.onnx_bytes(), batch, frames);
+        PrepareOrder { backend: self.backend.into(), model: path, spec, seed: 1 }
+    }
+
+    fn prepared(&self, batch: u32, frames: u32) -> (Worker, Prepared) {
+        let mut worker = self.spawn();
+        let order = self.order(&BuiltIn::Temporal.onnx_bytes(), batch, frames);
+        let prepared = worker.prepare(order).unwrap_or_else(|trouble| panic!("{}: {trouble:?}", self.label));
+        (worker, prepared)
+    }
+
+    /// The failure of an order, and that the worker lives on and can do a good one.
+    fn refusal(&self, order: PrepareOrder) -> Failure {
+        let mut worker = self.spawn();
+        let failure = match worker.prepare(order) {
+            Err(Trouble::Failed(failure)) => failure,
+            other => panic!("{}: expected a failure, got {other:?}", self.label),
+        };
+        let good = self.order(&BuiltIn::Temporal.onnx_bytes(), 1, 1);
+        worker.prepare(good).unwrap_or_else(|trouble| panic!("{}: {trouble:?}", self.label));
+        failure
+    }
+}
+
+fn measure(worker: &mut Worker, iterations: u32) -> Measured {
+    let order = MeasureOrder {
+        iterations,
+        stop_after: Nanos::from_secs(3600),
+        inference_limit: Nanos::from_secs(60),
+        paced_fps: None,
+        continues: false,
+    };
+    worker.measure(&order).unwrap()
+}
+
+fn outputs(worker: &mut Worker) -> Vec<OutputDigest> {
+    match worker.ask(&Command::Outputs, Stage::Measure, LIMIT).unwrap() {
+        Reply::Outputs(outputs) => outputs,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_engine_is_prepared_and_every_inference_timed() {
+    for subject in subjects() {
+        let (mut worker, prepared) = subject.prepared(1, 4);
+        assert!(prepared.prepare.0 > 0 && prepared.first.0 > 0, "{}: {prepared:?}", subject.label);
+        let measured = measure(&mut worker, 20);
+        assert_eq!((measured.latencies_ns.len(), measured.failure), (20, None), "{}", subject.label);
+        let told = if subject.backend == "tensorrt" { 20 } else { 0 };
+        for times in [&measured.compute_ns, &measured.h2d_ns, &measured.d2h_ns] {
+            assert_eq!(times.len(), told, "{}", subject.label);
+        }
+        let device = measured.compute_ns.iter().zip(&measured.h2d_ns).zip(&measured.d2h_ns);
+        for (((compute, h2d), d2h), wall) in device.zip(&measured.latencies_ns) {
+            assert!(compute + h2d + d2h <= *wall, "{}: wall time holds the device's", subject.label);
+        }
+    }
+}
+
+#[test]
+fn outputs_have_the_models_shapes_and_follow_the_seed_alone() {
+    for subject in subjects() {
+        let (mut worker, _) = subject.prepared(2, 3);
+        let first = outputs(&mut worker);
+        let shapes: Vec<_> =
+            first.iter().map(|output| (output.name.as_str(), output.shape.clone())).collect();
+        let expected = [("similarity", vec![2]), ("logits", vec![2, 32]), ("embeddings", vec![2, 64])];
+        assert_eq!(shapes, expected, "{}", subject.label);
+        measure(&mut worker, 3);
+        assert_eq!(outputs(&mut worker), first, "{}: measuring changes nothing", subject.label);
+        let (mut again, _) = subject.prepared(2, 3);
+        assert_eq!(outputs(&mut again), first, "{}: another worker agrees", subject.label);
+        let mut other = subject.spawn();
+        let order = PrepareOrder { seed: 2, ..subject.order(&BuiltIn::Temporal.onnx_bytes(), 2, 3) };
+        other.prepare(order).unwrap();
+        let others = outputs(&mut other);
+        assert!(first.iter().zip(&others).all(|(a, b)| a.sha256 != b.sha256), "{}", subject.label);
+    }
+}
+
+#[test]
+fn an_inference_is_complete_when_it_returns() {
+    for subject in subjects() {
+        let (mut worker, _) = subject.prepared(1, 4);
+        let reply = worker.ask(&Command::Completion, Stage::WarmUp, LIMIT).unwrap();
+        assert_eq!(reply, Reply::Completion(None), "{}", subject.label);
+    }
+}
+
+#[test]
+fn the_most_expensive_operators_are_named() {
+    for subject in subjects() {
+        let (mut worker, _) = subject.prepared(1, 4);
+        let reply = worker.ask(&Command::Operators { iterations: 2 }, Stage::Measure, LIMIT).unwrap();
+        let Reply::Operators(operators) = reply else { panic!("{}: {reply:?}", subject.label) };
+        assert!(operators.len() > 5 && operators.len() <= 10, "{}: {operators:?}", subject.label);
+        assert!(operators.iter().all(|operator| !operator.name.is_empty() && operator.share > 0.0));
+    }
+}
+
+#[test]
+fn memory_is_accounted_for_on_the_host_and_on_the_device() {
+    for subject in subjects() {
+        let (mut worker, _) = subject.prepared(1, 4);
+        let account = worker.account().unwrap();
+        assert!(account.peak_resident > Some(Bytes(0)), "{}: {account:?}", subject.label);
+        assert_eq!(account.device > Some(Bytes(0)), subject.backend == "tensorrt", "{}", subject.label);
+    }
+}
+
+#[test]
+fn a_point_that_cannot_be_prepared_is_told_apart_and_the_worker_lives_on() {
+    let whole = BuiltIn::Temporal.onnx_bytes();
+    let mut unknown = ModelProto::decode(whole.as_slice()).unwrap();
+    let erf = unknown.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "Erf").unwrap();
+    erf.op_type = "Transmogrify".into();
+    for subject in subjects() {
+        let failure = subject.refusal(subject.order(&unknown.encode_to_vec(), 1, 2));
+        assert_eq!(failure.cause, Cause::UnsupportedOperator, "{}: {}", subject.label, failure.message);
+        assert!(failure.message.contains("Transmogrify"), "{}: {}", subject.label, failure.message);
+        let failure = subject.refusal(subject.order(&whole, 1, MAX_FRAMES + 1));
+        assert_eq!(failure.cause, Cause::ImpossibleShape, "{}: {}", subject.label, failure.message);
+        let failure = subject.refusal(subject.order(&whole[..whole.len() / 2], 1, 2));
+        assert_eq!(failure.cause, Cause::BadModel, "{}: {}", subject.label, failure.message);
+        let mut optioned = subject.order(&whole, 1, 2);
+        optioned.spec.options.insert("warp_drive".into(), "on".into());
+        let failure = subject.refusal(optioned);
+        assert!(failure.message.contains("warp_drive"), "{}: {}", subject.label, failure.message);
+    }
+}
