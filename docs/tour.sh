@@ -50,15 +50,11 @@ mosquitto_pub "${on_broker[@]}" -q 1 -t "$topic/cmd/run/tour-1/req" -m "$request
 wait $profile
 
 echo "--- the profile"
-sed -n '/^```python$/,/^```$/p' docs/wire.md | sed '1d;/^```$/,$d' > "$work/decode.py"
-python3 - "$work/envelope.cbor" "$work/profile.cbor" <<'PYTHON'
-import sys
-import cbor2
-
-envelope = cbor2.load(open(sys.argv[1], "rb"))
-# Key 8 is the content; one part, since it is shorter than 64 KiB.
-open(sys.argv[2], "wb").write(envelope[8])
-PYTHON
-python3 "$work/decode.py" "$work/profile.cbor"
+# The Python blocks of docs/wire.md: envelopes to contents, a profile to a table.
+block() { awk -v wanted="$1" '/^```python$/ { n++; on = 1; next } /^```$/ { on = 0 } on && n == wanted' docs/wire.md; }
+block 1 > "$work/unpack.py"
+block 2 > "$work/decode.py"
+(cd "$work" && python3 unpack.py envelope.cbor)
+python3 "$work/decode.py" "$work/profile-1.cbor"
 echo "--- the command's final status, retained on the broker"
 mosquitto_sub "${on_broker[@]}" -t "$topic/cmd/run/tour-1/status" -C 1 -W 30

@@ -1,6 +1,7 @@
 //! Writes messages of the made-up profiles into the directory named on the command line: for new golden
 //! vectors. Those that exist in profile/vectors are never written again.
 
+use clipmark_profile::codec::Encoding;
 use clipmark_profile::{example, series, wire};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -10,6 +11,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let series = series::build(&profile.run.id, &evidence, Some(&sensors), Some(&profile.soaks[0]));
     std::fs::write(folder.join("v1-profile.cbor"), wire::encode_profile(&profile)?)?;
     std::fs::write(folder.join("v1-series.cbor"), wire::encode_series(&series)?)?;
+    std::fs::create_dir_all(folder.join("messages"))?;
+    for sample in example::messages() {
+        let extension = if sample.encoding == Encoding::Cbor { "cbor" } else { "json" };
+        let name = format!("messages/v1-{}.{extension}", sample.rule);
+        std::fs::write(folder.join(name), &sample.bytes)?;
+    }
     let sweep = wire::encode_profile(&example::profile_of_27_points())?;
     std::fs::write(folder.join("v1-profile-27-points.cbor"), sweep)?;
     Ok(())

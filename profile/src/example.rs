@@ -4,8 +4,10 @@
 //! that snapshots hold on every machine. The figures are no measurement of any board, and the profiles
 //! say so (`simulated`). Only built with the feature `test-support`.
 
+mod messages;
 mod soak;
 
+pub use messages::{Sample, messages};
 pub use soak::soak_evidence;
 
 use crate::environment::Environment;

@@ -149,6 +149,41 @@ pub struct Limits {
     pub max_budget_s: f64,
     /// Longest soak in seconds.
     pub max_soak_s: f64,
+    /// Most time for one point's preparation, in seconds.
+    pub max_prepare_s: f64,
+    /// Most time for one inference, in seconds.
+    pub max_inference_s: f64,
+    /// Most memory for one worker, in bytes.
+    pub max_memory_bytes: u64,
+    /// A run stops at this temperature at the latest, in degrees Celsius, whether its request names one or
+    /// not; absent: where the request says, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_abort_celsius: Option<f64>,
+}
+
+impl Limits {
+    /// Highest temperature that a request may name where the configuration says nothing.
+    const HOTTEST: f64 = 150.0;
+
+    /// Limits of which each is the lower of two.
+    #[must_use]
+    pub fn tightened(&self, by: &Self) -> Self {
+        let hottest = [self.max_abort_celsius, by.max_abort_celsius];
+        Self {
+            max_models: self.max_models.min(by.max_models),
+            max_points: self.max_points.min(by.max_points),
+            max_clip_length: self.max_clip_length.min(by.max_clip_length),
+            max_batch_size: self.max_batch_size.min(by.max_batch_size),
+            max_threads: self.max_threads.min(by.max_threads),
+            max_iterations: self.max_iterations.min(by.max_iterations),
+            max_budget_s: self.max_budget_s.min(by.max_budget_s),
+            max_soak_s: self.max_soak_s.min(by.max_soak_s),
+            max_prepare_s: self.max_prepare_s.min(by.max_prepare_s),
+            max_inference_s: self.max_inference_s.min(by.max_inference_s),
+            max_memory_bytes: self.max_memory_bytes.min(by.max_memory_bytes),
+            max_abort_celsius: hottest.into_iter().flatten().reduce(f64::min),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -162,6 +197,10 @@ impl Default for Limits {
             max_iterations: 1_000_000,
             max_budget_s: 86_400.0,
             max_soak_s: 7.0 * 86_400.0,
+            max_prepare_s: 86_400.0,
+            max_inference_s: 86_400.0,
+            max_memory_bytes: 1 << 40,
+            max_abort_celsius: None,
         }
     }
 }
@@ -294,14 +333,15 @@ impl Request {
     }
 
     fn validate_spans(&self, limits: &Limits) -> Result<(), PlanError> {
-        in_range("prepare_limit_s", self.prepare_limit_s, 0.1, 86_400.0)?;
-        in_range("inference_limit_s", self.inference_limit_s, 0.001, 86_400.0)?;
+        in_range("prepare_limit_s", self.prepare_limit_s, 0.1, limits.max_prepare_s)?;
+        in_range("inference_limit_s", self.inference_limit_s, 0.001, limits.max_inference_s)?;
+        let hottest = limits.max_abort_celsius.unwrap_or(Limits::HOTTEST);
         let optional = [
             ("deadline_ms", self.deadline_ms, 0.001, 3.6e6),
             ("fps", self.fps, 0.01, 1e5),
             ("budget_s", self.budget_s, 1.0, limits.max_budget_s),
             ("soak_s", self.soak_s, 1.0, limits.max_soak_s),
-            ("abort_celsius", self.abort_celsius, 20.0, 150.0),
+            ("abort_celsius", self.abort_celsius, 20.0, hottest),
         ];
         for (field, value, low, high) in optional {
             if let Some(value) = value {
@@ -309,7 +349,7 @@ impl Request {
             }
         }
         if let Some(bytes) = self.memory_limit_bytes {
-            in_range("memory_limit_bytes", bytes, 1 << 20, 1 << 50)?;
+            in_range("memory_limit_bytes", bytes, 1 << 20, limits.max_memory_bytes)?;
         }
         Ok(())
     }

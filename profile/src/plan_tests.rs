@@ -85,6 +85,58 @@ fn numbers_out_of_range_are_refused_with_field_value_and_range() {
 }
 
 #[test]
+fn every_number_that_costs_something_has_a_limit_of_its_own() {
+    let limits = Limits {
+        max_models: 1,
+        max_points: 15,
+        max_clip_length: 128,
+        max_batch_size: 4,
+        max_threads: 1,
+        max_iterations: 10,
+        max_budget_s: 10.0,
+        max_soak_s: 10.0,
+        max_prepare_s: 120.0,
+        max_inference_s: 30.0,
+        max_memory_bytes: 1 << 30,
+        max_abort_celsius: Some(80.0),
+    };
+    let expand = |request: Request| Plan::expand(request, vec![usable("m", None, None)], &limits);
+    assert!(expand(Request::default()).is_ok());
+    let point = |batch_size, clip_length| vec![RequestedPoint { batch_size, clip_length }];
+    let ask = Request::default;
+    for (field, request) in [
+        ("models", Request { models: vec!["a".into(), "b".into()], ..ask() }),
+        ("points", Request { clip_lengths: (1..=6).collect(), ..ask() }),
+        ("clip_lengths", Request { clip_lengths: vec![129], ..ask() }),
+        ("batch_sizes", Request { batch_sizes: vec![5], ..ask() }),
+        ("soak_points.clip_length", Request { soak_points: point(1, 129), ..ask() }),
+        ("soak_points.batch_size", Request { soak_points: point(5, 1), ..ask() }),
+        ("threads", Request { threads: 2, ..ask() }),
+        ("iterations", Request { iterations: Some(11), ..ask() }),
+        ("budget_s", Request { budget_s: Some(10.5), ..ask() }),
+        ("soak_s", Request { soak_s: Some(10.5), ..ask() }),
+        ("prepare_limit_s", Request { prepare_limit_s: 121.0, ..ask() }),
+        ("inference_limit_s", Request { inference_limit_s: 31.0, ..ask() }),
+        ("memory_limit_bytes", Request { memory_limit_bytes: Some(2 << 30), ..ask() }),
+        ("abort_celsius", Request { abort_celsius: Some(80.5), ..ask() }),
+    ] {
+        let error = expand(request).unwrap_err();
+        assert!(matches!(&error, PlanError::OutOfRange { field: named, .. } if *named == field), "{error}");
+    }
+}
+
+#[test]
+fn of_two_sets_of_limits_the_lower_of_each_holds() {
+    let ours = Limits { max_points: 100, max_clip_length: 64, ..Limits::default() };
+    let theirs =
+        Limits { max_points: 10, max_clip_length: 1000, max_abort_celsius: Some(70.0), ..Limits::default() };
+    let both = ours.tightened(&theirs);
+    assert_eq!((both.max_points, both.max_clip_length, both.max_abort_celsius), (10, 64, Some(70.0)));
+    assert_eq!(both, theirs.tightened(&ours));
+    assert_eq!(ours.tightened(&Limits::default()), ours);
+}
+
+#[test]
 fn a_digest_must_be_one_per_model_and_look_like_one() {
     let with = |digests: Vec<String>| Request { models: vec!["m".into()], digests, ..Request::default() };
     assert!(expand(with(Vec::new())).is_ok());

@@ -17,7 +17,7 @@ use crate::spool::Bounds;
 use clipmark_profile::plan::Limits;
 use clipmark_profile::topics::{DeviceId, GroupId};
 use clipmark_service::config;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The whole file.
@@ -82,7 +82,7 @@ pub enum Delivery {
 }
 
 /// Whether sensor and latency series are sent beside the profile.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SeriesPolicy {
     /// When a soak throttled.

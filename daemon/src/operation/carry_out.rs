@@ -1,6 +1,6 @@
 //! The child's side: carry out one order and tell of it line by line.
 
-use super::{Done, Line, ORDER, Order, Output, describe, models, readings, running};
+use super::{Done, Line, ORDER, Order, Output, Unable, describe, models, readings, running};
 use crate::commands::check::backends;
 use crate::preflight::{Standing, requirements};
 use crate::serve::{unix_ms, write_durably};
@@ -69,7 +69,7 @@ pub fn carry_out(dir: &Path, out: &mut dyn Write) -> Result<(), CarryOutError> {
         }
         // Told to leave a checkpoint: there is no end to tell of yet.
         Ok(None) => return Ok(()),
-        Err(reason) => Line::failed(reason),
+        Err(unable) => Line::unable(unable),
     };
     tell(out, &line)
 }
@@ -83,15 +83,16 @@ fn note_outputs(dir: &Path, outputs: &[Output]) -> Result<(), CarryOutError> {
     write_durably(&path, &bytes).map_err(|error| failed("write", &path)(io::Error::other(error)))
 }
 
-fn perform(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Option<Done>, Reason> {
+fn perform(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Option<Done>, Unable> {
     let with = |result| Some(Done { result: Some(result), ..Done::default() });
-    match order.task.operation {
+    let done = match order.task.operation {
         Operation::Probe => readings::read(&Root::live()).map(with).map_err(|error| defect(&error)),
         Operation::Models => Ok(with(list_models(&order.models_dir))),
         Operation::Check => check(&order.models_dir).map(with).map_err(|error| defect(&error)),
         Operation::Capture => capture(dir).map(Some),
-        Operation::Run => running::run(order, dir, out),
-    }
+        Operation::Run => return running::run(order, dir, out),
+    };
+    done.map_err(Unable::Failed)
 }
 
 /// Puts the board's tree into an event that is spooled, because it is too long for a status.

@@ -15,8 +15,10 @@ pub(crate) use carry_out::OUTPUTS;
 pub use carry_out::{CarryOutError, carry_out, describe_device};
 pub use describe::Description;
 
-use crate::session::Task;
+use crate::config::SeriesPolicy;
+use crate::session::{Outcome, Task};
 use clipmark_profile::message::{OperationResult, Reason, Temperature};
+use clipmark_profile::plan::Limits;
 use clipmark_profile::topics::UpKind;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -33,6 +35,10 @@ pub struct Order {
     pub models: Vec<String>,
     /// The model directory.
     pub models_dir: PathBuf,
+    /// Caps on the request, those included that hold only once its models are known.
+    pub limits: Limits,
+    /// Which series are results.
+    pub series: SeriesPolicy,
     /// Where the request came from, for the record.
     pub origin: String,
 }
@@ -46,9 +52,30 @@ pub struct Line {
     /// It is done. The last line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<Done>,
-    /// It cannot be done. The last line.
+    /// It was tried and could not be done. The last line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Reason>,
+    /// It was not even tried: the request cannot be carried out as it is. The last line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Reason>,
+}
+
+/// Why an operation has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unable {
+    /// The request cannot be carried out as it is; nothing was tried.
+    Refused(Reason),
+    /// It was tried.
+    Failed(Reason),
+}
+
+impl From<Unable> for Outcome {
+    fn from(unable: Unable) -> Self {
+        match unable {
+            Unable::Refused(reason) => Self::Rejected(reason),
+            Unable::Failed(reason) => Self::Failed(reason),
+        }
+    }
 }
 
 /// How far a run is.
@@ -99,9 +126,12 @@ impl Line {
         Self { done: Some(done), ..Self::default() }
     }
 
-    /// A line that reports a failure.
+    /// A line that reports why there is no result.
     #[must_use]
-    pub fn failed(reason: Reason) -> Self {
-        Self { failed: Some(reason), ..Self::default() }
+    pub(crate) fn unable(unable: Unable) -> Self {
+        match unable {
+            Unable::Refused(reason) => Self { refused: Some(reason), ..Self::default() },
+            Unable::Failed(reason) => Self { failed: Some(reason), ..Self::default() },
+        }
     }
 }

@@ -107,27 +107,6 @@ pub fn digest_of(model: &NamedModel) -> io::Result<String> {
     }
 }
 
-/// Holds a model against the digest that a request states; an empty one states nothing.
-///
-/// # Errors
-/// A reason for the requester when they differ or the file cannot be read.
-pub fn check_digest(name: &str, model: &NamedModel, expected: &str) -> Result<(), Reason> {
-    if expected.is_empty() {
-        return Ok(());
-    }
-    let found = digest_of(model);
-    let found = found.unwrap_or_else(|error| error.to_string());
-    if found.eq_ignore_ascii_case(expected) {
-        return Ok(());
-    }
-    let expected: String = expected.chars().take(64).collect();
-    let message = format!(
-        "the model `{name}` on this device has SHA-256 {found} and the request wants {expected}; install the right \
-         file or send the right digest"
-    );
-    Err(Reason { code: ReasonCode::DigestMismatch, message })
-}
-
 /// The names that [`resolve`] takes, without digests: built-in models first, then files by name.
 #[must_use]
 pub fn names(dir: &Path) -> Vec<ModelInfo> {
@@ -203,18 +182,6 @@ mod tests {
             let reason = resolve(name, dir.path()).unwrap_err();
             assert!(reason.message.contains(problem), "{name}: {}", reason.message);
         }
-    }
-
-    #[test]
-    fn a_digest_is_held_against_the_file() {
-        let dir = dir();
-        let model = resolve("clip", dir.path()).unwrap();
-        let right = "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD";
-        assert_eq!(check_digest("clip", &model, right), Ok(()));
-        assert_eq!(check_digest("clip", &model, ""), Ok(()));
-        let reason = check_digest("clip", &model, &right.replace('B', "C")).unwrap_err();
-        assert_eq!(reason.code, ReasonCode::DigestMismatch);
-        assert!(reason.message.contains("ba7816bf") && reason.message.contains("clip"), "{}", reason.message);
     }
 
     #[test]

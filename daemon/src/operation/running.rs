@@ -1,12 +1,14 @@
 //! The operation that takes time: a run, from its order to its results, over any number of attempts.
 
-use super::{Done, Line, Order, Output, Step};
+use super::{Done, Line, Order, Output, Step, Unable};
+use crate::backend::ResolveError;
+use crate::config::SeriesPolicy;
 use crate::model::hints::HintArgs;
 use crate::run::{self, BoardNow, Ending, Finished, News, RunError, Setting, Watcher, outputs};
-use clipmark_probes::board::Boards;
+use clipmark_probes::board::{BoardError, Boards};
 use clipmark_probes::root::Root;
 use clipmark_profile::message::{Reason, ReasonCode, Temperature};
-use clipmark_profile::plan::Limits;
+use clipmark_profile::plan::PlanError;
 use clipmark_profile::sweep::Progress;
 use clipmark_profile::topics::UpKind;
 use std::io::Write;
@@ -19,15 +21,18 @@ const RUN: &str = "run";
 
 /// Carries the run out, or goes on with it when an earlier attempt left a record. `None`: it was told to
 /// leave a checkpoint and end, and a later attempt goes on from there.
-pub(super) fn run(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Option<Done>, Reason> {
+///
+/// # Errors
+/// Refused when nothing was tried, failed otherwise.
+pub(super) fn run(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Option<Done>, Unable> {
     let Some(request) = order.task.run.as_deref() else {
         let message = "the order holds no request: a defect of clipmarkd".to_owned();
-        return Err(Reason { code: ReasonCode::RunFailed, message });
+        return Err(Unable::Failed(Reason { code: ReasonCode::RunFailed, message }));
     };
     let stop = Arc::new(AtomicBool::new(false));
     let checkpoint = Arc::new(AtomicBool::new(false));
-    listen(&stop, &checkpoint)?;
-    let setting = setting(order, dir.join(RUN), stop)?;
+    listen(&stop, &checkpoint).map_err(|error| Unable::Failed(reason(&error)))?;
+    let setting = setting(order, dir.join(RUN), stop).map_err(|error| Unable::Failed(reason(&error)))?;
     let mut watcher = Telling { out, subjects: Vec::new() };
     let begun = setting.out.join("record").join("header.json").exists();
     let finished = if begun {
@@ -35,37 +40,37 @@ pub(super) fn run(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Opti
     } else {
         let mut request = request.clone();
         request.models.clone_from(&order.models);
+        request.abort_celsius = request.abort_celsius.or(order.limits.max_abort_celsius);
         run::begin(request, &setting, &mut watcher)
     };
     match finished {
         // It ended just before its result was spooled: what it wrote still stands.
         Err(RunError::Complete { path }) => outputs::read_back(&path)
-            .map_err(|error| reason(&error))
-            .map(|profile| Some(done(&Finished { profile, ending: Ending::Complete }))),
-        Err(error) => Err(reason(&error)),
+            .map_err(|error| Unable::Failed(reason(&error)))
+            .map(|profile| Some(done(&Finished { profile, ending: Ending::Complete }, order.series))),
+        Err(error) if !begun && is_refusal(&error) => Err(Unable::Refused(reason(&error))),
+        Err(error) => Err(Unable::Failed(reason(&error))),
         Ok(finished) if finished.ending == Ending::Stopped && checkpoint.load(Ordering::Relaxed) => Ok(None),
-        Ok(finished) => Ok(Some(done(&finished))),
+        Ok(finished) => Ok(Some(done(&finished, order.series))),
     }
 }
 
 /// SIGTERM asks for a checkpoint, SIGINT to give up and hand over what there is; both stop the run.
-fn listen(stop: &Arc<AtomicBool>, checkpoint: &Arc<AtomicBool>) -> Result<(), Reason> {
+fn listen(stop: &Arc<AtomicBool>, checkpoint: &Arc<AtomicBool>) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
-    let registered = signal_hook::flag::register(SIGTERM, Arc::clone(checkpoint))
-        .and_then(|_| signal_hook::flag::register(SIGTERM, Arc::clone(stop)))
-        .and_then(|_| signal_hook::flag::register(SIGINT, Arc::clone(stop)));
-    registered.map(|_| ()).map_err(|error| reason(&error))
+    signal_hook::flag::register(SIGTERM, Arc::clone(checkpoint))?;
+    signal_hook::flag::register(SIGTERM, Arc::clone(stop))?;
+    signal_hook::flag::register(SIGINT, Arc::clone(stop)).map(drop)
 }
 
-fn setting(order: &Order, out: std::path::PathBuf, stop: Arc<AtomicBool>) -> Result<Setting, Reason> {
+fn setting(order: &Order, out: std::path::PathBuf, stop: Arc<AtomicBool>) -> Result<Setting, BoardError> {
     Ok(Setting {
         out,
-        // The daemon has held the request against its own limits.
-        limits: Limits::default(),
+        limits: order.limits.clone(),
         hints: HintArgs::default(),
         simulate: None,
         root: Root::live(),
-        boards: Boards::embedded().map_err(|error| reason(&error))?,
+        boards: Boards::embedded()?,
         sampler: true,
         cache_dir: run::engine_cache(),
         onnxruntime: None,
@@ -74,26 +79,52 @@ fn setting(order: &Order, out: std::path::PathBuf, stop: Arc<AtomicBool>) -> Res
     })
 }
 
-/// The profile always; a soak's series when the board throttled in it.
-fn done(finished: &Finished) -> Done {
+/// The profile always; a soak's series as the configuration says.
+fn done(finished: &Finished, policy: SeriesPolicy) -> Done {
     let file = |name: String| format!("{RUN}/{name}");
     let mut outputs = vec![Output { kind: UpKind::Profile, file: file(outputs::PROFILE_CBOR.into()) }];
     for (index, soak) in finished.profile.soaks.iter().enumerate() {
-        if !soak.throttles.is_empty() {
+        let is_wanted = match policy {
+            SeriesPolicy::Throttled => !soak.throttles.is_empty(),
+            SeriesPolicy::Always => true,
+            SeriesPolicy::Never => false,
+        };
+        if is_wanted {
             outputs.push(Output { kind: UpKind::Series, file: file(outputs::series_file(index)) });
         }
     }
     Done { outputs, is_partial: finished.ending != Ending::Complete, ..Done::default() }
 }
 
-fn reason(error: &dyn std::error::Error) -> Reason {
+/// Whether the request itself is at fault, not what became of it.
+fn is_refusal(error: &RunError) -> bool {
+    use RunError::{Backend, Digest, Option, Plan, SameName};
+    matches!(error, Plan(_) | Digest { .. } | SameName(_) | Option(_) | Backend(ResolveError::Unknown { .. }))
+}
+
+fn code(error: &(dyn std::error::Error + 'static)) -> ReasonCode {
+    match error.downcast_ref::<RunError>() {
+        Some(RunError::Digest { .. }) => ReasonCode::DigestMismatch,
+        Some(RunError::Plan(PlanError::OutOfRange { .. })) => ReasonCode::LimitExceeded,
+        Some(error) if is_refusal(error) => ReasonCode::BadRequest,
+        _ => ReasonCode::RunFailed,
+    }
+}
+
+fn reason(error: &(dyn std::error::Error + 'static)) -> Reason {
+    let code = code(error);
+    let error = match error.downcast_ref::<RunError>() {
+        // Its own words are for the command line.
+        Some(RunError::Plan(plan)) => plan,
+        _ => error,
+    };
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         message = format!("{message}: {cause}");
         source = cause.source();
     }
-    Reason { code: ReasonCode::RunFailed, message }
+    Reason { code, message }
 }
 
 /// Tells the daemon how far the run is.

@@ -1,6 +1,6 @@
 //! The running command: one child process, attended by one task.
 
-use crate::operation::{Done, Line, ORDER, Order, Step};
+use crate::operation::{Done, Line, ORDER, Order, Step, Unable};
 use crate::serve::store::write_durably;
 use crate::session::Stop;
 use clipmark_profile::message::{Reason, ReasonCode};
@@ -40,7 +40,7 @@ pub(super) enum Happening {
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) done: Option<Done>,
-    pub(super) failed: Option<Reason>,
+    pub(super) unable: Option<Unable>,
     pub(super) ordered: Option<Stop>,
     /// Why there is neither a result nor a reason of its own.
     pub(super) otherwise: Reason,
@@ -110,7 +110,7 @@ impl Execution {
         let gone = || {
             let message = "the task that attends the child is gone; this is a defect of clipmarkd".into();
             let otherwise = Reason { code: ReasonCode::RunFailed, message };
-            Happening::Ended(Box::new(Ending { done: None, failed: None, ordered: None, otherwise }))
+            Happening::Ended(Box::new(Ending { done: None, unable: None, ordered: None, otherwise }))
         };
         self.happenings.recv().await.unwrap_or_else(gone)
     }
@@ -126,7 +126,7 @@ impl Execution {
 #[derive(Default)]
 struct Told {
     done: Option<Done>,
-    failed: Option<Reason>,
+    unable: Option<Unable>,
 }
 
 impl Told {
@@ -136,9 +136,10 @@ impl Told {
                 // When the daemon is busy, a step is not worth waiting for.
                 let _ = happenings.try_send(Happening::Step(step));
             }
-            Ok(Line { done, failed, .. }) => {
+            Ok(Line { done, failed, refused, .. }) => {
                 self.done = done.or(self.done.take());
-                self.failed = failed.or(self.failed.take());
+                let unable = refused.map(Unable::Refused).or(failed.map(Unable::Failed));
+                self.unable = unable.or(self.unable.take());
             }
             Err(error) => tracing::warn!(%error, line, "a child said something that is not understood"),
         }
@@ -212,7 +213,7 @@ async fn attend(
     // A grandchild that survives its parent could hold the pipe open.
     let _ = timeout(DRAIN, drain).await;
     let otherwise = unexplained(status, &log);
-    let ending = Ending { done: told.done, failed: told.failed, ordered, otherwise };
+    let ending = Ending { done: told.done, unable: told.unable, ordered, otherwise };
     // Nobody listens when the daemon itself is ending.
     let _ = happenings.send(Happening::Ended(Box::new(ending))).await;
 }

@@ -133,33 +133,18 @@ impl Reader<'_> {
     }
 }
 
-/// Where to answer besides the status topic. A topic that could pass for a request or for another device's
-/// word is not answered to.
+/// Where to answer besides the status topic. A topic of clipmark's own is not answered to: the answer could pass
+/// for a request, or for another device's or an aggregator's word.
 fn reply(message: &Received) -> Option<ReplyTo> {
     let topic = message.response_topic.clone()?;
     let is_publishable = !topic.is_empty() && topic.len() <= MAX_REPLY && !topic.contains(['+', '#', '\0']);
-    let is_foreign = ["$", "clipmark/v1/d/", "clipmark/v1/g/"].iter().any(|prefix| topic.starts_with(prefix));
-    if !is_publishable || is_foreign {
+    let is_reserved = ["$", "clipmark/"].iter().any(|prefix| topic.starts_with(prefix));
+    if !is_publishable || is_reserved {
         tracing::warn!(?topic, "the response topic of a request is not answered to");
         return None;
     }
     let correlation = message.correlation.clone().filter(|data| data.len() <= MAX_REPLY);
     Some(ReplyTo { topic, correlation })
-}
-
-/// Limits of which each is the lower of two.
-pub(super) fn tightened(ours: &Limits, theirs: Option<&Limits>) -> Limits {
-    let Some(theirs) = theirs else { return ours.clone() };
-    Limits {
-        max_models: ours.max_models.min(theirs.max_models),
-        max_points: ours.max_points.min(theirs.max_points),
-        max_clip_length: ours.max_clip_length.min(theirs.max_clip_length),
-        max_batch_size: ours.max_batch_size.min(theirs.max_batch_size),
-        max_threads: ours.max_threads.min(theirs.max_threads),
-        max_iterations: ours.max_iterations.min(theirs.max_iterations),
-        max_budget_s: ours.max_budget_s.min(theirs.max_budget_s),
-        max_soak_s: ours.max_soak_s.min(theirs.max_soak_s),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The messages that the daemon publishes, as topic, payload and properties.
 
-use super::inbound::tightened;
+use super::server::effective_limits;
 use crate::config::Config;
 use crate::mqtt::Message;
 use crate::operation::Description;
@@ -96,7 +96,7 @@ pub(super) fn device_info(
         backends: described.backends,
         models: described.models,
         epoch,
-        limits: tightened(&config.limits, remote.limits.as_ref()),
+        limits: effective_limits(config, remote),
         absent: described.absent,
     }
 }

@@ -3,7 +3,8 @@
 use crate::operation::{ORDER, OUTPUTS, Order, Output};
 use crate::spool::{Spool, SpoolError};
 use clipmark_profile::message::SequenceRange;
-use clipmark_profile::topics::CommandId;
+use clipmark_profile::topics::{CommandId, UpKind};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -36,8 +37,12 @@ pub(super) fn spool_outputs(
     outputs: &[Output],
     now_unix_ms: u64,
 ) -> Result<Option<SequenceRange>, SpoolingError> {
+    let mut there: BTreeMap<UpKind, usize> =
+        UpKind::ALL.iter().map(|&kind| (kind, spool.contents_of(command, kind))).collect();
     for output in outputs {
-        if spool.holds(command, output.kind) {
+        // Outputs are spooled in order, so those of a kind that are there are the first ones.
+        if let Some(left @ 1..) = there.get_mut(&output.kind) {
+            *left -= 1;
             continue;
         }
         let path = dir.join(&output.file);
@@ -86,11 +91,12 @@ fn is_run(dir: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SeriesPolicy;
     use crate::session::Task;
     use crate::spool::Bounds;
     use clipmark_profile::message::Epoch;
-    use clipmark_profile::plan::Request;
-    use clipmark_profile::topics::{Operation, UpKind};
+    use clipmark_profile::plan::{Limits, Request};
+    use clipmark_profile::topics::Operation;
 
     const BOUNDS: Bounds = Bounds { segment_bytes: 1 << 20, max_bytes: 1 << 22, reserve_bytes: 4096 };
 
@@ -102,7 +108,11 @@ mod tests {
     fn outputs_are_spooled_once_even_when_a_crash_cut_the_first_try_short() {
         let dir = tempfile::tempdir().unwrap();
         let (mut spool, _) = Spool::open(&dir.path().join("spool"), BOUNDS, Epoch(1), 0).unwrap();
-        let outputs = [(UpKind::Profile, "profile.cbor"), (UpKind::Series, "series.cbor")];
+        let outputs = [
+            (UpKind::Profile, "profile.cbor"),
+            (UpKind::Series, "series-0.cbor"),
+            (UpKind::Series, "series-1.cbor"),
+        ];
         let outputs = outputs.map(|(kind, file)| Output { kind, file: file.into() });
         for output in &outputs {
             fs::write(dir.path().join(&output.file), b"content").unwrap();
@@ -110,11 +120,11 @@ mod tests {
         let c = command("c");
         let first = spool_outputs(&mut spool, &c, dir.path(), &outputs[..1], 0).unwrap();
         assert_eq!(first, Some(SequenceRange { first: 1, last: 1 }));
-        for _ in 0..2 {
-            let both = spool_outputs(&mut spool, &c, dir.path(), &outputs, 0).unwrap();
-            assert_eq!(both, Some(SequenceRange { first: 1, last: 2 }));
+        for tried in [2, 3, 3] {
+            let all = spool_outputs(&mut spool, &c, dir.path(), &outputs[..tried], 0).unwrap();
+            assert_eq!(all, Some(SequenceRange { first: 1, last: tried as u64 }));
         }
-        assert_eq!(spool.unconfirmed(), 2);
+        assert_eq!(spool.unconfirmed(), 3);
     }
 
     #[test]
@@ -137,6 +147,8 @@ mod tests {
                 task: Task { operation, run },
                 models: Vec::new(),
                 models_dir: PathBuf::new(),
+                limits: Limits::default(),
+                series: SeriesPolicy::default(),
                 origin: String::new(),
             };
             fs::write(path.join(ORDER), serde_json::to_vec(&order).unwrap()).unwrap();

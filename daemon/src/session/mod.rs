@@ -10,164 +10,20 @@
 //! one; if it fails, the remaining actions of that command are dropped and [`Event::StoreFailed`] is fed back.
 
 mod command;
+mod event;
 #[cfg(test)]
 mod tests;
 
 pub use command::{Command, ReplyTo, Task};
+pub use event::{Action, Event, Incoming, Now, Outcome, Rules, Stop};
 
-use clipmark_profile::message::{CommandState, Epoch, OperationResult, Reason, ReasonCode, SequenceRange};
+use clipmark_profile::message::{CommandState, Epoch, Reason, ReasonCode, SequenceRange};
 use clipmark_profile::topics::{CommandId, OperationName};
 use clipmark_profile::units::Nanos;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long after a failed store the next one is tried.
 const STORE_AGAIN: Nanos = Nanos::from_secs(10);
-
-/// What bounds a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// Commands that may wait behind the running one.
-    pub queue: usize,
-    /// Unclean starts after which a command is given up.
-    pub attempts: u32,
-    /// Longest time from the start of a command to its end.
-    pub longest: Nanos,
-    /// Final commands that are remembered, so that they are not carried out again.
-    pub remembered: usize,
-}
-
-/// The time of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Monotonic: for expiry and limits.
-    pub monotonic: Nanos,
-    /// Wall clock: a label in statuses.
-    pub unix_ms: u64,
-}
-
-/// A request as it came in.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Incoming {
-    /// Which command.
-    pub command: CommandId,
-    /// The operation as the topic names it.
-    pub operation: OperationName,
-    /// What to do, or why it cannot be done.
-    pub task: Result<Task, Reason>,
-    /// Where else to answer.
-    pub reply: Option<ReplyTo>,
-    /// How long it may wait.
-    pub expires_in_ms: Option<u64>,
-}
-
-/// How an execution ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// Done. Records, if any, are synced in the spool.
-    Successful {
-        /// The spooled results.
-        records: Option<(Epoch, SequenceRange)>,
-        /// Results that are part of the status.
-        result: Option<OperationResult>,
-    },
-    /// Tried and not done.
-    Failed(Reason),
-    /// Stopped because it was asked to; what was measured until then may be spooled.
-    Stopped {
-        /// The spooled partial results.
-        records: Option<(Epoch, SequenceRange)>,
-    },
-    /// Stopped in good order because the daemon stops; it can be resumed.
-    Checkpointed,
-}
-
-/// What happens to a session.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A request arrived, for the first time or again.
-    Requested(Box<Incoming>),
-    /// A cancel arrived, for a command known or not.
-    CancelRequested {
-        /// Which command.
-        command: CommandId,
-        /// The operation as the topic names it.
-        operation: OperationName,
-    },
-    /// The execution of the running command ended.
-    Finished {
-        /// Which command.
-        command: CommandId,
-        /// How.
-        outcome: Outcome,
-    },
-    /// The broker acknowledged a command's final status.
-    Delivered(CommandId),
-    /// A command could not be stored.
-    StoreFailed {
-        /// Which command.
-        command: CommandId,
-        /// The disk's words.
-        message: String,
-    },
-    /// Whether the spool has room for another result: `Some` says why not.
-    Room(Option<String>),
-    /// Whether new runs are refused by the operator.
-    Paused(bool),
-    /// The bounds changed.
-    Rules(Rules),
-    /// Time passed.
-    Tick,
-    /// The daemon stops: nothing is started any more and the running command is checkpointed.
-    Stopping,
-}
-
-/// Why a running execution is to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// It was cancelled or took too long: end with what there is.
-    GiveUp,
-    /// The daemon stops: leave it so that it can be resumed.
-    Checkpoint,
-}
-
-/// What a driver is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Make the command durable as it is now.
-    Store(CommandId),
-    /// Remove it from the disk.
-    Forget(CommandId),
-    /// Publish its status as it is now.
-    Publish(CommandId),
-    /// Begin, or resume where `attempt` is above 1.
-    Start {
-        /// Which command.
-        command: CommandId,
-        /// Counts from 1.
-        attempt: u32,
-    },
-    /// End the execution.
-    Stop {
-        /// Which command.
-        command: CommandId,
-        /// How.
-        how: Stop,
-    },
-    /// What is running or waiting has changed.
-    PublishState,
-}
-
-impl Action {
-    /// The command that it is about, if about one.
-    #[must_use]
-    pub const fn command(&self) -> Option<&CommandId> {
-        match self {
-            Self::Store(command) | Self::Forget(command) | Self::Publish(command) => Some(command),
-            Self::Start { command, .. } | Self::Stop { command, .. } => Some(command),
-            Self::PublishState => None,
-        }
-    }
-}
 
 /// The running command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -450,6 +306,11 @@ impl Session {
         let running = self.running.take_if(|running| running.command == *id);
         let ordered = running.and_then(|running| running.stopping);
         let Some(command) = self.commands.get_mut(id) else { return };
+        // What was ordered counts for more than what came of it meanwhile.
+        let ordered_or = |otherwise: (CommandState, Reason)| {
+            let (state, why) = ordered.clone().unwrap_or(otherwise);
+            (state, Some(why))
+        };
         let (state, why) = match outcome {
             Outcome::Successful { records, result } => {
                 command.status.epoch = records.map(|(epoch, _)| epoch);
@@ -460,18 +321,14 @@ impl Session {
             Outcome::Stopped { records } => {
                 command.status.epoch = records.map(|(epoch, _)| epoch);
                 command.status.records = records.map(|(_, range)| range);
-                let unordered =
-                    || reason(ReasonCode::RunFailed, "the run was stopped by a signal from outside");
-                let (state, why) = ordered.unwrap_or_else(|| (CommandState::Failed, unordered()));
-                (state, Some(why))
+                let why = reason(ReasonCode::RunFailed, "the run was stopped by a signal from outside");
+                ordered_or((CommandState::Failed, why))
             }
-            Outcome::Failed(why) => match ordered {
-                Some((state, ordered)) => (state, Some(ordered)),
-                None => (CommandState::Failed, Some(why)),
-            },
+            Outcome::Failed(why) => ordered_or((CommandState::Failed, why)),
+            Outcome::Rejected(why) => ordered_or((CommandState::Rejected, why)),
             Outcome::Checkpointed => match ordered {
                 // Cancelled and then overtaken by the stop of the daemon: nothing is left to resume for.
-                Some((state, ordered)) => (state, Some(ordered)),
+                Some((state, why)) => (state, Some(why)),
                 None => {
                     command.unclean_starts = command.unclean_starts.saturating_sub(1);
                     actions.extend([Action::Store(id.clone()), Action::PublishState]);

@@ -135,6 +135,19 @@ fn a_run_that_ends_before_the_cancel_takes_hold_is_successful() {
 }
 
 #[test]
+fn a_request_that_turns_out_to_be_wrong_is_rejected_unless_it_was_cancelled_before() {
+    let wrong = || Outcome::Rejected(reason(ReasonCode::DigestMismatch, "another file"));
+    let mut session = fresh();
+    session.step(now(1), requested(1));
+    session.step(now(2), finished(1, wrong()));
+    assert_eq!((state(&session, 1), code(&session, 1)), (CommandState::Rejected, ReasonCode::DigestMismatch));
+    session.step(now(3), requested(2));
+    session.step(now(4), cancel(2));
+    session.step(now(5), finished(2, wrong()));
+    assert_eq!(state(&session, 2), CommandState::Canceled);
+}
+
+#[test]
 fn time_limits_end_what_waits_and_what_runs() {
     let mut session = fresh();
     session.step(now(1), requested(1));

@@ -10,14 +10,17 @@
 //! by a record of kind `event`. This module does not speak MQTT and reads no clock.
 
 mod acks;
+mod confirm;
 mod open;
+mod outcome;
 mod segment;
 #[cfg(test)]
 mod tests;
 
+pub use outcome::{Confirmation, Damage, Full, SpoolError};
+
 use acks::Acks;
-use clipmark_profile::codec::CodecError;
-use clipmark_profile::message::{Envelope, Epoch, Event, EventKind, Payload, Receipt, SequenceRange};
+use clipmark_profile::message::{Envelope, Epoch, Event, EventKind, Payload, SequenceRange};
 use clipmark_profile::topics::{CommandId, UpKind};
 use segment::{FRAME, HEADER, SegmentHeader};
 use std::collections::{BTreeSet, VecDeque};
@@ -38,109 +41,12 @@ pub struct Bounds {
     pub reserve_bytes: u64,
 }
 
-/// Why the spool cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// The disk refused.
-    #[error("cannot {action} {}; check free space, ownership and the disk's health", path.display())]
-    Disk {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The kernel's words.
-        #[source]
-        source: io::Error,
-    },
-    /// A content that no number of parts can carry.
-    #[error(
-        "a {kind} of {length} bytes exceeds the {limit} bytes that one result may have; ask for less detail"
-    )]
-    TooLarge {
-        /// What it is.
-        kind: UpKind,
-        /// Its size.
-        length: usize,
-        /// The most that is carried.
-        limit: usize,
-    },
-    /// An envelope that cannot be written.
-    #[error("cannot encode a record")]
-    Encode(#[from] CodecError),
-    /// A record that was intact when the spool was opened is so no longer.
-    #[error("record {sequence} is damaged in {}; it is given up and reported as a gap", path.display())]
-    Damaged {
-        /// Which record.
-        sequence: u64,
-        /// In which segment.
-        path: PathBuf,
-    },
-}
-
-/// Why a new run cannot be accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// The configured bound is reached.
-    #[error(
-        "the spool holds {used} of {max} bytes in {unconfirmed} unconfirmed records; connect an aggregator, \
-         which confirms them, or raise spool.max_bytes"
-    )]
-    Bound {
-        /// Bytes in segments.
-        used: u64,
-        /// The bound.
-        max: u64,
-        /// Records that wait.
-        unconfirmed: usize,
-    },
-    /// The disk is nearly full.
-    #[error("the disk below {} has {free} bytes free and {wanted} are kept in reserve; free some space", path.display())]
-    Disk {
-        /// The spool.
-        path: PathBuf,
-        /// Bytes free.
-        free: u64,
-        /// Bytes wanted.
-        wanted: u64,
-    },
-}
-
-/// What was found damaged when the spool was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong with it and what was done.
-    pub what: String,
-    /// Records that will never come.
-    pub lost: Vec<SequenceRange>,
-}
-
-/// What a receipt led to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Confirmation {
-    /// Accepted; these are to be sent again.
-    Accepted {
-        /// Sequences that the receiver misses.
-        resend: Vec<SequenceRange>,
-    },
-    /// It speaks of another epoch, e.g. of before a reflash.
-    OtherEpoch,
-    /// It confirms records that this spool never held: another device uses this epoch, or the disk was set
-    /// back to an earlier state.
-    AheadOfUs {
-        /// The highest sequence confirmed.
-        confirmed: u64,
-        /// The highest sequence ever given out here.
-        newest: u64,
-    },
-}
-
 /// One unconfirmed record.
 #[derive(Debug, Clone)]
 struct Entry {
     sequence: u64,
     kind: UpKind,
+    part: u16,
     command: Option<CommandId>,
     /// First sequence of the segment that holds it.
     segment: u64,
@@ -205,18 +111,6 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<File, SpoolError> {
     Ok(file)
 }
 
-/// The gaps of a receipt, or none when they are not ascending and apart: such a list confirms nothing.
-fn in_order(receipt: &Receipt) -> &[SequenceRange] {
-    let mut after = receipt.contiguous;
-    for gap in &receipt.gaps {
-        if gap.first <= after || gap.last < gap.first || gap.last == u64::MAX {
-            return &[];
-        }
-        after = gap.last;
-    }
-    &receipt.gaps
-}
-
 impl Spool {
     /// The epoch of this spool.
     #[must_use]
@@ -258,10 +152,12 @@ impl Spool {
         Some(SequenceRange { first, last })
     }
 
-    /// Whether there is an unconfirmed record of `kind` by `command`.
+    /// How many contents of `kind` by `command` wait, each counted once however many parts it has.
     #[must_use]
-    pub fn holds(&self, command: &CommandId, kind: UpKind) -> bool {
-        self.entries.iter().any(|entry| entry.kind == kind && entry.command.as_ref() == Some(command))
+    pub fn contents_of(&self, command: &CommandId, kind: UpKind) -> usize {
+        let is_first =
+            |entry: &&Entry| entry.part == 0 && entry.kind == kind && entry.command.as_ref() == Some(command);
+        self.entries.iter().filter(is_first).count()
     }
 
     /// Bytes in all segments.
@@ -357,7 +253,7 @@ impl Spool {
     }
 
     fn account(&mut self, kind: UpKind, command: Option<&CommandId>, bodies: &[Vec<u8>]) {
-        for body in bodies {
+        for (part, body) in (0..).zip(bodies) {
             let sequence = self.next;
             let segment = self.active_segment_mut();
             let start = segment.bytes + FRAME as u64;
@@ -366,6 +262,7 @@ impl Spool {
             let entry = Entry {
                 sequence,
                 kind,
+                part,
                 command: command.cloned(),
                 segment: segment.first,
                 body: start..segment.bytes,
@@ -444,79 +341,5 @@ impl Spool {
             attachment: Vec::new(),
         };
         self.append(UpKind::Event, None, &event.to_bytes()?, now_unix_ms)
-    }
-
-    /// Takes a receipt: forgets what is stored and tells what is to be sent again.
-    ///
-    /// # Errors
-    /// The disk's refusal to remove segments; the confirmation holds all the same.
-    pub fn confirm(&mut self, receipt: &Receipt) -> Result<Confirmation, SpoolError> {
-        if receipt.epoch != self.epoch {
-            return Ok(Confirmation::OtherEpoch);
-        }
-        let newest = self.next - 1;
-        let gaps = in_order(receipt);
-        // A gap is one only when something after it is stored.
-        let confirmed = gaps.last().map_or(receipt.contiguous, |gap| gap.last.saturating_add(1));
-        if confirmed > newest {
-            return Ok(Confirmation::AheadOfUs { confirmed, newest });
-        }
-        let mut from = receipt.contiguous + 1;
-        while self.entries.front().is_some_and(|entry| entry.sequence < from) {
-            self.entries.pop_front();
-        }
-        // What lies between two gaps is stored, though it is not contiguous.
-        for gap in gaps {
-            self.confirm_range(from, gap.first);
-            from = gap.last + 1;
-        }
-        if !gaps.is_empty() {
-            self.confirm_range(from, from + 1);
-        }
-        self.settle()?;
-        Ok(Confirmation::Accepted { resend: gaps.to_vec() })
-    }
-
-    /// Notes that one record is delivered, for `delivery = "puback"`.
-    ///
-    /// # Errors
-    /// As [`Spool::confirm`].
-    pub fn confirm_one(&mut self, sequence: u64) -> Result<(), SpoolError> {
-        self.confirm_range(sequence, sequence.saturating_add(1));
-        self.settle()
-    }
-
-    fn confirm_range(&mut self, from: u64, to: u64) {
-        let start = self.entries.partition_point(|entry| entry.sequence < from);
-        let within = self.entries.iter().skip(start).take_while(|entry| entry.sequence < to);
-        self.confirmed_ahead.extend(within.map(|entry| entry.sequence));
-    }
-
-    /// Drops confirmed entries from the front, notes how far that went, and removes segments behind it.
-    fn settle(&mut self) -> Result<(), SpoolError> {
-        while let Some(entry) = self.entries.front() {
-            if !self.confirmed_ahead.remove(&entry.sequence) {
-                break;
-            }
-            self.entries.pop_front();
-        }
-        let confirmed = self.oldest().unwrap_or(self.next) - 1;
-        self.confirmed_ahead.retain(|&sequence| sequence > confirmed);
-        self.acks.write(self.epoch, confirmed).map_err(disk("note confirmations in", &self.dir))?;
-        self.prune(confirmed)
-    }
-
-    fn prune(&mut self, confirmed: u64) -> Result<(), SpoolError> {
-        let active = self.active_segment();
-        // The highest sequence must stay known, so the active segment goes only after its successor exists.
-        if active.last <= confirmed && active.bytes > self.bounds.segment_bytes / 4 {
-            self.roll()?;
-        }
-        while self.segments.len() > 1 && self.segments[0].last <= confirmed {
-            let path = segment_path(&self.dir, self.segments[0].first);
-            fs::remove_file(&path).map_err(disk("remove", &path))?;
-            self.segments.remove(0);
-        }
-        Ok(())
     }
 }

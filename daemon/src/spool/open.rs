@@ -215,6 +215,7 @@ impl Spool {
             entries.extend(unconfirmed.map(|record| Entry {
                 sequence: record.sequence,
                 kind: record.kind,
+                part: record.part,
                 command: record.command,
                 segment: header.first,
                 body: record.body.start as u64..record.body.end as u64,

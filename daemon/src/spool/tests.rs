@@ -1,4 +1,5 @@
 use super::*;
+use clipmark_profile::message::Receipt;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tempfile::TempDir;

@@ -4,7 +4,9 @@ use crate::broker::Broker;
 use crate::client::Client;
 use crate::daemon::{DEVICE, Daemon};
 use clipmark_profile::message::{CommandState, Event, EventKind, Payload, Receipt};
+use clipmark_profile::summary::Status;
 use clipmark_profile::topics::UpKind;
+use clipmark_profile::wire::decode_profile;
 use std::io::Write;
 
 const ALL: &str = "clipmark/v1/d/bench/#";
@@ -60,20 +62,22 @@ fn a_capture_holds_the_boards_tree() {
 }
 
 #[test]
-fn a_broker_that_is_away_for_the_whole_command_gets_result_and_status_later() {
+fn a_broker_that_is_away_for_a_whole_run_gets_profile_and_status_later() {
     let mut broker = Broker::start();
     // Nobody may listen yet when the broker is back: what it then drops is sent again after a second.
     let daemon = Daemon::start(broker.port, "[spool]\nresend_s = 1");
     let mut client = Client::connect(broker.port, "operator", &[ALL]);
     client.online();
-    client.request(DEVICE, "capture", "alone", "");
+    let request = r#"{"models":["temporal"],"backends":["tract"],"clip_lengths":[8,16],"batch_sizes":[1],"iterations":300}"#;
+    client.request(DEVICE, "run", "alone", request);
     client.status("alone", CommandState::Executing);
     broker.kill();
     daemon.notified("idle, 0 waiting, 1 unconfirmed");
     broker.run();
     let mut client = Client::connect(broker.port, "operator", &[ALL]);
     assert_eq!(client.final_status("alone").state, CommandState::Successful);
-    assert_eq!(client.record(UpKind::Event, 1).sequence, 1);
+    let profile = decode_profile(&client.record(UpKind::Profile, 1).content).unwrap();
+    assert!(profile.points.iter().all(|point| point.status == Status::Measured));
 }
 
 #[test]

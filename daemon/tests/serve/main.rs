@@ -7,6 +7,7 @@
 )]
 
 mod broker;
+mod chaos;
 mod client;
 mod daemon;
 mod delivery;

@@ -70,7 +70,7 @@ fn a_killed_daemon_is_declared_offline_by_its_last_will_and_a_stopped_one_says_g
 #[test]
 fn what_is_wrong_with_a_request_is_told_in_its_status() {
     let broker = Broker::start();
-    let _daemon = Daemon::start(broker.port, "[limits]\nmax_clip_length = 64");
+    let _daemon = Daemon::start(broker.port, "[limits]\nmax_clip_length = 64\nmax_points = 5");
     let mut client = Client::connect(broker.port, "operator", &[ALL]);
     client.online();
     for (operation, id, payload, code, part) in [
@@ -79,6 +79,15 @@ fn what_is_wrong_with_a_request_is_told_in_its_status() {
         ("run", "c", "{\"clip_lengths\":[65]}", ReasonCode::LimitExceeded, "clip_lengths = 65"),
         ("run", "d", "{\"clip_lengths\":[8],\"models\":[\"../x\"]}", ReasonCode::UnknownModel, "../x"),
         ("probe", "e", "{\"fast\":true}", ReasonCode::BadRequest, "fast"),
+        // Only once the models are known can points be counted.
+        (
+            "run",
+            "f",
+            "{\"models\":[\"temporal\"],\"clip_lengths\":[8,16]}",
+            ReasonCode::LimitExceeded,
+            "points = 6",
+        ),
+        ("run", "g", "{\"clip_lengths\":[8],\"backends\":[\"abacus\"]}", ReasonCode::BadRequest, "abacus"),
     ] {
         client.request(DEVICE, operation, id, payload);
         let status = client.final_status(id);
@@ -86,6 +95,30 @@ fn what_is_wrong_with_a_request_is_told_in_its_status() {
         assert_eq!((status.state, reason.code), (CommandState::Rejected, code), "{}", reason.message);
         assert!(reason.message.contains(part), "{}", reason.message);
     }
+}
+
+#[test]
+fn a_model_other_than_the_one_asked_for_is_rejected_with_both_digests() {
+    let broker = Broker::start();
+    let _daemon = Daemon::start(broker.port, "");
+    let mut client = Client::connect(broker.port, "operator", &[ALL]);
+    client.request(DEVICE, "models", "list", "");
+    let models = client.final_status("list").result.unwrap().models;
+    let found = models.into_iter().find(|model| model.name == "conv3d").unwrap().sha256.unwrap();
+    let request = |digest: &str| {
+        format!(
+            r#"{{"models":["conv3d"],"digests":["{digest}"],"backends":["tract"],"clip_lengths":[8],"batch_sizes":[1],"iterations":3}}"#
+        )
+    };
+    let wanted = "0".repeat(64);
+    client.request(DEVICE, "run", "wrong", &request(&wanted));
+    let status = client.final_status("wrong");
+    let reason = status.reason.unwrap();
+    assert_eq!((status.state, reason.code), (CommandState::Rejected, ReasonCode::DigestMismatch));
+    assert!(reason.message.contains(&wanted) && reason.message.contains(&found), "{}", reason.message);
+    client.request(DEVICE, "run", "right", &request(&found.to_uppercase()));
+    let status = client.final_status("right");
+    assert_eq!(status.state, CommandState::Successful, "{status:?}");
 }
 
 #[test]

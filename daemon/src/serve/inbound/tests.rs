@@ -98,7 +98,10 @@ fn expiry_and_response_topic_are_taken_along() {
 
 #[test]
 fn answers_never_go_where_they_could_pass_for_a_request() {
-    for topic in ["", "a/+/b", "a/#", "$SYS/x", RUN, "clipmark/v1/g/lab/cmd/run/c/req", &"x".repeat(2000)] {
+    let agg = "clipmark/v1/agg/a/state";
+    for topic in
+        ["", "a/+/b", "a/#", "$SYS/x", RUN, "clipmark/v1/g/lab/cmd/run/c/req", agg, &"x".repeat(2000)]
+    {
         let message = Received { response_topic: Some(topic.into()), ..received(RUN, b"{}") };
         assert_eq!(incoming(&message).reply, None, "{topic}");
     }
@@ -118,15 +121,6 @@ fn cancels_receipts_and_settings_are_told_apart() {
         read(&received("clipmark/v1/d/orin/cfg/desired", br#"{"version":3,"settings":{"host":"x"}}"#));
     assert!(matches!(config, Inbound::Config(Err(error)) if error.contains("host")));
     assert!(matches!(read(&received("clipmark/v1/d/orin/state", b"{}")), Inbound::Ignored(_)));
-}
-
-#[test]
-fn remote_limits_only_tighten() {
-    let ours = Limits { max_points: 100, max_clip_length: 64, ..Limits::default() };
-    let theirs = Limits { max_points: 10, max_clip_length: 1000, ..Limits::default() };
-    let both = tightened(&ours, Some(&theirs));
-    assert_eq!((both.max_points, both.max_clip_length), (10, 64));
-    assert_eq!(tightened(&ours, None), ours);
 }
 
 proptest! {

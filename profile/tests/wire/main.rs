@@ -1,11 +1,18 @@
 //! Golden messages, and the documentation's decoder run on one of them.
 
-#![expect(clippy::print_stderr, reason = "a test that could not run must say so")]
+#![expect(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "helpers fail a test, and a test that could not run must say so"
+)]
+
+mod messages;
+mod python;
+mod schema;
 
 use clipmark_profile::summary::Profile;
 use clipmark_profile::{example, wire};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 fn vector(name: &str) -> Vec<u8> {
     std::fs::read(path(name)).expect("the vector is there")
@@ -45,27 +52,12 @@ fn the_golden_series_is_read() {
     assert_eq!(wire::decode_series(&wire::encode_series(&series).unwrap()).unwrap(), series);
 }
 
-/// The first Python block of docs/wire.md.
-fn snippet() -> String {
+/// The Python block of docs/wire.md with this index.
+pub(crate) fn snippet(index: usize) -> String {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/wire.md");
     let text = std::fs::read_to_string(document).expect("docs/wire.md is there");
-    let (_, rest) = text.split_once("```python\n").expect("it has a Python block");
-    rest.split_once("```").expect("the block ends").0.to_owned()
-}
-
-/// An interpreter that has cbor2, or none; with `CLIPMARK_REQUIRE_PYTHON=1` none is a failure.
-fn python() -> Option<String> {
-    let has_cbor2 = |python: &String| {
-        Command::new(python).args(["-c", "import cbor2"]).output().is_ok_and(|o| o.status.success())
-    };
-    let candidates = [std::env::var("CLIPMARK_PYTHON").ok(), Some("python3".to_owned())];
-    let found = candidates.into_iter().flatten().find(has_cbor2);
-    let required = std::env::var_os("CLIPMARK_REQUIRE_PYTHON").is_some_and(|value| value == "1");
-    assert!(found.is_some() || !required, "no Python with cbor2: pip install cbor2, or set CLIPMARK_PYTHON");
-    if found.is_none() {
-        eprintln!("NOT RUN: the snippet of docs/wire.md, because no Python has cbor2");
-    }
-    found
+    let block = text.split("```python\n").nth(index + 1).expect("it has that many Python blocks");
+    block.split_once("```").expect("the block ends").0.to_owned()
 }
 
 fn line(profile: &Profile, index: usize) -> Option<(String, f64, f64, f64)> {
@@ -76,10 +68,8 @@ fn line(profile: &Profile, index: usize) -> Option<(String, f64, f64, f64)> {
 
 #[test]
 fn the_documentations_decoder_gives_the_same_figures_bit_for_bit() {
-    let Some(python) = python() else { return };
-    let output = Command::new(python).args(["-c", &snippet()]).arg(path("v1-profile.cbor")).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
+    let Some(python) = python::with("cbor2") else { return };
+    let text = python::run(&python, &snippet(1), &[&path("v1-profile.cbor")]);
     let profile = wire::decode_profile(&vector("v1-profile.cbor")).unwrap();
     assert_eq!(text.lines().count(), 31);
     for (index, printed) in text.lines().skip(1).enumerate() {

@@ -1,0 +1,106 @@
+//! The running command: its child, its progress, and what its end amounts to.
+
+use super::Server;
+use crate::operation::{Order, Step, Unable, models};
+use crate::serve::execution::{Ending, Execution};
+use crate::serve::{messages, runs};
+use crate::session::{Event, Outcome, Stop};
+use clipmark_profile::message::{Progress, Reason, ReasonCode};
+use clipmark_profile::topics::CommandId;
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl Server {
+    /// Starts the child of a command, or tells how the command ends without one.
+    pub(super) fn execute(&mut self, command: &CommandId, attempt: u32) -> Result<(), Unable> {
+        let task = self.session.command(command).and_then(|command| command.task.clone());
+        let task = task.ok_or_else(|| {
+            let message = "the stored command has no task; send it again with a new id".into();
+            Unable::Failed(Reason { code: ReasonCode::Storage, message })
+        })?;
+        let dir = &self.config.models.dir;
+        let names = task.run.iter().flat_map(|request| &request.models);
+        let resolved = names.map(|name| models::resolve(name, dir).map(|model| model.argument()));
+        let order = Order {
+            models: resolved.collect::<Result<_, _>>().map_err(Unable::Refused)?,
+            task,
+            models_dir: dir.clone(),
+            limits: self.limits(),
+            series: self.config.spool.series,
+            origin: format!("MQTT command {command}"),
+        };
+        tracing::info!(%command, attempt, operation = %order.task.operation, "a command starts");
+        let work_dir = runs::dir_of(&self.config.device.state_dir, command);
+        let grace = Duration::from_secs(self.config.run.stop_grace_s.into());
+        let execution = Execution::start(command.clone(), work_dir, &order, grace);
+        self.execution = Some(execution.map_err(Unable::Failed)?);
+        self.progress_due = Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn progress(&mut self, step: Step) {
+        let Some(execution) = &self.execution else { return };
+        if self.progress_due > Instant::now() {
+            return;
+        }
+        self.progress_due = Instant::now() + Duration::from_secs(self.config.run.progress_s.into());
+        let elapsed = execution.started.elapsed();
+        let progress = Progress {
+            command: execution.command.clone(),
+            phase: step.phase,
+            point: step.point,
+            points: step.points,
+            label: step.label,
+            elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            temperatures: step.temperatures,
+        };
+        let message = messages::progress(&self.device, &progress);
+        if let (Some(connection), Ok(message)) = (self.link.connection(), message)
+            && let Err(error) = connection.publish_unacknowledged(message)
+        {
+            tracing::debug!(%error, "a progress message is dropped");
+        }
+    }
+
+    pub(super) fn ended(&mut self, ending: Ending) {
+        let Some(execution) = self.execution.take() else { return };
+        let command = execution.command;
+        let outcome = self.outcome(&command, &execution.dir, ending);
+        tracing::info!(%command, ?outcome, "a command ended");
+        self.look_for_room();
+        self.dispatch(Event::Finished { command, outcome });
+        let session = &self.session;
+        let is_over =
+            |id: &CommandId| session.command(id).is_none_or(|command| command.status.state.is_final());
+        runs::tidy(&self.config.device.state_dir, self.config.run.keep as usize, is_over);
+    }
+
+    /// What an end amounts to. Results are in the spool, synced, before anything is called successful.
+    fn outcome(&mut self, command: &CommandId, dir: &Path, ending: Ending) -> Outcome {
+        if let Some(done) = ending.done {
+            let now = self.clock.now().unix_ms;
+            let records = match runs::spool_outputs(&mut self.spool, command, dir, &done.outputs, now) {
+                Ok(records) => records.map(|records| (self.spool.epoch(), records)),
+                Err(error) => {
+                    let message = format!(
+                        "it was carried out, but the result did not reach the spool: {error}; the evidence is in {}",
+                        dir.display()
+                    );
+                    tracing::error!(%command, message);
+                    return Outcome::Failed(Reason { code: ReasonCode::Storage, message });
+                }
+            };
+            return match done.is_partial {
+                true => Outcome::Stopped { records },
+                false => Outcome::Successful { records, result: done.result },
+            };
+        }
+        match (ending.unable, ending.ordered) {
+            (Some(unable), _) => unable.into(),
+            (None, Some(Stop::Checkpoint)) => Outcome::Checkpointed,
+            (None, Some(Stop::GiveUp)) => Outcome::Stopped { records: None },
+            (None, None) => Outcome::Failed(ending.otherwise),
+        }
+    }
+}

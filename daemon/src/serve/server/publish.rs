@@ -1,0 +1,124 @@
+//! What the world is told: state, birth, statuses, and what an operator should look at.
+
+use super::Server;
+use crate::serve::messages;
+use crate::serve::outbox::Slot;
+use crate::service;
+use crate::session::Event;
+use clipmark_profile::codec::CodecError;
+use clipmark_profile::message::{Availability, DeviceState};
+use clipmark_profile::topics::CommandId;
+use std::time::Duration;
+
+/// What an operator should look at, by subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::serve) enum Concern {
+    Configuration,
+    Connection,
+    Publishing,
+    Receipts,
+    Spool,
+    Subscription,
+}
+
+impl Server {
+    /// Tells the session when the spool's room for new results has come or gone.
+    pub(in crate::serve) fn look_for_room(&mut self) {
+        let no_room = self.spool.room().err().map(|full| full.to_string());
+        if no_room != self.no_room {
+            match &no_room {
+                Some(why) => self.concern(Concern::Spool, why.clone()),
+                None => self.relieved(Concern::Spool),
+            }
+            self.no_room.clone_from(&no_room);
+            self.dispatch(Event::Room(no_room));
+        }
+    }
+
+    /// Something that an operator should know: it is logged and becomes part of the device's state.
+    pub(in crate::serve) fn concern(&mut self, about: Concern, what: String) {
+        if self.concerns.get(&about) != Some(&what) {
+            tracing::error!(?about, "{what}");
+            self.concerns.insert(about, what);
+            self.publish_state();
+        }
+    }
+
+    /// It is no longer so.
+    pub(in crate::serve) fn relieved(&mut self, about: Concern) {
+        if self.concerns.remove(&about).is_some() {
+            tracing::info!(?about, "mended");
+            self.publish_state();
+        }
+    }
+
+    /// The state as it is now, with what the connection count says of its age.
+    pub(in crate::serve) fn device_state(
+        &self,
+        state: Option<Availability>,
+        reasons: Vec<String>,
+    ) -> DeviceState {
+        let busy = if self.session.running().is_some() { Availability::Busy } else { Availability::Online };
+        DeviceState {
+            state: state.unwrap_or(busy),
+            connection: self.connections,
+            since_unix_ms: self.clock.now().unix_ms,
+            command: self.session.running().cloned(),
+            queued: self.session.waiting() as u32,
+            unconfirmed: self.spool.unconfirmed() as u64,
+            reasons,
+        }
+    }
+
+    pub(in crate::serve) fn publish_state(&mut self) {
+        let state = self.device_state(None, self.concerns.values().cloned().collect());
+        self.put(Slot::State, messages::state(&self.device, &state));
+        let line = self.status_line();
+        if line != self.told_systemd {
+            service::status(&line);
+            self.told_systemd = line;
+        }
+    }
+
+    /// The spool has less to send than before: an operator waits for the moment when nothing is left.
+    pub(in crate::serve) fn confirmed(&mut self) {
+        if self.spool.unconfirmed() == 0 {
+            self.publish_state();
+        }
+        self.look_for_room();
+    }
+
+    pub(in crate::serve) fn publish_info(&mut self) {
+        let Some(described) = self.description.clone() else { return };
+        let info =
+            messages::device_info(&self.device, &self.config, &self.remote, self.spool.epoch(), described);
+        self.put(Slot::Info, messages::info(&self.device, &info));
+    }
+
+    pub(in crate::serve) fn publish_status(&mut self, id: &CommandId) {
+        let Some(command) = self.session.command(id) else { return };
+        let expiry = Duration::from_secs(self.config.mqtt.status_expiry_s.into());
+        match messages::status(&self.device, command, expiry) {
+            Ok((message, reply)) => {
+                self.outbox.put(Slot::Status(id.clone()), message);
+                if let Some(reply) = reply {
+                    self.outbox.put(Slot::Reply(id.clone()), reply);
+                }
+            }
+            Err(error) => tracing::error!(%error, command = %id, "a status cannot be encoded"),
+        }
+    }
+
+    pub(super) fn put(&mut self, slot: Slot, message: Result<crate::mqtt::Message, CodecError>) {
+        match message {
+            Ok(message) => self.outbox.put(slot, message),
+            Err(error) => tracing::error!(%error, ?slot, "a message cannot be encoded"),
+        }
+    }
+
+    /// One line for `systemctl status`.
+    pub(in crate::serve) fn status_line(&self) -> String {
+        let doing = self.session.running().map_or("idle".into(), |command| format!("running {command}"));
+        format!("{doing}, {} waiting, {} unconfirmed", self.session.waiting(), self.spool.unconfirmed())
+    }
+}

@@ -1,0 +1,102 @@
+//! The published schemas hold for what is really encoded.
+
+use crate::python;
+use crate::{path, vector};
+use clipmark_profile::codec::Encoding;
+use clipmark_profile::example;
+use clipmark_profile::message::{
+    CommandState, CommandStatus, DeviceState, Envelope, Epoch, Event, EventKind, Payload, Receipt,
+};
+use clipmark_profile::plan::Request;
+use clipmark_profile::topics::UpKind;
+use std::path::{Path, PathBuf};
+
+const SCRIPT: &str = include_str!("schema.py");
+
+fn schema(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(name)
+}
+
+/// Holds each message against a rule and returns how many keys each had.
+fn validated(schema_file: &str, messages: &[(&str, PathBuf)]) -> Option<Vec<String>> {
+    let python = python::with("cbor2, pycddl")?;
+    let schema = schema(schema_file);
+    let mut arguments = vec![schema.as_path()];
+    arguments.extend(messages.iter().flat_map(|(rule, message)| [Path::new(*rule), message.as_path()]));
+    Some(python::run(&python, SCRIPT, &arguments).lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn golden_profiles_and_series_fit_their_schemas() {
+    let profiles = ["v1-profile.cbor", "v1-profile-27-points.cbor"].map(|name| ("profile", path(name)));
+    if let Some(told) = validated("profile.cddl", &profiles) {
+        assert_eq!(told, ["profile 17", "profile 17"]);
+        let told = validated("series.cddl", &[("series", path("v1-series.cbor"))]);
+        assert_eq!(told.unwrap(), ["series 13"]);
+    }
+}
+
+#[test]
+fn golden_messages_are_what_is_written_today_and_fit_their_schema() {
+    let mut messages = Vec::new();
+    for sample in example::messages() {
+        let extension = if sample.encoding == Encoding::Cbor { "cbor" } else { "json" };
+        let name = format!("messages/v1-{}.{extension}", sample.rule);
+        assert_eq!(vector(&name), sample.bytes, "{name}");
+        // Packed requests are read, and written by this program alone: the schema has the keys' names.
+        if sample.rule != "request-packed" {
+            messages.push((sample.rule, path(&name)));
+        }
+    }
+    if let Some(told) = validated("messages.cddl", &messages) {
+        assert_eq!(told.len(), messages.len());
+    }
+}
+
+fn put(name: &str, bytes: &[u8]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("schema");
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn messages_without_anything_optional_fit_the_schema_too() {
+    let state = br#"{"state":"offline","connection":0,"since_unix_ms":0}"#;
+    let state = DeviceState::from_bytes(state, None).unwrap();
+    let status = br#"{"command":"c","operation":"probe","state":"init","at_unix_ms":0}"#;
+    let status = CommandStatus::from_bytes(status, None).unwrap();
+    assert_eq!(status.state, CommandState::Init);
+    let receipt = Receipt { epoch: Epoch(0), contiguous: 0, gaps: Vec::new(), aggregator: None };
+    let event = Event {
+        version: Event::VERSION,
+        kind: EventKind::Capture,
+        at_unix_ms: 0,
+        message: String::new(),
+        range: None,
+        attachment: vec![1],
+    };
+    let envelope = Envelope {
+        version: Envelope::VERSION,
+        epoch: Epoch(0),
+        sequence: 1,
+        kind: UpKind::Profile,
+        part: 0,
+        parts: 1,
+        command: None,
+        spooled_unix_ms: 0,
+        content: vec![0; Envelope::MAX_PART],
+    };
+    let messages = [
+        ("request", put("request.json", &Request::default().to_bytes().unwrap())),
+        ("state", put("state.json", &state.to_bytes().unwrap())),
+        ("status", put("status.json", &status.to_bytes().unwrap())),
+        ("receipt", put("receipt.json", &receipt.to_bytes().unwrap())),
+        ("event", put("event.cbor", &event.to_bytes().unwrap())),
+        ("envelope", put("envelope.cbor", &envelope.to_bytes().unwrap())),
+    ];
+    if let Some(told) = validated("messages.cddl", &messages) {
+        assert_eq!(told.len(), messages.len());
+    }
+}
