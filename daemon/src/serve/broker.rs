@@ -30,7 +30,7 @@ pub(super) fn open(server: &mut Server) {
     let options = Options {
         mqtt: &server.config.mqtt,
         client: &client,
-        will,
+        will: Some(will),
         filters,
         receive_maximum: RECEIVE_MAXIMUM,
     };

@@ -3,43 +3,55 @@
 //! Unknown keys are errors, every key has the default that `config/fleet.toml` shows, and secrets are named
 //! by path, never written here. A file that does not exist at the default place means the defaults.
 
+use crate::store::Retention;
+use clipmark_profile::topics::AggregatorId;
+pub use clipmark_service::config::ConfigError;
+use clipmark_service::config::{self, Pair, Range};
+use clipmark_service::mqtt::{Mqtt, Tls};
+use clipmark_service::secret::SecretPath;
 use serde::Deserialize;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where the configuration lies unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/clipmark/fleet.toml";
 
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}; check that it exists and may be read", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The kernel's words.
-        #[source]
-        source: io::Error,
-    },
-    /// The file is not TOML, or holds an unknown key or a value of the wrong type.
-    #[error("the configuration {} is not usable; mend the line shown", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// The parser's words, with line and key.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-}
-
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The broker.
+    pub mqtt: Mqtt,
+    /// The aggregator itself.
+    pub aggregator: Aggregator,
     /// Where profiles are kept.
     pub store: Store,
+    /// After how long what is forgotten.
+    pub retention: RetentionDays,
+}
+
+/// The aggregator itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Aggregator {
+    /// Its name on the broker. Aggregators that share a store each have their own.
+    pub id: AggregatorId,
+    /// The name of the shared subscription; empty: a subscription of its own.
+    pub share: String,
+    /// Messages that the broker may send before the first of them is stored.
+    pub receive_maximum: u16,
+    /// Most messages in one transaction.
+    pub batch: u32,
+}
+
+impl Default for Aggregator {
+    fn default() -> Self {
+        Self {
+            id: "fleet".parse().expect("the default is an identifier"),
+            share: "clipmark".into(),
+            receive_maximum: 1000,
+            batch: 500,
+        }
+    }
 }
 
 /// Where profiles are kept.
@@ -48,11 +60,54 @@ pub struct Config {
 pub struct Store {
     /// The SQLite file.
     pub path: PathBuf,
+    /// A PostgreSQL database instead, as a libpq connection string or URL without the password.
+    pub postgres: Option<String>,
+    /// The password for it, by file.
+    pub postgres_password_file: Option<SecretPath>,
+    /// Encryption of the connection to it.
+    pub postgres_tls: Tls,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { path: "/var/lib/clipmark-fleet/fleet.db".into() }
+        Self {
+            path: "/var/lib/clipmark-fleet/fleet.db".into(),
+            postgres: None,
+            postgres_password_file: None,
+            postgres_tls: Tls::default(),
+        }
+    }
+}
+
+/// After how many days what is forgotten; 0: never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionDays {
+    /// The bytes of profiles, series and events. Points and soaks stay.
+    pub blob_days: u32,
+    /// Profiles with their points, and series and events.
+    pub profile_days: u32,
+    /// Statuses of commands.
+    pub command_days: u32,
+    /// Messages that could not be understood.
+    pub poison_days: u32,
+}
+
+impl Default for RetentionDays {
+    fn default() -> Self {
+        Self { blob_days: 90, profile_days: 0, command_days: 90, poison_days: 30 }
+    }
+}
+
+impl From<RetentionDays> for Retention {
+    fn from(days: RetentionDays) -> Self {
+        let given = |days: u32| Some(days).filter(|days| *days > 0);
+        Self {
+            blob_days: given(days.blob_days),
+            profile_days: given(days.profile_days),
+            command_days: given(days.command_days),
+            poison_days: given(days.poison_days),
+        }
     }
 }
 
@@ -62,13 +117,10 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        match fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && path == Path::new(DEFAULT_PATH) => {
-                Ok(Self::default())
-            }
-            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+        if path == Path::new(DEFAULT_PATH) && !path.exists() {
+            return Ok(Self::default());
         }
+        Self::parse(&config::read(path)?, path)
     }
 
     /// Reads and checks a text; `path` is named in errors.
@@ -76,7 +128,53 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        let config: Self = config::parse(text, path)?;
+        let ranges: [Range; 2] = [
+            ("aggregator.receive_maximum", config.aggregator.receive_maximum.into(), 1, 65_535),
+            ("aggregator.batch", config.aggregator.batch.into(), 1, 10_000),
+        ];
+        let (store, tls) = (&config.store, &config.store.postgres_tls);
+        let pairs: [Pair; 2] = [
+            ("store.postgres_password_file", store.postgres_password_file.is_some(), "store.postgres", store.postgres.is_some()),
+            ("store.postgres_tls.ca", tls.ca.is_some(), "store.postgres_tls.enabled", tls.enabled),
+        ];
+        config::check(path, &config.mqtt.ranges(), &config.mqtt.pairs())?;
+        config::check(path, &ranges, &pairs)?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../config/fleet.toml");
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("fleet.toml"))
+    }
+
+    #[test]
+    fn the_shipped_file_shows_the_defaults() {
+        assert_eq!(parse(SHIPPED).unwrap(), Config::default());
+        // What is commented out is usable too.
+        let shown: String = SHIPPED
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert!(parse(&shown.replace("enabled = false", "enabled = true")).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let error = parse("[store]\npth = \"x\"").unwrap_err();
+        assert!(format!("{error:?}").contains("pth"), "{error:?}");
+    }
+
+    #[test]
+    fn a_password_without_a_database_is_an_error() {
+        let error = parse("[store]\npostgres_password_file = \"/x\"").unwrap_err().to_string();
+        assert!(error.contains("store.postgres_password_file") && error.contains("store.postgres"), "{error}");
     }
 }

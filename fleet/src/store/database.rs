@@ -118,8 +118,9 @@ pub struct Dialect {
     pub table: &'static str,
     /// What follows the definition of a table whose rows lie in the order of its primary key.
     pub clustered: &'static str,
-    /// What follows a SELECT whose rows are about to be changed.
-    pub for_update: &'static str,
+    /// What precedes the name of a table that is to be locked against other writers until the transaction
+    /// ends; empty where a transaction that may write is alone anyway.
+    pub lock: &'static str,
 }
 
 /// A connection to a database.

@@ -15,6 +15,8 @@ mod coverage;
 pub mod database;
 mod error;
 mod live;
+mod postgres;
+mod prune;
 mod read;
 mod records;
 mod rows;
@@ -24,6 +26,7 @@ mod write;
 
 pub use content::Content;
 pub use error::StoreError;
+pub use prune::{Pruned, Retention};
 pub use read::{
     CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelRow, PointQuery, PointRow,
     PoisonRow, ProfileId, ProfileQuery, ProfileRow, SeriesRow, SoakRow,
@@ -46,11 +49,28 @@ impl Store {
     /// # Errors
     /// When it cannot be opened, or was written by a newer clipmark-fleet.
     pub fn open(config: &config::Store) -> Result<Self, StoreError> {
-        Self::over(Box::new(sqlite::Sqlite::open(&config.path)?))
+        match &config.postgres {
+            Some(address) => Self::over(Box::new(postgres::Postgres::open(config, address)?)),
+            None => Self::over(Box::new(sqlite::Sqlite::open(&config.path)?)),
+        }
     }
 
     fn over(mut database: Box<dyn Database>) -> Result<Self, StoreError> {
         schema::prepare(database.as_mut())?;
         Ok(Self { database })
+    }
+
+    /// Does `work` all or not at all.
+    fn in_transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let database = self.database.as_mut();
+        database.begin()?;
+        let done = work(database).and_then(|done| database.commit().map(|()| done));
+        if done.is_err() {
+            database.roll_back();
+        }
+        done
     }
 }

@@ -163,6 +163,13 @@ fn upgrade(database: &mut dyn Database) -> Result<(), StoreError> {
     Ok(())
 }
 
+fn lock(database: &mut dyn Database) -> Result<(), StoreError> {
+    match database.dialect().lock {
+        "" => Ok(()),
+        lock => database.execute(&format!("{lock} clipmark_fleet"), &[]).map(drop),
+    }
+}
+
 /// Makes the tables what this program expects.
 pub(super) fn prepare(database: &mut dyn Database) -> Result<(), StoreError> {
     let int = database.dialect().int;
@@ -172,7 +179,10 @@ pub(super) fn prepare(database: &mut dyn Database) -> Result<(), StoreError> {
         return Ok(());
     }
     database.begin()?;
-    let upgraded = upgrade(database).and_then(|()| database.commit());
+    // Several programs may open a new database at once: the others wait here.
+    let upgraded = lock(database)
+        .and_then(|()| upgrade(database))
+        .and_then(|()| database.commit());
     if upgraded.is_err() {
         database.roll_back();
     }

@@ -107,7 +107,7 @@ impl Database for Sqlite {
             blob: "BLOB",
             table: "STRICT",
             clustered: "STRICT, WITHOUT ROWID",
-            for_update: "",
+            lock: "",
         }
     }
 

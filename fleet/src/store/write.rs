@@ -230,14 +230,8 @@ impl Store {
         // Rows are changed in one order everywhere, so that two aggregators cannot wait for each other.
         let mut ordered: Vec<&Message> = batch.iter().collect();
         ordered.sort_by_key(|message| message.device());
-        let database = self.database.as_mut();
-        database.begin()?;
-        let done = store_all(database, &ordered, now_unix_ms.into())
-            .and_then(|done| database.commit().map(|()| done));
-        if done.is_err() {
-            database.roll_back();
-        }
-        let (mut committed, locked) = done?;
+        let (mut committed, locked) =
+            self.in_transaction(|database| store_all(database, &ordered, now_unix_ms.into()))?;
         committed.receipts = locked
             .into_iter()
             .map(|((device, epoch), Locked { now, .. })| {

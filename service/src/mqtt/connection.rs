@@ -42,7 +42,7 @@ pub struct Options<'a> {
     /// The client id.
     pub client: &'a str,
     /// Published by the broker when the connection breaks.
-    pub will: Message,
+    pub will: Option<Message>,
     /// What to listen to.
     pub filters: Vec<String>,
     /// Messages that the broker may send before the first of them is acknowledged, MQTT's receive maximum.
@@ -107,8 +107,10 @@ fn options(options: &Options<'_>) -> Result<MqttOptions, SetupError> {
         // The library resolves an alias only after it has told of the message.
         .set_topic_alias_max(Some(0))
         .set_connection_timeout(CONNECT_LIMIT_S)
-        .set_last_will(will(options.will.clone(), mqtt.will_delay_s))
         .set_manual_acks(true);
+    if let Some(message) = &options.will {
+        of.set_last_will(will(message.clone(), mqtt.will_delay_s));
+    }
     of.set_outgoing_inflight_upper_limit(IN_FLIGHT);
     // Small packets that wait for each other's acknowledgement: without this each costs 40 ms.
     let mut network = NetworkOptions::new();

@@ -14,7 +14,7 @@ mod window;
 pub use backoff::Backoff;
 pub use connection::{AckHandle, Connection, Options};
 pub use settings::{Mqtt, Tls};
-pub use tls::TlsError;
+pub use tls::{TlsError, client as tls_client};
 
 use crate::secret::SecretError;
 use std::time::Duration;

@@ -72,7 +72,7 @@ fn roots(ca: Option<&SecretPath>) -> Result<RootCertStore, TlsError> {
 ///
 /// # Errors
 /// What is missing or does not fit.
-pub(super) fn client(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let builder = builder.with_root_certificates(roots(tls.ca.as_ref())?);

@@ -1,0 +1,80 @@
+//! Retention: what is forgotten, and when.
+//!
+//! Blobs are most of the volume and the first to go: a profile without its blob keeps its row, its points with
+//! their distributions and its soaks. Everything else goes only where the operator says so.
+
+use super::{Store, StoreError};
+
+/// Milliseconds in a day.
+const DAY_MS: u64 = 86_400_000;
+
+/// After how many days what is forgotten; absent: never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The bytes of profiles, series and events. Points stay.
+    pub blob_days: Option<u32>,
+    /// Profiles with their points, and series and events.
+    pub profile_days: Option<u32>,
+    /// Statuses of commands.
+    pub command_days: Option<u32>,
+    /// Messages that could not be understood, and parts whose other parts never came.
+    pub poison_days: Option<u32>,
+}
+
+/// What was forgotten.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Blobs of profiles, series and events.
+    pub blobs: u64,
+    /// Profiles.
+    pub profiles: u64,
+    /// Series and events.
+    pub attachments: u64,
+    /// Statuses.
+    pub commands: u64,
+    /// Messages set aside, and parts.
+    pub poison: u64,
+}
+
+impl Store {
+    /// Forgets what is older than `retention` says, by the time of receipt. What receipts rest on stays: a
+    /// forgotten record is not taken for a new one when it comes again.
+    ///
+    /// # Errors
+    /// The database's refusal; nothing is then forgotten.
+    pub fn prune(&mut self, retention: &Retention, now_unix_ms: u64) -> Result<Pruned, StoreError> {
+        let before = |days: Option<u32>| days.map(|days| now_unix_ms.saturating_sub(u64::from(days) * DAY_MS));
+        let statements: [(&str, Option<u64>); 8] = [
+            ("DELETE FROM profile WHERE received_unix_ms < ?1", before(retention.profile_days)),
+            ("DELETE FROM attachment WHERE received_unix_ms < ?1", before(retention.profile_days)),
+            (
+                "UPDATE profile SET blob = NULL WHERE blob IS NOT NULL AND received_unix_ms < ?1",
+                before(retention.blob_days),
+            ),
+            (
+                "UPDATE attachment SET blob = NULL WHERE blob IS NOT NULL AND received_unix_ms < ?1",
+                before(retention.blob_days),
+            ),
+            ("DELETE FROM command WHERE seen_unix_ms < ?1", before(retention.command_days)),
+            ("DELETE FROM poison WHERE received_unix_ms < ?1", before(retention.poison_days)),
+            ("DELETE FROM part WHERE received_unix_ms < ?1", before(retention.poison_days)),
+            (
+                "UPDATE device SET last_profile = (SELECT MAX(p.profile) FROM profile p WHERE p.device = \
+                 device.device) WHERE ?1 IS NOT NULL AND last_profile IS NOT NULL AND NOT EXISTS \
+                 (SELECT 1 FROM profile p WHERE p.profile = device.last_profile)",
+                before(retention.profile_days),
+            ),
+        ];
+        let mut changed = [0; 8];
+        self.in_transaction(|database| {
+            for (changed, (sql, before)) in changed.iter_mut().zip(&statements) {
+                if let Some(before) = before {
+                    *changed = database.execute(sql, &[(*before).into()])?;
+                }
+            }
+            Ok(())
+        })?;
+        let [profiles, attachments, blobs, more_blobs, commands, poison, parts, _] = changed;
+        Ok(Pruned { blobs: blobs + more_blobs, profiles, attachments, commands, poison: poison + parts })
+    }
+}
