@@ -21,6 +21,8 @@ pub struct Cli {
 /// The subcommands, one line each.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
+    /// Stores what the devices publish and answers with receipts
+    Serve(commands::serve::Serve),
     /// Lists devices: state, board, L4T, last profile, throttling
     Devices(commands::devices::Devices),
 }
@@ -28,6 +30,7 @@ pub enum Command {
 impl Command {
     fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
         match self {
+            Self::Serve(command) => command.execute(config),
             Self::Devices(command) => command.execute(config),
         }
     }

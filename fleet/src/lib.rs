@@ -7,5 +7,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod embedded;
 pub mod exit_codes;
+pub mod ingest;
 pub mod store;

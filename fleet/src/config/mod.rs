@@ -135,7 +135,12 @@ impl Config {
         ];
         let (store, tls) = (&config.store, &config.store.postgres_tls);
         let pairs: [Pair; 2] = [
-            ("store.postgres_password_file", store.postgres_password_file.is_some(), "store.postgres", store.postgres.is_some()),
+            (
+                "store.postgres_password_file",
+                store.postgres_password_file.is_some(),
+                "store.postgres",
+                store.postgres.is_some(),
+            ),
             ("store.postgres_tls.ca", tls.ca.is_some(), "store.postgres_tls.enabled", tls.enabled),
         ];
         config::check(path, &config.mqtt.ranges(), &config.mqtt.pairs())?;
@@ -175,6 +180,9 @@ mod tests {
     #[test]
     fn a_password_without_a_database_is_an_error() {
         let error = parse("[store]\npostgres_password_file = \"/x\"").unwrap_err().to_string();
-        assert!(error.contains("store.postgres_password_file") && error.contains("store.postgres"), "{error}");
+        assert!(
+            error.contains("store.postgres_password_file") && error.contains("store.postgres"),
+            "{error}"
+        );
     }
 }

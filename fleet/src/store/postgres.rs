@@ -103,10 +103,8 @@ impl Postgres {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
-        let statement = self
-            .client
-            .prepare(&sql.replace('?', "$"))
-            .map_err(|error| Self::failed(&self.place, &error))?;
+        let statement =
+            self.client.prepare(&sql.replace('?', "$")).map_err(|error| Self::failed(&self.place, &error))?;
         self.statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }

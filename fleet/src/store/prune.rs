@@ -43,7 +43,8 @@ impl Store {
     /// # Errors
     /// The database's refusal; nothing is then forgotten.
     pub fn prune(&mut self, retention: &Retention, now_unix_ms: u64) -> Result<Pruned, StoreError> {
-        let before = |days: Option<u32>| days.map(|days| now_unix_ms.saturating_sub(u64::from(days) * DAY_MS));
+        let before =
+            |days: Option<u32>| days.map(|days| now_unix_ms.saturating_sub(u64::from(days) * DAY_MS));
         let statements: [(&str, Option<u64>); 8] = [
             ("DELETE FROM profile WHERE received_unix_ms < ?1", before(retention.profile_days)),
             ("DELETE FROM attachment WHERE received_unix_ms < ?1", before(retention.profile_days)),
@@ -60,7 +61,7 @@ impl Store {
             ("DELETE FROM part WHERE received_unix_ms < ?1", before(retention.poison_days)),
             (
                 "UPDATE device SET last_profile = (SELECT MAX(p.profile) FROM profile p WHERE p.device = \
-                 device.device) WHERE ?1 IS NOT NULL AND last_profile IS NOT NULL AND NOT EXISTS \
+                 device.device) WHERE CAST(?1 AS BIGINT) IS NOT NULL AND last_profile IS NOT NULL AND NOT EXISTS \
                  (SELECT 1 FROM profile p WHERE p.profile = device.last_profile)",
                 before(retention.profile_days),
             ),

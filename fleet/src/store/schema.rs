@@ -180,9 +180,7 @@ pub(super) fn prepare(database: &mut dyn Database) -> Result<(), StoreError> {
     }
     database.begin()?;
     // Several programs may open a new database at once: the others wait here.
-    let upgraded = lock(database)
-        .and_then(|()| upgrade(database))
-        .and_then(|()| database.commit());
+    let upgraded = lock(database).and_then(|()| upgrade(database)).and_then(|()| database.commit());
     if upgraded.is_err() {
         database.roll_back();
     }

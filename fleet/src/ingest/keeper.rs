@@ -1,0 +1,148 @@
+//! The thread that owns the store: commits batches, tries again what the store could not take, forgets by
+//! rule.
+
+use super::batch::{Acknowledgement, Batch};
+use crate::store::{Committed, Message, Poison, Retention, Store, StoreError};
+use clipmark_profile::topics::{DeviceTopic, Topic};
+use clipmark_service::systemd::Heartbeat;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// The pauses between two attempts at a batch.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// How often the keeper gives a sign of life without work.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What the keeper is asked for.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Store these.
+    Commit(Batch),
+    /// Forget what is too old.
+    Prune(Retention),
+}
+
+/// What the keeper says.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// A batch is durable: its messages may be acknowledged.
+    Stored { committed: Committed, acknowledgements: Vec<Acknowledgement>, messages: Vec<Message> },
+    /// The store takes nothing; the batch is tried again.
+    Trouble(String),
+    /// The store takes batches again.
+    Recovered,
+}
+
+/// This machine's clock.
+pub(super) fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Works until the receiver is gone. A batch in trouble is given up only then: the broker still has it.
+pub(super) fn keep(
+    mut store: Store,
+    orders: &Receiver<Order>,
+    reports: &UnboundedSender<Report>,
+    heartbeat: &Heartbeat,
+) {
+    loop {
+        heartbeat.beat();
+        match orders.recv_timeout(IDLE) {
+            Ok(Order::Commit(batch)) => {
+                let Some(report) = commit(&mut store, batch, reports, heartbeat) else { return };
+                if reports.send(report).is_err() {
+                    return;
+                }
+            }
+            Ok(Order::Prune(retention)) => prune(&mut store, &retention),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn prune(store: &mut Store, retention: &Retention) {
+    match store.prune(retention, now_unix_ms()) {
+        Ok(pruned) => tracing::info!(?pruned, "forgot what is older than the retention"),
+        Err(error) => tracing::warn!(%error, "nothing was forgotten; it is tried again in an hour"),
+    }
+}
+
+/// Commits a batch, for as long as that takes. `None` when nobody wants to know any more.
+fn commit(
+    store: &mut Store,
+    batch: Batch,
+    reports: &UnboundedSender<Report>,
+    heartbeat: &Heartbeat,
+) -> Option<Report> {
+    let mut pause = PAUSES[0];
+    let mut was_in_trouble = false;
+    loop {
+        match store.commit(&batch.messages, now_unix_ms()).or_else(|error| apart(store, &batch, error)) {
+            Ok(committed) => {
+                if was_in_trouble {
+                    reports.send(Report::Recovered).ok()?;
+                }
+                let Batch { messages, acknowledgements, .. } = batch;
+                return Some(Report::Stored { committed, acknowledgements, messages });
+            }
+            Err(error) => {
+                was_in_trouble = true;
+                reports.send(Report::Trouble(error.to_string())).ok()?;
+                heartbeat.beat();
+                sleep(pause);
+                pause = (pause * 2).min(PAUSES[1]);
+            }
+        }
+    }
+}
+
+/// When the store refuses a batch for its content, stores its messages one by one and sets aside what it
+/// refuses, so that one message cannot block the others.
+fn apart(store: &mut Store, batch: &Batch, error: StoreError) -> Result<Committed, StoreError> {
+    if error.is_passing() {
+        return Err(error);
+    }
+    tracing::warn!(%error, "the store refuses a batch; its messages are stored one by one");
+    let mut all = Committed::default();
+    for message in &batch.messages {
+        let one = match store.commit(std::slice::from_ref(message), now_unix_ms()) {
+            Err(error) if !error.is_passing() => store.commit(&[refused(message, &error)], now_unix_ms())?,
+            done => done?,
+        };
+        all.stored += one.stored;
+        all.repeated += one.repeated;
+        all.set_aside += one.set_aside;
+        // A later receipt of the same spool replaces an earlier one on its way out.
+        all.receipts.extend(one.receipts);
+    }
+    Ok(all)
+}
+
+/// What is kept of a message that the store refuses.
+fn refused(message: &Message, error: &StoreError) -> Message {
+    let reason = format!("the store refuses it: {error}");
+    match message {
+        Message::Record(record) => {
+            let mut record = record.clone();
+            record.content = Some(crate::store::Content::Unreadable { reason });
+            record.parts = 1;
+            record.part = 0;
+            record.command = None;
+            Message::Record(record)
+        }
+        Message::Poison(poison) => Message::Poison(Poison { reason, ..poison.clone() }),
+        Message::State(device, _) | Message::Status(device, _) => {
+            let topic = Topic::device(device, DeviceTopic::State).to_string();
+            Message::Poison(Poison::new(topic, reason, None, Vec::new()))
+        }
+        Message::Info(info) => {
+            let topic = Topic::device(&info.device, DeviceTopic::Info).to_string();
+            Message::Poison(Poison::new(topic, reason, None, Vec::new()))
+        }
+    }
+}

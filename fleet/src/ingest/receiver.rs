@@ -1,0 +1,452 @@
+//! The loop that holds the connection: understands messages, hands batches to the keeper, acknowledges what
+//! is stored, and publishes receipts.
+
+use super::batch::{Acknowledgement, Batch};
+use super::inbound::{Inbound, read};
+use super::keeper::{self, Order, Report, now_unix_ms};
+use crate::config::Config;
+use crate::store::{Message as Stored, Retention, Store, StoreError};
+use clipmark_profile::codec::CodecError;
+use clipmark_profile::message::{
+    Availability, CommandStatus, DeviceState, Epoch, Payload, Progress, Receipt,
+};
+use clipmark_profile::topics::{DeviceId, DeviceTopic, Topic, every_device_filter, up_filter};
+use clipmark_service::mqtt::{
+    Backoff, Closed, Connection, Event, Message, NotSent, Options, Received, Verdict,
+};
+use clipmark_service::systemd::{self, Heartbeat, Supervisor};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::{Instant, interval, sleep_until};
+
+/// The loop and the connection are stuck when silent for so long.
+const STUCK: Duration = Duration::from_secs(90);
+
+/// A commit may take so long, or a pass of the retention over a large store.
+const STORE_STUCK: Duration = Duration::from_secs(900);
+
+/// How often what is too old is forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Why an aggregator did not begin, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A message of the aggregator's own cannot be encoded.
+    #[error("the aggregator's own state cannot be encoded")]
+    Encode(#[from] CodecError),
+    /// The keeper's thread cannot be started.
+    #[error("no thread can be started for the store; check the limits of this service")]
+    Thread(#[source] std::io::Error),
+    /// The keeper is gone.
+    #[error("the thread that owns the store has ended unexpectedly; see the log before this line")]
+    KeeperGone,
+}
+
+/// What happens in the fleet, as it happens, for pages that are open.
+#[derive(Debug, Clone)]
+pub enum Live {
+    /// A device's state.
+    State(DeviceId, DeviceState),
+    /// How far a run is.
+    Progress(DeviceId, Progress),
+    /// How far a command is.
+    Status(DeviceId, Box<CommandStatus>),
+    /// Records of these devices were stored.
+    Stored(Vec<DeviceId>),
+    /// The store takes nothing, with the reason; `None` once it does again.
+    Trouble(Option<String>),
+}
+
+/// A message that somebody else in this process wants published, and where the broker's word goes.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The message.
+    pub message: Message,
+    /// What the broker did with it; dropped when the connection breaks first.
+    pub verdict: oneshot::Sender<Verdict>,
+}
+
+/// What connects an aggregator to the rest of its process.
+#[derive(Debug)]
+pub struct Serving {
+    /// Hears of everything that happens.
+    pub live: broadcast::Sender<Live>,
+    /// Takes messages to be published, e.g. requests of the dashboard.
+    pub outgoing: mpsc::Receiver<Outgoing>,
+}
+
+/// Which of our messages an acknowledgement is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Receipt(DeviceId, Epoch),
+    State,
+    Outgoing(u64),
+}
+
+enum Link {
+    Waiting(Instant),
+    Open(Box<Connection<Token>>),
+}
+
+struct Receiver<'a> {
+    config: &'a Config,
+    client: String,
+    link: Link,
+    connection: u64,
+    backoff: Backoff,
+    heartbeat: Heartbeat,
+    orders: SyncSender<Order>,
+    is_keeper_busy: bool,
+    pending: Batch,
+    /// Receipts that are to be published, the newest of each spool.
+    receipts: BTreeMap<(DeviceId, Epoch), Receipt>,
+    live: broadcast::Sender<Live>,
+    verdicts: BTreeMap<u64, oneshot::Sender<Verdict>>,
+    next_verdict: u64,
+    is_announced: bool,
+}
+
+/// Serves until `stop` is ready: then what is in hand is stored, acknowledged where it can be, and the broker
+/// is told.
+///
+/// # Errors
+/// When the store cannot be opened. Later trouble is told in the log and mended by trying again.
+pub async fn serve(
+    config: &Config,
+    mut serving: Serving,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let store = Store::open(&config.store)?;
+    let mut supervisor = Supervisor::default();
+    let beats = supervisor.watch("receiver", STUCK);
+    let heartbeat = supervisor.watch("connection", STUCK);
+    let keeper_beats = supervisor.watch("store", STORE_STUCK);
+    let (orders, taken) = sync_channel(4);
+    let (reporter, mut reports) = mpsc::unbounded_channel();
+    let thread = std::thread::Builder::new().name("keeper".into());
+    let keeper = thread.spawn(move || keeper::keep(store, &taken, &reporter, &keeper_beats));
+    let keeper = keeper.map_err(ServeError::Thread)?;
+    let watchdog = tokio::spawn(supervisor.feed_watchdog());
+    let mut receiver = Receiver::new(config, heartbeat, orders, serving.live.clone());
+    let mut ticks = interval(Duration::from_secs(10));
+    let mut prunes = interval(PRUNE_EVERY);
+    tokio::pin!(stop);
+    let ended = loop {
+        beats.beat();
+        receiver.hand_over();
+        receiver.publish()?;
+        tokio::select! {
+            () = &mut stop => break Ok(()),
+            next = receiver.link.next() => match next {
+                Some(event) => receiver.event(event),
+                None => receiver.open()?,
+            },
+            report = reports.recv() => match report {
+                Some(report) => receiver.report(report),
+                None => break Err(ServeError::KeeperGone),
+            },
+            Some(outgoing) = serving.outgoing.recv() => receiver.outgoing(outgoing),
+            _ = prunes.tick() => receiver.prune(),
+            _ = ticks.tick() => {}
+        }
+    };
+    watchdog.abort();
+    systemd::stopping();
+    match ended {
+        Ok(()) => receiver.close(&mut reports).await,
+        Err(_) => drop(receiver),
+    }
+    // Without the receiver's end the keeper finishes.
+    if tokio::task::spawn_blocking(move || keeper.join()).await.is_ok_and(|joined| joined.is_err()) {
+        tracing::error!("the thread that owns the store panicked");
+    }
+    ended
+}
+
+impl Link {
+    /// The next event of the connection, or `None` when it is time to open one. Cancel-safe.
+    async fn next(&mut self) -> Option<Event<Token>> {
+        match self {
+            Self::Waiting(until) => {
+                sleep_until(*until).await;
+                None
+            }
+            Self::Open(connection) => Some(connection.next().await),
+        }
+    }
+}
+
+impl<'a> Receiver<'a> {
+    fn new(
+        config: &'a Config,
+        heartbeat: Heartbeat,
+        orders: SyncSender<Order>,
+        live: broadcast::Sender<Live>,
+    ) -> Self {
+        let [least, most] = [config.mqtt.backoff_min_ms, config.mqtt.backoff_max_ms]
+            .map(|ms| Duration::from_millis(ms.into()));
+        Self {
+            client: format!("clipmark-fleet-{}", config.aggregator.id),
+            link: Link::Waiting(Instant::now()),
+            connection: 0,
+            backoff: Backoff::new(least, most, now_unix_ms()),
+            heartbeat,
+            orders,
+            is_keeper_busy: false,
+            pending: Batch::default(),
+            receipts: BTreeMap::new(),
+            live,
+            verdicts: BTreeMap::new(),
+            next_verdict: 0,
+            is_announced: true,
+            config,
+        }
+    }
+
+    fn state(&self, state: Availability) -> Result<Message, CodecError> {
+        let said = DeviceState {
+            state,
+            connection: self.connection,
+            since_unix_ms: now_unix_ms(),
+            command: None,
+            queued: 0,
+            unconfirmed: 0,
+            reasons: Vec::new(),
+        };
+        Ok(Message {
+            topic: Topic::AggregatorState(self.config.aggregator.id.clone()).to_string(),
+            payload: said.to_bytes()?,
+            retain: true,
+            content_type: DeviceState::ENCODING.content_type(),
+            expiry: None,
+            correlation: None,
+        })
+    }
+
+    fn open(&mut self) -> Result<(), ServeError> {
+        self.connection += 1;
+        let share = Some(self.config.aggregator.share.as_str()).filter(|share| !share.is_empty());
+        let mut filters = vec![up_filter(share)];
+        // Retained messages do not reach shared subscriptions, and these are stored idempotently.
+        filters.extend(["state", "info", "cmd/+/+/status", "progress"].map(every_device_filter));
+        let options = Options {
+            mqtt: &self.config.mqtt,
+            client: &self.client,
+            will: Some(self.state(Availability::Offline)?),
+            filters,
+            receive_maximum: self.config.aggregator.receive_maximum,
+        };
+        match Connection::open(options, self.heartbeat.clone()) {
+            Ok(connection) => self.link = Link::Open(Box::new(connection)),
+            Err(error) => {
+                tracing::error!(%error, "no connection can be tried");
+                self.link = Link::Waiting(Instant::now() + self.backoff.after_failure());
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event<Token>) {
+        match event {
+            Event::Connected { session_present } => {
+                tracing::info!(session_present, "connected to the broker");
+                systemd::ready("connected to the broker");
+                self.backoff.held();
+                self.is_announced = false;
+            }
+            Event::Received(received) => self.received(&received),
+            Event::Acknowledged { token, verdict } => self.acknowledged(token, verdict),
+            Event::SubscriptionRefused { filter, reason } => {
+                tracing::error!(
+                    filter,
+                    reason,
+                    "the broker refuses a subscription; check its ACL (clipmark-fleet acl)"
+                );
+            }
+            Event::Closed(why) => self.closed(&why),
+        }
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        let pause = match why {
+            Closed::TakenOver { .. } => self.backoff.after_takeover(0),
+            _ => self.backoff.after_failure(),
+        };
+        tracing::warn!(%why, pause_ms = pause.as_millis() as u64, "the connection is over");
+        systemd::status(&why.to_string());
+        self.verdicts.clear();
+        self.link = Link::Waiting(Instant::now() + pause);
+    }
+
+    fn received(&mut self, received: &Received) {
+        let acknowledgement = Acknowledgement { connection: self.connection, handle: received.ack };
+        match read(&received.topic, &received.payload, received.content_type.as_deref()) {
+            Inbound::Store(message) => {
+                if let Stored::Poison(poison) = &message {
+                    tracing::warn!(topic = poison.topic, reason = poison.reason, "a message is set aside");
+                }
+                self.pending.push(message, acknowledgement);
+            }
+            Inbound::Progress(device, progress) => {
+                // Nobody may be listening.
+                let _ = self.live.send(Live::Progress(device, progress));
+                self.acknowledge(acknowledgement);
+            }
+            Inbound::Nothing => self.acknowledge(acknowledgement),
+        }
+    }
+
+    fn acknowledge(&self, acknowledgement: Acknowledgement) {
+        if let Link::Open(connection) = &self.link
+            && acknowledgement.connection == self.connection
+        {
+            connection.acknowledge(acknowledgement.handle);
+        }
+    }
+
+    /// Gives the keeper what has gathered, unless it is busy.
+    fn hand_over(&mut self) {
+        if self.is_keeper_busy || self.pending.is_empty() {
+            return;
+        }
+        let batch = self.pending.take(self.config.aggregator.batch as usize);
+        self.is_keeper_busy = self.orders.try_send(Order::Commit(batch)).is_ok();
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Stored { committed, acknowledgements, messages } => {
+                self.is_keeper_busy = false;
+                for acknowledgement in acknowledgements {
+                    self.acknowledge(acknowledgement);
+                }
+                let stored = committed.receipts.iter().map(|(device, _)| device.clone()).collect();
+                for (device, receipt) in committed.receipts {
+                    let aggregator = Some(self.config.aggregator.id.clone());
+                    self.receipts.insert((device, receipt.epoch), Receipt { aggregator, ..receipt });
+                }
+                self.tell(stored, messages);
+            }
+            Report::Trouble(why) => {
+                tracing::error!(why, "nothing is acknowledged until the store takes it");
+                systemd::status(&why);
+                let _ = self.live.send(Live::Trouble(Some(why)));
+            }
+            Report::Recovered => {
+                tracing::info!("the store takes batches again");
+                systemd::status("connected to the broker");
+                let _ = self.live.send(Live::Trouble(None));
+            }
+        }
+    }
+
+    fn tell(&self, stored: Vec<DeviceId>, messages: Vec<Stored>) {
+        if self.live.receiver_count() == 0 {
+            return;
+        }
+        for message in messages {
+            let _ = match message {
+                Stored::State(device, state) => self.live.send(Live::State(device, state)),
+                Stored::Status(device, status) => self.live.send(Live::Status(device, status)),
+                _ => continue,
+            };
+        }
+        if !stored.is_empty() {
+            let _ = self.live.send(Live::Stored(stored));
+        }
+    }
+
+    /// Publishes as many receipts as the connection takes.
+    fn publish(&mut self) -> Result<(), ServeError> {
+        if !self.is_announced {
+            let state = self.state(Availability::Online)?;
+            if let Link::Open(connection) = &mut self.link {
+                self.is_announced = connection.publish(state, Token::State).is_ok();
+            }
+        }
+        let Link::Open(connection) = &mut self.link else { return Ok(()) };
+        while connection.has_room() {
+            let Some(((device, epoch), receipt)) = self.receipts.pop_first() else { break };
+            let message = Message {
+                topic: Topic::device(&device, DeviceTopic::Receipt).to_string(),
+                payload: receipt.to_bytes()?,
+                retain: true,
+                content_type: Receipt::ENCODING.content_type(),
+                expiry: None,
+                correlation: None,
+            };
+            match connection.publish(message, Token::Receipt(device.clone(), epoch)) {
+                Ok(()) => {}
+                Err(NotSent::Busy) => {
+                    self.receipts.insert((device, epoch), receipt);
+                    break;
+                }
+                Err(error) => tracing::error!(%device, %error, "a receipt cannot be published"),
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, token: Token, verdict: Verdict) {
+        match token {
+            Token::Outgoing(number) => {
+                if let Some(sender) = self.verdicts.remove(&number) {
+                    // Whoever asked may have gone.
+                    let _ = sender.send(verdict);
+                }
+            }
+            Token::Receipt(device, _) => {
+                if let Verdict::Refused(reason) = verdict {
+                    tracing::error!(%device, reason, "the broker refuses a receipt; the device will send its records again");
+                }
+            }
+            Token::State => {}
+        }
+    }
+
+    fn outgoing(&mut self, outgoing: Outgoing) {
+        let Outgoing { message, verdict } = outgoing;
+        let number = self.next_verdict;
+        self.next_verdict += 1;
+        let sent = match &mut self.link {
+            Link::Open(connection) => connection.publish(message, Token::Outgoing(number)),
+            Link::Waiting(_) => Err(NotSent::Busy),
+        };
+        match sent {
+            Ok(()) => drop(self.verdicts.insert(number, verdict)),
+            Err(error) => drop(verdict.send(Verdict::Refused(error.to_string()))),
+        }
+    }
+
+    fn prune(&self) {
+        let retention = Retention::from(self.config.retention);
+        if self.orders.try_send(Order::Prune(retention)).is_err() {
+            tracing::debug!("the store is busy; what is too old is forgotten later");
+        }
+    }
+
+    /// Waits for the batch in hand, acknowledges it, and says goodbye.
+    async fn close(mut self, reports: &mut mpsc::UnboundedReceiver<Report>) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.is_keeper_busy {
+            match tokio::time::timeout_at(deadline, reports.recv()).await {
+                Ok(Some(report)) => self.report(report),
+                _ => break,
+            }
+        }
+        if self.publish().is_err() {
+            tracing::warn!("the last receipts could not be published");
+        }
+        reports.close();
+        let Ok(farewell) = self.state(Availability::Offline) else { return };
+        if let Link::Open(connection) = self.link {
+            connection.close(farewell, Token::State).await;
+        }
+    }
+}

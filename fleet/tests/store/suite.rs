@@ -1,0 +1,335 @@
+//! What a store does, whatever database it is in.
+
+use crate::records::{CBOR, envelope, lost, profile, profile_envelope, received, record};
+use clipmark_fleet::config;
+use clipmark_fleet::ingest::{Inbound, read};
+use clipmark_fleet::store::{
+    CommandQuery, Committed, DeviceQuery, Message, PointQuery, ProfileQuery, Retention, Store,
+};
+use clipmark_profile::message::{
+    Availability, CommandState, CommandStatus, DeviceInfo, DeviceState, Envelope, Epoch, Receipt,
+    SequenceRange,
+};
+use clipmark_profile::summary::Profile;
+use clipmark_profile::topics::UpKind;
+use clipmark_profile::{example, wire};
+
+type Case = fn(&config::Store);
+
+pub(crate) const CASES: [(&str, Case); 12] = [
+    ("each_record_is_stored_once", each_record_is_stored_once),
+    ("reordered_records_leave_gaps_until_they_come", reordered_records_leave_gaps_until_they_come),
+    ("parts_come_together_in_any_order", parts_come_together_in_any_order),
+    ("a_new_epoch_is_a_new_spool", a_new_epoch_is_a_new_spool),
+    ("declared_losses_close_gaps", declared_losses_close_gaps),
+    ("what_cannot_be_read_is_set_aside", what_cannot_be_read_is_set_aside),
+    ("a_device_is_what_it_last_said", a_device_is_what_it_last_said),
+    ("a_command_never_goes_back", a_command_never_goes_back),
+    ("figures_come_back_as_they_were", figures_come_back_as_they_were),
+    ("retention_keeps_points_and_promises", retention_keeps_points_and_promises),
+    ("wrong_clocks_order_nothing", wrong_clocks_order_nothing),
+    ("two_writers_store_everything_once", two_writers_store_everything_once),
+];
+
+const NOW: u64 = 1_800_000_000_000;
+
+fn commit(store: &mut Store, batch: &[Message]) -> Committed {
+    store.commit(batch, NOW).unwrap()
+}
+
+fn only(committed: &Committed) -> &Receipt {
+    assert_eq!(committed.receipts.len(), 1, "{committed:?}");
+    &committed.receipts[0].1
+}
+
+fn range(first: u64, last: u64) -> SequenceRange {
+    SequenceRange { first, last }
+}
+
+fn each_record_is_stored_once(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    let batch = [record("a", 7, 1), record("a", 7, 2), record("a", 7, 1)];
+    let committed = commit(&mut store, &batch);
+    assert_eq!((committed.stored, committed.repeated), (2, 1));
+    assert_eq!((only(&committed).contiguous, only(&committed).epoch), (2, Epoch(7)));
+    // Also by a program that was started again.
+    let mut store = Store::open(settings).unwrap();
+    let again = commit(&mut store, &batch);
+    assert_eq!((again.stored, again.repeated, only(&again).contiguous), (0, 3, 2));
+    assert_eq!(store.counts().unwrap().profiles, 2);
+    assert_eq!(store.points(&PointQuery::default()).unwrap().len(), 54);
+}
+
+fn reordered_records_leave_gaps_until_they_come(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    let committed = commit(&mut store, &[record("a", 1, 5), record("a", 1, 2), record("a", 1, 1)]);
+    assert_eq!((only(&committed).contiguous, &only(&committed).gaps), (2, &vec![range(3, 4)]));
+    let committed = commit(&mut store, &[record("a", 1, 4)]);
+    assert_eq!((only(&committed).contiguous, &only(&committed).gaps), (2, &vec![range(3, 3)]));
+    let newest = store.devices(&DeviceQuery::default()).unwrap()[0].last_profile.unwrap();
+    let query = ProfileQuery { id: Some(newest.id), ..ProfileQuery::default() };
+    assert_eq!(store.profiles(&query).unwrap()[0].sequence, 5);
+    let committed = commit(&mut store, &[record("a", 1, 3)]);
+    assert_eq!((only(&committed).contiguous, only(&committed).gaps.len()), (5, 0));
+    assert_eq!(store.counts().unwrap().profiles, 5);
+}
+
+fn parts(profile: &Profile) -> Vec<Envelope> {
+    let bytes = wire::encode_profile(profile).unwrap();
+    let pieces: Vec<&[u8]> = bytes.chunks(bytes.len().div_ceil(3)).collect();
+    let whole = envelope(1, 10, UpKind::Profile, Vec::new());
+    let part = |(index, piece): (usize, &&[u8])| Envelope {
+        sequence: 10 + index as u64,
+        part: index as u16,
+        parts: pieces.len() as u16,
+        content: piece.to_vec(),
+        ..whole.clone()
+    };
+    pieces.iter().enumerate().map(part).collect()
+}
+
+fn parts_come_together_in_any_order(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    let profile = profile("in-parts");
+    let parts = parts(&profile);
+    for index in [2, 0, 0] {
+        commit(&mut store, &[received("a", &parts[index])]);
+        assert_eq!(store.counts().unwrap().profiles, 0);
+    }
+    let committed = commit(&mut store, &[received("a", &parts[1])]);
+    assert_eq!(only(&committed).gaps, [range(1, 9)]);
+    let rows = store.profiles(&ProfileQuery::default()).unwrap();
+    assert_eq!((rows.len(), rows[0].run_id.as_str(), rows[0].sequence), (1, "in-parts", 10));
+    let bytes = store.profile_bytes(rows[0].id).unwrap().unwrap();
+    assert_eq!(bytes, wire::encode_profile(&profile).unwrap());
+}
+
+fn a_new_epoch_is_a_new_spool(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    commit(&mut store, &[record("a", 1, 1), record("a", 1, 2)]);
+    let committed = commit(&mut store, &[record("a", 2, 1)]);
+    assert_eq!((only(&committed).epoch, only(&committed).contiguous), (Epoch(2), 1));
+    assert_eq!(store.counts().unwrap().profiles, 3);
+    let committed = commit(&mut store, &[record("a", 1, 3)]);
+    assert_eq!((only(&committed).epoch, only(&committed).contiguous), (Epoch(1), 3));
+}
+
+fn declared_losses_close_gaps(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    commit(&mut store, &[record("a", 1, 1), record("a", 1, 5)]);
+    let committed = commit(&mut store, &[received("a", &lost(1, 6, range(2, 3)))]);
+    assert_eq!((only(&committed).contiguous, &only(&committed).gaps), (3, &vec![range(4, 4)]));
+    assert_eq!(store.counts().unwrap().lost, 2);
+    // A device cannot declare lost what it has yet to write.
+    let committed = commit(&mut store, &[received("a", &lost(1, 7, range(4, 1000)))]);
+    assert_eq!(only(&committed).contiguous, 7);
+}
+
+fn what_cannot_be_read_is_set_aside(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    let unreadable = received("a", &envelope(1, 1, UpKind::Profile, vec![0xff; 100]));
+    let Inbound::Store(nonsense) = read("clipmark/v1/d/a/up/profile", b"nonsense", CBOR) else { panic!() };
+    let batch = [unreadable, nonsense, record("a", 1, 2)];
+    let committed = commit(&mut store, &batch);
+    assert_eq!((committed.stored, committed.set_aside, only(&committed).contiguous), (1, 2, 2));
+    commit(&mut store, &batch);
+    let poison = store.poison(10).unwrap();
+    assert_eq!(poison.len(), 2);
+    assert!(poison.iter().all(|row| !row.reason.is_empty()), "{poison:?}");
+    assert_eq!(poison.iter().map(|row| row.times).max(), Some(2));
+}
+
+fn state(state: Availability, connection: u64) -> Message {
+    let state = DeviceState {
+        state,
+        connection,
+        since_unix_ms: 5,
+        command: None,
+        queued: 0,
+        unconfirmed: 0,
+        reasons: vec!["nul \0 in a text".into()],
+    };
+    Message::State("a".parse().unwrap(), state)
+}
+
+fn info(board: &str, groups: &[&str]) -> Message {
+    Message::Info(Box::new(DeviceInfo {
+        schema: 1,
+        clipmark: "0.1.0".into(),
+        device: "a".parse().unwrap(),
+        groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        operations: Vec::new(),
+        board: Some(board.into()),
+        l4t: None,
+        kernel: None,
+        arch: "aarch64".into(),
+        power_mode: None,
+        backends: Vec::new(),
+        models: Vec::new(),
+        epoch: Epoch(1),
+        limits: clipmark_profile::plan::Limits::default(),
+        absent: Vec::new(),
+    }))
+}
+
+fn a_device_is_what_it_last_said(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    commit(&mut store, &[state(Availability::Online, 5), info("Orin Nano\0", &["lab", "rack"])]);
+    // A last will that comes late, and one that does not.
+    commit(&mut store, &[state(Availability::Offline, 4)]);
+    let availability = |store: &mut Store| {
+        let devices = store.devices(&DeviceQuery::default()).unwrap();
+        devices[0].state.as_ref().unwrap().state
+    };
+    assert_eq!(availability(&mut store), Availability::Online);
+    commit(&mut store, &[state(Availability::Offline, 5)]);
+    assert_eq!(availability(&mut store), Availability::Offline);
+    // A re-flashed device counts from the beginning.
+    commit(&mut store, &[state(Availability::Busy, 1)]);
+    assert_eq!(availability(&mut store), Availability::Busy);
+    let of_group =
+        |group: &str| DeviceQuery { group: Some(group.parse().unwrap()), ..DeviceQuery::default() };
+    assert_eq!(store.devices(&of_group("lab")).unwrap().len(), 1);
+    commit(&mut store, &[info("Orin Nano", &["rack"])]);
+    assert_eq!(store.devices(&of_group("lab")).unwrap().len(), 0);
+    assert_eq!(store.groups().unwrap(), [("rack".to_owned(), 1)]);
+    assert_eq!(store.device_info(&"a".parse().unwrap()).unwrap().unwrap().board.unwrap(), "Orin Nano");
+    assert_eq!(store.counts().unwrap().busy, 1);
+}
+
+fn status(state: CommandState) -> Message {
+    let status = CommandStatus {
+        command: "c1".parse().unwrap(),
+        operation: "run".parse().unwrap(),
+        state,
+        at_unix_ms: 1,
+        reason: None,
+        attempt: 1,
+        queued_behind: None,
+        epoch: None,
+        records: None,
+        result: None,
+    };
+    Message::Status("a".parse().unwrap(), Box::new(status))
+}
+
+fn a_command_never_goes_back(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    for state in
+        [CommandState::Executing, CommandState::Init, CommandState::Successful, CommandState::Executing]
+    {
+        commit(&mut store, &[status(state)]);
+    }
+    let rows = store.commands(&CommandQuery::default()).unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].status.as_ref().unwrap().state, CommandState::Successful);
+}
+
+fn figures_come_back_as_they_were(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    let sent = example::profile();
+    let bytes = wire::encode_profile(&sent).unwrap();
+    let arrived = wire::decode_profile(&bytes).unwrap();
+    commit(
+        &mut store,
+        &[received("a", &profile_envelope(1, 1, &sent)), record("b", 1, 1), record("b", 1, 2)],
+    );
+    let of_a = PointQuery { device: Some("a".parse().unwrap()), ..PointQuery::default() };
+    let points = store.points(&of_a).unwrap();
+    let measured: Vec<_> = arrived.points.iter().filter(|point| point.latency.is_some()).collect();
+    assert_eq!(points.len(), measured.len());
+    for point in &points {
+        let of_arrived = measured.iter().find(|measured| {
+            let (subject, at) = (&arrived.subjects[usize::from(measured.id.subject)], measured.id.at);
+            let place = (at.batch_size.get(), at.clip_length.get());
+            subject.model == point.model && place == (point.figures.batch_size, point.figures.clip_length)
+        });
+        let latency = of_arrived.unwrap().latency.as_ref().unwrap();
+        assert_eq!((point.figures.p50_ns, point.figures.p99_ns), (latency.p50_ns, latency.p99_ns));
+        assert_eq!(point.figures.histogram, latency.histogram);
+        assert_eq!(point.figures.frames_per_s, of_arrived.unwrap().frames_per_s);
+    }
+    let joint = PointQuery {
+        model: Some("joint".into()),
+        batch_size: Some(1),
+        clip_length: Some(16),
+        ..PointQuery::default()
+    };
+    assert_eq!(store.points(&joint).unwrap().len(), 3);
+    let newest = PointQuery { latest_per_device: true, histograms: false, ..joint };
+    assert_eq!(store.points(&newest).unwrap().len(), 2);
+    let soaks = store.soaks(Some(&"a".parse().unwrap()), 10).unwrap();
+    assert_eq!(soaks.len(), arrived.soaks.len());
+    assert_eq!(soaks[0].figures.time_to_throttle_ms, arrived.soaks[0].time_to_throttle_ms);
+    let throttled = ProfileQuery { throttled: Some(true), ..ProfileQuery::default() };
+    assert_eq!(store.profiles(&throttled).unwrap().len(), 1);
+    assert_eq!(store.models().unwrap().iter().map(|model| model.profiles).sum::<u64>(), 4);
+    assert_eq!(store.counts().unwrap().throttled, 1);
+}
+
+fn retention_keeps_points_and_promises(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    let batch = [record("a", 1, 1)];
+    commit(&mut store, &batch);
+    let mut retention =
+        Retention { blob_days: Some(10), profile_days: None, command_days: None, poison_days: None };
+    let day = 86_400_000;
+    assert_eq!(store.prune(&retention, NOW + 9 * day).unwrap().blobs, 0);
+    assert_eq!(store.prune(&retention, NOW + 11 * day).unwrap().blobs, 1);
+    let id = store.profiles(&ProfileQuery::default()).unwrap()[0].id;
+    assert_eq!(store.profile_bytes(id).unwrap(), None);
+    assert_eq!(store.points(&PointQuery::default()).unwrap().len(), 27);
+    retention.profile_days = Some(20);
+    assert_eq!(store.prune(&retention, NOW + 21 * day).unwrap().profiles, 1);
+    assert_eq!(store.points(&PointQuery::default()).unwrap().len(), 0);
+    assert_eq!(store.devices(&DeviceQuery::default()).unwrap()[0].last_profile, None);
+    let again = commit(&mut store, &batch);
+    assert_eq!((again.stored, again.repeated), (0, 1));
+}
+
+fn wrong_clocks_order_nothing(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    for (index, started) in [4_102_444_800_000, 0, 1_700_000_000_000].into_iter().enumerate() {
+        let mut profile = profile(&format!("run-{index}"));
+        profile.run.started_unix_ms = started;
+        let envelope =
+            Envelope { spooled_unix_ms: started, ..profile_envelope(1, 1 + index as u64, &profile) };
+        store.commit(&[received("a", &envelope)], NOW + index as u64).unwrap();
+    }
+    let rows = store.profiles(&ProfileQuery::default()).unwrap();
+    let runs: Vec<&str> = rows.iter().map(|row| row.run_id.as_str()).collect();
+    assert_eq!(runs, ["run-2", "run-1", "run-0"]);
+    let since = ProfileQuery { since_unix_ms: Some(NOW + 1), ..ProfileQuery::default() };
+    assert_eq!(store.profiles(&since).unwrap().len(), 2);
+    let newest = store.devices(&DeviceQuery::default()).unwrap()[0].last_profile.unwrap();
+    assert_eq!(newest.id, rows[0].id);
+}
+
+fn two_writers_store_everything_once(settings: &config::Store) {
+    const RECORDS: u64 = 12;
+    drop(Store::open(settings).unwrap());
+    let write = |reversed: bool| {
+        let settings = settings.clone();
+        std::thread::spawn(move || {
+            let mut store = Store::open(&settings).unwrap();
+            let mut sequences: Vec<u64> = (1..=RECORDS).collect();
+            if reversed {
+                sequences.reverse();
+            }
+            let mut stored = 0;
+            for pair in sequences.chunks(2) {
+                let batch: Vec<_> =
+                    pair.iter().flat_map(|s| ["b", "a"].map(|device| record(device, 1, *s))).collect();
+                stored += store.commit(&batch, NOW).unwrap().stored;
+            }
+            stored
+        })
+    };
+    let writers = [write(false), write(true)];
+    let stored: u64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
+    assert_eq!(stored, 2 * RECORDS);
+    let mut store = Store::open(settings).unwrap();
+    assert_eq!(store.counts().unwrap().profiles, 2 * RECORDS);
+    let receipts = commit(&mut store, &[record("a", 1, 1), record("b", 1, 1)]).receipts;
+    assert!(receipts.iter().all(|(_, receipt)| receipt.contiguous == RECORDS), "{receipts:?}");
+}
