@@ -7,6 +7,7 @@
 pub mod analysis;
 pub mod channel;
 pub mod codec;
+pub mod cohort;
 pub mod compare;
 pub mod environment;
 #[cfg(feature = "test-support")]

@@ -4,11 +4,11 @@
 
 /// A unit of time shared by several figures.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct TimeScale {
+pub struct TimeScale {
     /// The unit's symbol.
-    pub(crate) unit: &'static str,
+    pub unit: &'static str,
     /// Nanoseconds in the unit.
-    pub(crate) ns: f64,
+    pub ns: f64,
 }
 
 const SCALES: [TimeScale; 4] = [
@@ -20,7 +20,8 @@ const SCALES: [TimeScale; 4] = [
 
 impl TimeScale {
     /// The largest unit in which the smallest of `values_ns` is at least 0.1.
-    pub(crate) fn fitting(values_ns: impl IntoIterator<Item = f64>) -> Self {
+    #[must_use]
+    pub fn fitting(values_ns: impl IntoIterator<Item = f64>) -> Self {
         let least = values_ns.into_iter().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min);
         if !least.is_finite() {
             return SCALES[2];
@@ -31,19 +32,22 @@ impl TimeScale {
     }
 
     /// The number alone.
-    pub(crate) fn number(self, ns: f64) -> String {
+    #[must_use]
+    pub fn number(self, ns: f64) -> String {
         significant(ns / self.ns)
     }
 }
 
 /// A span with its unit, e.g. `5.20 ms`.
-pub(crate) fn span(ns: f64) -> String {
+#[must_use]
+pub fn span(ns: f64) -> String {
     let scale = SCALES.iter().rev().find(|s| ns.abs() >= s.ns).unwrap_or(&SCALES[0]);
     format!("{} {}", significant(ns / scale.ns), scale.unit)
 }
 
 /// A long span in the words of clocks, e.g. `30 min`, `2 min 7 s`.
-pub(crate) fn clock_span(ms: u64) -> String {
+#[must_use]
+pub fn clock_span(ms: u64) -> String {
     let seconds = ms / 1000;
     let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
     let shown: Vec<String> =
@@ -52,7 +56,8 @@ pub(crate) fn clock_span(ms: u64) -> String {
 }
 
 /// Three significant digits below 1000, whole numbers with separators above.
-pub(crate) fn significant(value: f64) -> String {
+#[must_use]
+pub fn significant(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
         return "?".into();
@@ -72,7 +77,8 @@ pub(crate) fn significant(value: f64) -> String {
 }
 
 /// As [`significant`], without zeros that say nothing: for ticks and other round values.
-pub(crate) fn round(value: f64) -> String {
+#[must_use]
+pub fn round(value: f64) -> String {
     let text = significant(value);
     if text.contains('.') && !text.contains('e') {
         return text.trim_end_matches('0').trim_end_matches('.').to_owned();
@@ -81,7 +87,8 @@ pub(crate) fn round(value: f64) -> String {
 }
 
 /// A whole number with commas.
-pub(crate) fn thousands(value: i128) -> String {
+#[must_use]
+pub fn thousands(value: i128) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = String::from(if value < 0 { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {
@@ -94,7 +101,8 @@ pub(crate) fn thousands(value: i128) -> String {
 }
 
 /// Memory, binary units.
-pub(crate) fn bytes(count: u64) -> String {
+#[must_use]
+pub fn bytes(count: u64) -> String {
     let value = count as f64;
     match value {
         v if v >= 1024.0 * 1024.0 * 1024.0 => format!("{} GiB", significant(v / (1024.0 * 1024.0 * 1024.0))),
@@ -105,7 +113,8 @@ pub(crate) fn bytes(count: u64) -> String {
 }
 
 /// Energy with a unit that fits.
-pub(crate) fn energy(uj: f64) -> String {
+#[must_use]
+pub fn energy(uj: f64) -> String {
     match uj.abs() {
         size if size >= 1e6 => format!("{} J", significant(uj / 1e6)),
         size if size >= 1e3 => format!("{} mJ", significant(uj / 1e3)),
@@ -114,7 +123,8 @@ pub(crate) fn energy(uj: f64) -> String {
 }
 
 /// Power with a unit that fits.
-pub(crate) fn power(mw: f64) -> String {
+#[must_use]
+pub fn power(mw: f64) -> String {
     if mw.abs() >= 1000.0 {
         format!("{} W", significant(mw / 1000.0))
     } else {
@@ -123,22 +133,26 @@ pub(crate) fn power(mw: f64) -> String {
 }
 
 /// A temperature.
-pub(crate) fn celsius(milli: i32) -> String {
+#[must_use]
+pub fn celsius(milli: i32) -> String {
     format!("{:.1} \u{b0}C", f64::from(milli) / 1000.0)
 }
 
 /// A share of 1 as a percentage.
-pub(crate) fn percent(share: f64) -> String {
+#[must_use]
+pub fn percent(share: f64) -> String {
     format!("{} %", significant(share * 100.0))
 }
 
 /// A factor, e.g. `1.72x`.
-pub(crate) fn factor(ratio: f64) -> String {
+#[must_use]
+pub fn factor(ratio: f64) -> String {
     format!("{}x", significant(ratio))
 }
 
 /// A count in compact form, e.g. `301 K` parameters.
-pub(crate) fn compact(count: u64) -> String {
+#[must_use]
+pub fn compact(count: u64) -> String {
     match count as f64 {
         v if v >= 1e9 => format!("{} G", significant(v / 1e9)),
         v if v >= 1e6 => format!("{} M", significant(v / 1e6)),
@@ -150,7 +164,8 @@ pub(crate) fn compact(count: u64) -> String {
 /// `2026-01-01 00:00 UTC` from milliseconds since the Unix epoch.
 ///
 /// The civil date follows Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-pub(crate) fn utc(unix_ms: u64) -> String {
+#[must_use]
+pub fn utc(unix_ms: u64) -> String {
     let minutes = unix_ms / 60_000;
     let days = minutes / 1440;
     let z = days + 719_468;
@@ -163,6 +178,36 @@ pub(crate) fn utc(unix_ms: u64) -> String {
     let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", minutes / 60 % 24, minutes % 60)
+}
+
+/// The date alone, e.g. `2026-01-01`.
+#[must_use]
+pub fn date(unix_ms: u64) -> String {
+    utc(unix_ms).chars().take(10).collect()
+}
+
+/// A relative change in percent with its sign, e.g. `+4.1 %`.
+#[must_use]
+pub fn change(ratio: f64) -> String {
+    let percent = (ratio - 1.0) * 100.0;
+    let size = percent.abs();
+    match size {
+        s if s < 0.05 => "0 %".into(),
+        s if s < 9.95 => format!("{percent:+.1} %"),
+        _ => format!("{percent:+.0} %"),
+    }
+}
+
+/// How long ago, in one unit, e.g. `3 min`.
+#[must_use]
+pub fn age(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        s if s < 60 => format!("{s} s"),
+        s if s < 3600 => format!("{} min", s / 60),
+        s if s < 48 * 3600 => format!("{} h", s / 3600),
+        s => format!("{} d", s / 86_400),
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +259,15 @@ mod tests {
         assert_eq!(clock_span(127_431), "2 min 7 s");
         assert_eq!(clock_span(1_800_000), "30 min");
         assert_eq!(clock_span(40), "40 ms");
+    }
+
+    #[test]
+    fn changes_carry_their_sign_and_ages_one_unit() {
+        assert_eq!(
+            [1.041, 0.92, 1.2349, 1.0, 0.9999].map(change),
+            ["+4.1 %", "-8.0 %", "+23 %", "0 %", "0 %"]
+        );
+        assert_eq!([900, 61_000, 7_200_000, 200_000_000].map(age), ["0 s", "1 min", "2 h", "2 d"]);
     }
 
     #[test]

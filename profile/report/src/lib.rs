@@ -7,12 +7,13 @@
 //! page. Nothing is computed here that a profile does not already state, except ratios between its figures.
 
 mod contrast;
-mod format;
+pub mod format;
 mod grid;
 mod html;
 mod svg;
 mod terminal;
-mod words;
+pub mod words;
 
-pub use html::html;
+pub use html::{STYLE, Section, html, sections};
+pub use svg::{Dot, DotPlot, Ridge, ridges, timeline_of_changes};
 pub use terminal::{Color, Options, terminal};

@@ -6,7 +6,8 @@ use clipmark_profile::record::{Cause, NotRun, Stage};
 use clipmark_profile::summary::{Interval, Objective, PressureSign, SteadyState, ThrottleCause};
 
 /// Where a point failed.
-pub(crate) const fn stage(stage: Stage) -> &'static str {
+#[must_use]
+pub const fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::Load => "loading",
         Stage::Prepare => "preparing",
@@ -16,7 +17,8 @@ pub(crate) const fn stage(stage: Stage) -> &'static str {
 }
 
 /// Why a point failed.
-pub(crate) const fn cause(cause: Cause) -> &'static str {
+#[must_use]
+pub const fn cause(cause: Cause) -> &'static str {
     match cause {
         Cause::UnsupportedOperator => "unsupported operator",
         Cause::ImpossibleShape => "impossible shape",
@@ -30,7 +32,8 @@ pub(crate) const fn cause(cause: Cause) -> &'static str {
 }
 
 /// Why a point failed, short enough for a cell.
-pub(crate) const fn cause_in_cell(cause: Cause) -> &'static str {
+#[must_use]
+pub const fn cause_in_cell(cause: Cause) -> &'static str {
     match cause {
         Cause::UnsupportedOperator => "operator",
         Cause::ImpossibleShape => "shape",
@@ -44,7 +47,8 @@ pub(crate) const fn cause_in_cell(cause: Cause) -> &'static str {
 }
 
 /// Why a point was never started.
-pub(crate) const fn not_run(reason: NotRun) -> &'static str {
+#[must_use]
+pub const fn not_run(reason: NotRun) -> &'static str {
     match reason {
         NotRun::WouldExceedMemory => "would exceed the memory limit, as a smaller point did",
         NotRun::WouldExceedTime => "would exceed the time limit, as a smaller point did",
@@ -55,7 +59,8 @@ pub(crate) const fn not_run(reason: NotRun) -> &'static str {
 }
 
 /// What an operating point is best for.
-pub(crate) const fn objective(objective: Objective) -> &'static str {
+#[must_use]
+pub const fn objective(objective: Objective) -> &'static str {
     match objective {
         Objective::Streaming => "streaming",
         Objective::Offline => "offline",
@@ -67,7 +72,8 @@ pub(crate) const fn objective(objective: Objective) -> &'static str {
 }
 
 /// A sign of memory pressure.
-pub(crate) const fn pressure(sign: PressureSign) -> &'static str {
+#[must_use]
+pub const fn pressure(sign: PressureSign) -> &'static str {
     match sign {
         PressureSign::MajorFaults => "major page faults while measuring",
         PressureSign::PressureStall => "time in memory-pressure stalls",
@@ -78,7 +84,8 @@ pub(crate) const fn pressure(sign: PressureSign) -> &'static str {
 }
 
 /// Why a board throttled.
-pub(crate) const fn throttle(cause: ThrottleCause) -> &'static str {
+#[must_use]
+pub const fn throttle(cause: ThrottleCause) -> &'static str {
     match cause {
         ThrottleCause::Thermal => "thermal",
         ThrottleCause::OverCurrent => "over-current",
@@ -91,7 +98,8 @@ pub(crate) const fn throttle(cause: ThrottleCause) -> &'static str {
 }
 
 /// Whether and how a latency sequence settled.
-pub(crate) const fn steady(state: SteadyState) -> &'static str {
+#[must_use]
+pub const fn steady(state: SteadyState) -> &'static str {
     match state {
         SteadyState::Flat => "steady",
         SteadyState::WarmUp => "steady after warm-up",
@@ -102,7 +110,8 @@ pub(crate) const fn steady(state: SteadyState) -> &'static str {
 }
 
 /// What the run consisted of.
-pub(crate) const fn mode(mode: Mode) -> &'static str {
+#[must_use]
+pub const fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Sweep => "sweep",
         Mode::Soak => "soak",
@@ -111,7 +120,8 @@ pub(crate) const fn mode(mode: Mode) -> &'static str {
 }
 
 /// How inferences were issued.
-pub(crate) const fn load(load: Load) -> &'static str {
+#[must_use]
+pub const fn load(load: Load) -> &'static str {
     match load {
         Load::Closed => "closed loop",
         Load::Paced => "paced",
@@ -119,7 +129,8 @@ pub(crate) const fn load(load: Load) -> &'static str {
 }
 
 /// The streaming constraint.
-pub(crate) fn deadline(deadline: Deadline) -> Option<String> {
+#[must_use]
+pub fn deadline(deadline: Deadline) -> Option<String> {
     match deadline {
         Deadline::None => None,
         Deadline::PerInference(limit) => {
@@ -130,7 +141,8 @@ pub(crate) fn deadline(deadline: Deadline) -> Option<String> {
 }
 
 /// A subject in full, without what goes without saying.
-pub(crate) fn subject(subject: &Subject) -> String {
+#[must_use]
+pub fn subject(subject: &Subject) -> String {
     let mut text = format!("{} on {}", clean(&subject.model, 60), clean(&subject.backend, 40));
     if subject.precision != Precision::Model {
         text.push_str(&format!(", {}", subject.precision));
@@ -142,12 +154,14 @@ pub(crate) fn subject(subject: &Subject) -> String {
 }
 
 /// A grid point in full words, e.g. `batch 1, clip 16`.
-pub(crate) fn point(at: GridPoint) -> String {
+#[must_use]
+pub fn point(at: GridPoint) -> String {
     format!("batch {}, clip {}", at.batch_size.get(), at.clip_length.get())
 }
 
 /// An interval, its undeterminable ends named.
-pub(crate) fn interval(interval: Interval, figure: impl Fn(f64) -> String) -> Option<String> {
+#[must_use]
+pub fn interval(interval: Interval, figure: impl Fn(f64) -> String) -> Option<String> {
     match (interval.lower, interval.upper) {
         (Some(lower), Some(upper)) => Some(format!("{} to {}", figure(lower), figure(upper))),
         (Some(lower), None) => Some(format!("at least {}", figure(lower))),
@@ -157,7 +171,8 @@ pub(crate) fn interval(interval: Interval, figure: impl Fn(f64) -> String) -> Op
 }
 
 /// The shortest names that still tell `subjects` apart, free of control characters.
-pub(crate) fn labels(subjects: &[Subject]) -> Vec<String> {
+#[must_use]
+pub fn labels(subjects: &[Subject]) -> Vec<String> {
     let differ =
         |part: fn(&Subject) -> String| subjects.windows(2).any(|pair| part(&pair[0]) != part(&pair[1]));
     let model = differ(|s| s.model.clone());
@@ -184,7 +199,8 @@ pub(crate) fn labels(subjects: &[Subject]) -> Vec<String> {
 }
 
 /// `text` without control and direction-changing characters, at most `limit` characters.
-pub(crate) fn clean(text: &str, limit: usize) -> String {
+#[must_use]
+pub fn clean(text: &str, limit: usize) -> String {
     let hidden = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

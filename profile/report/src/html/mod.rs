@@ -15,7 +15,8 @@ use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 
-const STYLE: &str = include_str!("style.css");
+/// The style sheet that the page and its parts need.
+pub const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// The digest of [`SCRIPT`] in the content security policy; a test holds it.
@@ -49,13 +50,19 @@ pub fn html(profile: &Profile, series: &[Series]) -> String {
 }
 
 /// A part of the page, left out when it has nothing to say.
-struct Section {
-    id: &'static str,
-    title: &'static str,
-    body: Markup,
+#[derive(Debug, Clone)]
+pub struct Section {
+    /// The anchor.
+    pub id: &'static str,
+    /// The heading.
+    pub title: &'static str,
+    /// What stands under it.
+    pub body: Markup,
 }
 
-fn sections(profile: &Profile, series: &[Series]) -> Vec<Section> {
+/// The parts of the page of `profile`, for pages that frame them otherwise. They need [`STYLE`].
+#[must_use]
+pub fn sections(profile: &Profile, series: &[Series]) -> Vec<Section> {
     let parts = [
         ("operating-points", "Operating points", top::operating_points(profile)),
         ("clip-lengths", "Across clip lengths", grids::contrast(profile)),

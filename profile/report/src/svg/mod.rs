@@ -4,12 +4,17 @@
 //!
 //! Own code because plotting crates fix colours at drawing time and bring fonts and rasterisers along.
 
+mod changes;
 mod distribution;
 mod frame;
 mod pareto;
+mod ridges;
 mod scale;
 mod scaling;
 mod timeline;
+
+pub use changes::{Dot, DotPlot, timeline_of_changes};
+pub use ridges::{Ridge, ridges};
 
 pub(crate) use distribution::distribution;
 pub(crate) use pareto::pareto;
