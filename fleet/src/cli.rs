@@ -25,6 +25,20 @@ pub enum Command {
     Serve(commands::serve::Serve),
     /// Lists devices: state, board, L4T, last profile, throttling
     Devices(commands::devices::Devices),
+    /// Asks devices for a run or another operation
+    Trigger(Box<commands::trigger::Trigger>),
+    /// Shows what happens in the fleet, as it happens
+    Watch(commands::watch::Watch),
+    /// Gives a command up
+    Cancel(commands::cancel::Cancel),
+    /// Lists models that were measured or can be
+    Models(commands::models::Models),
+    /// Lists stored profiles, or writes one to a file
+    Profiles(commands::profiles::Profiles),
+    /// Forgets what is too old
+    Prune(commands::prune::Prune),
+    /// Prints access rules for the broker
+    Acl(commands::acl::Acl),
 }
 
 impl Command {
@@ -32,6 +46,13 @@ impl Command {
         match self {
             Self::Serve(command) => command.execute(config),
             Self::Devices(command) => command.execute(config),
+            Self::Trigger(command) => command.execute(config),
+            Self::Watch(command) => command.execute(config),
+            Self::Cancel(command) => command.execute(config),
+            Self::Models(command) => command.execute(config),
+            Self::Profiles(command) => command.execute(config),
+            Self::Prune(command) => command.execute(config),
+            Self::Acl(command) => command.execute(config),
         }
     }
 }

@@ -10,4 +10,5 @@ pub mod config;
 pub mod embedded;
 pub mod exit_codes;
 pub mod ingest;
+pub mod operator;
 pub mod store;

@@ -1,11 +1,14 @@
 //! `clipmark-fleet devices`: every device at a glance.
 
+use crate::commands::printed::{ago, columns, failed, or_dash, print};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::store::{DeviceQuery, Store};
+use crate::ingest::now_unix_ms;
+use crate::store::{DeviceQuery, DeviceRow, Store};
+use clipmark_profile::message::Availability;
 use clipmark_profile::topics::GroupId;
 
-/// Lists devices.
+/// Lists devices: state, board, L4T, last profile, throttling.
 #[derive(Debug, clap::Args)]
 pub struct Devices {
     /// Only members of this group
@@ -16,25 +19,47 @@ pub struct Devices {
     board: Option<String>,
 }
 
+fn cells(row: &DeviceRow, now: u64) -> Vec<String> {
+    let state = row.state.as_ref().map(|state| match state.state {
+        Availability::Online => "online",
+        Availability::Busy => "busy",
+        Availability::Offline => "offline",
+    });
+    let last = row.last_profile.as_ref();
+    let reasons = row.state.as_ref().map(|state| state.reasons.join("; ")).unwrap_or_default();
+    vec![
+        row.device.to_string(),
+        or_dash(state),
+        or_dash(row.board.as_deref()),
+        or_dash(row.l4t.as_deref()),
+        or_dash(row.power_mode.as_deref()),
+        last.map_or_else(|| "-".to_owned(), |last| ago(last.received_unix_ms, now)),
+        last.map_or("-", |last| if last.throttled { "yes" } else { "no" }).to_owned(),
+        last.map_or("", |last| if last.simulated { "simulated" } else { "" }).to_owned(),
+        reasons,
+    ]
+}
+
 impl Devices {
     /// Prints one line a device.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
-        let storage = |error| CommandError::new(ExitCode::Storage, error);
-        let mut store = Store::open(&config.store).map_err(storage)?;
+        let mut store = Store::open(&config.store).map_err(failed(ExitCode::Storage))?;
         let query = DeviceQuery {
             group: self.group.clone(),
             board: self.board.clone(),
             limit: u32::MAX,
             ..DeviceQuery::default()
         };
-        let devices = store.devices(&query).map_err(storage)?;
-        #[expect(clippy::print_stdout, reason = "the command's output")]
-        for device in &devices {
-            println!("{}", device.device);
-        }
+        let devices = store.devices(&query).map_err(failed(ExitCode::Storage))?;
+        let headings =
+            ["device", "state", "board", "l4t", "power mode", "last profile", "throttled", "", "concerns"];
+        let mut rows = vec![headings.map(str::to_owned).to_vec()];
+        let now = now_unix_ms();
+        rows.extend(devices.iter().map(|row| cells(row, now)));
+        print(&columns(&rows))?;
         Ok(if devices.is_empty() { ExitCode::NothingFound } else { ExitCode::Success })
     }
 }

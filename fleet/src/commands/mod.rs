@@ -1,4 +1,13 @@
 //! The subcommands, one module each: they parse arguments, ask the store or the devices, and print.
 
+pub mod acl;
+pub mod cancel;
 pub mod devices;
+pub mod models;
+pub(crate) mod printed;
+pub mod profiles;
+mod progress;
+pub mod prune;
 pub mod serve;
+pub mod trigger;
+pub mod watch;

@@ -12,4 +12,5 @@ mod keeper;
 mod receiver;
 
 pub use inbound::{Inbound, read};
+pub(crate) use keeper::now_unix_ms;
 pub use receiver::{Live, Outgoing, ServeError, Serving, serve};

@@ -122,7 +122,10 @@ pub async fn serve(
     mut serving: Serving,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let store = Store::open(&config.store)?;
+    let settings = config.store.clone();
+    // The database's client must not be used inside this event loop.
+    let store = tokio::task::spawn_blocking(move || Store::open(&settings)).await;
+    let store = store.map_err(|_| ServeError::KeeperGone)??;
     let mut supervisor = Supervisor::default();
     let beats = supervisor.watch("receiver", STUCK);
     let heartbeat = supervisor.watch("connection", STUCK);

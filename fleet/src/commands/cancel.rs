@@ -1,0 +1,70 @@
+//! `clipmark-fleet cancel`: gives a command up.
+
+use crate::commands::printed::{failed, print_line};
+use crate::config::Config;
+use crate::exit_codes::{CommandError, ExitCode};
+use crate::ingest::{Inbound, read};
+use crate::operator::Operator;
+use crate::store::Message as Stored;
+use clipmark_profile::codec::Encoding;
+use clipmark_profile::topics::{CommandId, CommandLeaf, DeviceId, OperationName, Topic, every_device_filter};
+use clipmark_service::mqtt::Message;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// For so long a cancel waits for a device that is away.
+const EXPIRY: Duration = Duration::from_secs(3600);
+
+/// After so long without a message the broker has sent what it retains.
+const QUIET: Duration = Duration::from_millis(700);
+
+/// Gives a command up on every device that has not finished it.
+#[derive(Debug, clap::Args)]
+pub struct Cancel {
+    /// The command's id, as `trigger` prints it
+    command: CommandId,
+    /// Only on these devices, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    device: Vec<DeviceId>,
+}
+
+impl Cancel {
+    /// Publishes the cancels and prints the devices.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
+        let broker = failed(ExitCode::Broker);
+        let filter = every_device_filter(&format!("cmd/+/{}/status", self.command));
+        let mut operator = Operator::connect(config, vec![filter]).map_err(&broker)?;
+        let mut unfinished: BTreeMap<DeviceId, OperationName> = BTreeMap::new();
+        let broker = failed(ExitCode::Broker);
+        while let Some(received) = operator.receive(QUIET).map_err(&broker)? {
+            let read = read(&received.topic, &received.payload, received.content_type.as_deref());
+            let Inbound::Store(Stored::Status(device, status)) = read else { continue };
+            if status.state.is_final() {
+                unfinished.remove(&device);
+            } else if self.device.is_empty() || self.device.contains(&device) {
+                unfinished.insert(device, status.operation);
+            }
+        }
+        for (device, operation) in &unfinished {
+            let topic = Topic::command(device, operation.clone(), &self.command, CommandLeaf::Cancel);
+            let message = Message {
+                topic: topic.to_string(),
+                payload: Vec::new(),
+                retain: false,
+                content_type: Encoding::Json.content_type(),
+                expiry: Some(EXPIRY),
+                correlation: None,
+            };
+            operator.publish(message).map_err(&broker)?;
+            print_line(&format!("{} {device}", self.command))?;
+        }
+        if unfinished.is_empty() {
+            let what = format!("no device says that {} is waiting or running", self.command);
+            return Err(CommandError::new(ExitCode::NothingFound, what));
+        }
+        Ok(ExitCode::Success)
+    }
+}

@@ -1,0 +1,68 @@
+//! Standard output, errors with exit codes, and times for people.
+
+use crate::exit_codes::{CommandError, ExitCode};
+use std::error::Error;
+use std::io::Write;
+
+/// Makes any error end the command with `code`.
+pub(crate) fn failed<E: Error + Send + Sync + 'static>(code: ExitCode) -> impl Fn(E) -> CommandError {
+    move |error| CommandError::new(code, error)
+}
+
+/// Prints text as it is.
+pub(crate) fn print(text: &str) -> Result<(), CommandError> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(failed(ExitCode::Storage))
+}
+
+/// Prints a line.
+pub(crate) fn print_line(text: &str) -> Result<(), CommandError> {
+    print(&format!("{text}\n"))
+}
+
+/// Rows as columns of text; the first row holds the headings.
+pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// How long ago something was, in the largest whole unit.
+pub(crate) fn ago(then_unix_ms: u64, now_unix_ms: u64) -> String {
+    let seconds = now_unix_ms.saturating_sub(then_unix_ms) / 1000;
+    match seconds {
+        0..=119 => format!("{seconds} s ago"),
+        120..=7199 => format!("{} min ago", seconds / 60),
+        7200..=172_799 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+/// Text that may be missing.
+pub(crate) fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_without_trailing_spaces() {
+        let rows = [["device", "state"], ["a", "online"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(columns(&rows), "device  state\na       online\n");
+    }
+
+    #[test]
+    fn an_age_has_one_unit() {
+        let ages = [0, 119_000, 120_000, 7_200_000, 172_800_000].map(|age| ago(1000, 1000 + age));
+        assert_eq!(ages, ["0 s ago", "119 s ago", "2 min ago", "2 h ago", "2 d ago"]);
+        assert_eq!(ago(5000, 1000), "0 s ago");
+    }
+}

@@ -1,0 +1,41 @@
+//! `clipmark-fleet prune`: forgets what is too old, now.
+
+use crate::commands::printed::{failed, print_line};
+use crate::config::{Config, RetentionDays};
+use crate::exit_codes::{CommandError, ExitCode};
+use crate::ingest::now_unix_ms;
+use crate::store::{Retention, Store};
+
+/// Forgets what is older than the configuration's [retention], or than these numbers of days. `serve` does
+/// so every hour.
+#[derive(Debug, clap::Args)]
+pub struct Prune {
+    /// Drop the bytes of profiles, series and events; points stay
+    #[arg(long, value_name = "DAYS")]
+    blob_days: Option<u32>,
+    /// Drop profiles with their points, series and events
+    #[arg(long, value_name = "DAYS")]
+    profile_days: Option<u32>,
+}
+
+impl Prune {
+    /// Prints what was forgotten.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
+        let mut store = Store::open(&config.store).map_err(failed(ExitCode::Storage))?;
+        let days = RetentionDays {
+            blob_days: self.blob_days.unwrap_or(config.retention.blob_days),
+            profile_days: self.profile_days.unwrap_or(config.retention.profile_days),
+            ..config.retention
+        };
+        let pruned = store.prune(&Retention::from(days), now_unix_ms()).map_err(failed(ExitCode::Storage))?;
+        print_line(&format!(
+            "dropped the bytes of {} profiles, series and events; forgot {} profiles, {} series and events, {} \
+             statuses, {} messages set aside",
+            pruned.blobs, pruned.profiles, pruned.attachments, pruned.commands, pruned.poison
+        ))?;
+        Ok(ExitCode::Success)
+    }
+}

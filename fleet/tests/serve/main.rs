@@ -1,0 +1,20 @@
+//! `clipmark-fleet serve` as a process, with a real mosquitto, a real SQLite and a real PostgreSQL.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers fail a test and say what is skipped")]
+
+mod aggregator;
+#[expect(dead_code, reason = "shared with the daemon's tests, which use all of it")]
+#[path = "../../../daemon/tests/serve/broker.rs"]
+mod broker;
+#[expect(dead_code, reason = "shared with the daemon's tests, which use all of it")]
+#[path = "../../../daemon/tests/serve/client.rs"]
+mod client;
+mod delivery;
+mod device;
+mod faults;
+mod instances;
+#[path = "../common/postgres.rs"]
+mod postgres_server;
+#[expect(dead_code, reason = "shared with the store's suite, which uses all of it")]
+#[path = "../common/records.rs"]
+mod records;
