@@ -176,7 +176,8 @@ fn damaged_and_refused_cache_entries_are_built_again() {
     let remarks = board.prepare(&spec(1, 8)).expect("an engine").remarks();
     assert!(remarks.iter().any(|remark| remark.contains("damaged")), "{remarks:?}");
     assert_eq!(board.builds().len(), 2);
-    assert_eq!(std::fs::read(&entry).expect("an entry").len(), whole.len(), "the entry is whole again");
+    board.prepare(&spec(1, 8)).expect("an engine");
+    assert_eq!(board.builds().len(), 2, "the entry is whole again");
 }
 
 #[test]

@@ -81,11 +81,13 @@ fn automatic(
     let mut reasons = Vec::new();
     for name in AUTO.into_iter().filter(|name| known.iter().any(|known| known == name)) {
         match check(name) {
-            Ok(record) => {
+            Ok(mut record) => {
                 let why = match reasons.as_slice() {
                     [] => format!("auto chose {name}: it is the best backend and can be used here"),
                     reasons => format!("auto chose {name}, because {}", reasons.join("; ")),
                 };
+                // A profile that somebody else reads must tell it too.
+                record.notes.push(why.clone());
                 return Ok(Choice { name: name.into(), record, why });
             }
             Err(failure) => reasons.push(format!("{name} cannot be used: {}", failure.message)),

@@ -173,6 +173,7 @@ impl<'a> Pool<'a> {
             let command = Command::Operators { iterations: OPERATOR_ITERATIONS };
             match worker.ask(&command, Stage::Measure, limit * (OPERATOR_ITERATIONS + 1)) {
                 Ok(Reply::Operators(operators)) => news.operators = operators,
+                Err(trouble) if !worker.alive() => return Err(trouble),
                 Err(Trouble::Failed(failure)) => {
                     news.remarks.push(format!("no profile per operator: {}", failure.message));
                 }
@@ -187,8 +188,10 @@ impl<'a> Pool<'a> {
                 news.remarks.push(doubt);
             }
             let command = Command::Sensitivity { iterations: SENSITIVITY_ITERATIONS };
-            if let Ok(Reply::Sensitivity(times)) = worker.ask(&command, Stage::Measure, limit * 4) {
-                news.remarks.extend(sensitivity_remark(&times));
+            match worker.ask(&command, Stage::Measure, limit * 4) {
+                Ok(Reply::Sensitivity(times)) => news.remarks.extend(sensitivity_remark(&times)),
+                Err(trouble) if !worker.alive() => return Err(trouble),
+                _ => {}
             }
         }
         Ok(())

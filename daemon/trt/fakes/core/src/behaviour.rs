@@ -80,8 +80,12 @@ pub fn is(key: &str, stage: &str) -> bool {
 /// Dies or never returns, where the configuration says so for `stage`.
 pub fn strike(stage: &str) {
     if is("crash", stage) {
-        // SAFETY: raises a signal in this process: the crash that was asked for.
-        unsafe { libc::raise(libc::SIGSEGV) };
+        // SAFETY: raises a signal in this process, the crash that was asked for, past any handler: one that
+        // expects a faulting instruction would return.
+        unsafe {
+            libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+            libc::raise(libc::SIGSEGV);
+        }
         std::process::abort();
     }
     while is("hang", stage) {
