@@ -44,6 +44,11 @@ pub(super) fn read(path: &Path) -> Result<(Vec<EntryOnDisk>, u64), StoreError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(error) => return Err(StoreError::read(path)(error)),
     };
+    Ok(whole(&bytes))
+}
+
+/// The entries at the front of `bytes`, up to the first line that is not whole, and how many bytes they take.
+fn whole(bytes: &[u8]) -> (Vec<EntryOnDisk>, u64) {
     let mut entries = Vec::new();
     let mut length = 0;
     for line in bytes.split_inclusive(|&byte| byte == b'\n') {
@@ -51,7 +56,14 @@ pub(super) fn read(path: &Path) -> Result<(Vec<EntryOnDisk>, u64), StoreError> {
         entries.push(entry);
         length += line.len() as u64;
     }
-    Ok((entries, length))
+    (entries, length)
+}
+
+/// How many steps the contents of a journal commit, and how many bytes those take.
+#[must_use]
+pub fn committed(journal: &[u8]) -> (usize, u64) {
+    let (entries, length) = whole(journal);
+    (entries.len(), length)
 }
 
 fn parse(line: &[u8]) -> Option<EntryOnDisk> {

@@ -31,6 +31,7 @@ mod write;
 
 pub use atomic::write_atomic;
 pub use error::StoreError;
+pub use journal::committed;
 pub use layout::{Head, RunEnd};
 pub use read::{Resumed, read};
 pub use write::{PointNews, RecordStore};
