@@ -50,12 +50,21 @@ on_board() {
         -o ConnectTimeout=30 -o ServerAliveInterval=15 root@127.0.0.1 "$@"
 }
 
+machine=(-M virt,gic-version=3 -cpu cortex-a57 -smp 2 -m 1536)
+
+# The machine's own tree, and board/board.dtsi on top.
+device_tree() { # DIR
+    qemu-system-aarch64 "${machine[@]/gic-version=3/gic-version=3,dumpdtb=$1/virt.dtb}" -display none 2>/dev/null
+    { dtc -q -I dtb -O dts "$1/virt.dtb"; cat cross/board/board.dtsi; } | dtc -q -I dts -O dtb -o "$1/board.dtb"
+}
+
 boot() {
-    need qemu-system-aarch64=qemu-system-arm qemu-img=qemu-utils ssh=openssh-client
+    need qemu-system-aarch64=qemu-system-arm qemu-img=qemu-utils ssh=openssh-client dtc=device-tree-compiler
     run=$(mktemp -d)
     ssh_port=$(free_port)
     qemu-img create -q -f qcow2 -b "$image/rootfs.img" -F raw "$run/overlay.qcow2"
-    qemu-system-aarch64 -M virt,gic-version=3 -cpu cortex-a57 -smp 2 -m 1536 -accel tcg,thread=multi,tb-size=512 \
+    device_tree "$run"
+    qemu-system-aarch64 "${machine[@]}" -accel tcg,thread=multi,tb-size=512 -dtb "$run/board.dtb" \
         -kernel "$image/vmlinuz" -initrd "$image/initrd" \
         -append "console=ttyAMA0 root=/dev/vda rw quiet mitigations=off audit=0" \
         -drive "if=none,id=disk,file=$run/overlay.qcow2,format=qcow2,cache=unsafe" \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the binary that is shipped, with its SHA-256 sum.
+# Builds what is shipped: the binary, its Debian package, a CycloneDX list of what it is made of, SHA-256 sums.
 #
 #   cross/build.sh            for every target
 #   cross/build.sh aarch64    for Jetson-class boards: glibc 2.27 and later, JetPack 4.6 to 7
@@ -31,6 +31,20 @@ glibc_needed() {
     objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -1
 }
 
+# The components that go into the binary, as CycloneDX 1.3 JSON. cargo-cyclonedx writes one file into each crate.
+components() { # TRIPLE FILE
+    if ! command -v cargo-cyclonedx >/dev/null; then
+        say "installing cargo-cyclonedx into $cache/tools"
+        cargo install -q --locked --root "$cache/tools" cargo-cyclonedx@0.5.9
+    fi
+    local name=clipmark-components crates
+    cargo cyclonedx -q --manifest-path daemon/Cargo.toml --format json --target "$1" --override-filename $name
+    sed "s#$PWD#.#g" "daemon/$name.json" > "$2"
+    mapfile -t crates < <(cargo metadata --format-version 1 --no-deps --locked |
+        python3 -c 'import json, sys; [print(p["manifest_path"]) for p in json.load(sys.stdin)["packages"]]')
+    for crate in "${crates[@]}"; do rm -f "$(dirname "$crate")/$name.json"; done
+}
+
 build() { # NAME TRIPLE
     local name=$1 triple=$2 out="$target_dir/dist-artefacts/$1" needed size
     if [ "$name" = aarch64 ]; then eval "$("$here/toolchain.sh")"; fi
@@ -49,7 +63,10 @@ build() { # NAME TRIPLE
         say "clipmarkd is larger than $binary_limit bytes"
         exit 1
     fi
-    (cd "$out" && sha256sum clipmarkd > SHA256SUMS)
+    rm -f "$out"/*.deb
+    "$here/package.sh" "$out/clipmarkd" "$out"
+    components "$triple" "$out/clipmarkd.cdx.json"
+    (cd "$out" && sha256sum clipmarkd ./*.deb clipmarkd.cdx.json > SHA256SUMS)
     say "artefacts in $out"
 }
 

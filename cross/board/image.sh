@@ -46,6 +46,8 @@ configure() {
     install -d -m 700 "$root/root/.ssh"
     cp "$dest/key.pub" "$root/root/.ssh/authorized_keys"
     echo 'UseDNS no' > "$root/etc/ssh/sshd_config.d/emulated.conf"
+    # Registers are set before the driver looks at them.
+    printf 'blacklist ina3221\nblacklist lm75\n' > "$root/etc/modprobe.d/emulated.conf"
     systemctl --root="$root" -q enable systemd-networkd
     systemctl --root="$root" -q mask systemd-firstboot.service e2scrub_reap.service \
         systemd-timesyncd.service systemd-pstore.service

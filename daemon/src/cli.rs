@@ -32,8 +32,11 @@ pub enum Command {
     Worker(crate::commands::worker::WorkerArgs),
     /// Writes a built-in model, or looks at any model from outside
     Model(crate::commands::model::ModelArgs),
-    /// Take requests from an MQTT broker and publish what they lead to.
+    /// Takes requests from an MQTT broker and publishes what they lead to
     Serve(Serve),
+    /// Writes manual pages and shell completions, for packages
+    #[command(hide = true)]
+    Manual(crate::commands::manual::ManualArgs),
     /// Carry out one command of the daemon.
     #[command(hide = true)]
     Operate(Operate),
@@ -53,6 +56,7 @@ impl Command {
             Self::Worker(args) => args.execute(),
             Self::Model(args) => args.execute(),
             Self::Serve(command) => command.execute(),
+            Self::Manual(args) => args.execute(),
             Self::Operate(command) => command.execute(),
             Self::Describe(command) => command.execute(),
         }

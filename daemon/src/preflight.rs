@@ -86,7 +86,7 @@ pub fn requirements(
 }
 
 /// The command that lets the program read what only root may, without being root.
-const GRANT_READ: &str = "sudo setcap cap_dac_read_search+ep \"$(command -v clipmarkd)\"   (the systemd unit has AmbientCapabilities=CAP_DAC_READ_SEARCH already)";
+const GRANT_READ: &str = "sudo setcap cap_dac_read_search+ep \"$(command -v clipmarkd)\"   (for the daemon: sudo clipmarkd check --drop-in --install)";
 
 fn board(sensors: &Sensors) -> Requirement {
     let name = "board file";

@@ -50,6 +50,12 @@ pub enum SecretError {
 }
 
 impl SecretPath {
+    /// The credential's name, where it is one.
+    #[must_use]
+    pub fn credential(&self) -> Option<&str> {
+        self.0.strip_prefix(CREDENTIAL)
+    }
+
     /// The file that holds the secret.
     ///
     /// # Errors
@@ -59,7 +65,7 @@ impl SecretPath {
     }
 
     fn resolve_in(&self, credentials: Option<PathBuf>) -> Result<PathBuf, SecretError> {
-        let Some(name) = self.0.strip_prefix(CREDENTIAL) else { return Ok(PathBuf::from(&self.0)) };
+        let Some(name) = self.credential() else { return Ok(PathBuf::from(&self.0)) };
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(SecretError::Name { name: name.into() });
         }

@@ -1,6 +1,7 @@
 //! `clipmarkd check`: what a good measurement needs on this machine, and how each gap is mended.
 
 use crate::backend;
+use crate::commands::drop_in;
 use crate::commands::print;
 use crate::commands::probe::BoardArgs;
 use crate::commands::selftest;
@@ -30,6 +31,15 @@ pub struct CheckArgs {
     /// Instead: hold TensorRT's outputs against tract and its compute time against trtexec, on this model
     #[arg(long, conflicts_with = "json", value_name = "MODEL.onnx", num_args = 0..=1, default_missing_value = "joint")]
     selftest: Option<String>,
+    /// Instead: print the drop-ins that the systemd unit needs on this machine, and why
+    #[arg(long, conflicts_with_all = ["json", "selftest"])]
+    drop_in: bool,
+    /// Write them below /etc/systemd/system (root)
+    #[arg(long, requires = "drop_in")]
+    install: bool,
+    /// The daemon's configuration, for --drop-in: it names the credentials
+    #[arg(long, default_value = "/etc/clipmark/clipmarkd.toml", value_name = "FILE")]
+    config: PathBuf,
     /// The self-test in this process
     #[arg(long, hide = true)]
     selftest_here: Option<String>,
@@ -49,6 +59,9 @@ impl CheckArgs {
         }
         let (root, boards) = self.board.open()?;
         let sensors = Sensors::discover(&root, &boards);
+        if self.drop_in {
+            return drop_in::execute(&sensors, &self.board.root, &self.config, self.install);
+        }
         let found = environment::read(&root, &sensors.board, env!("CARGO_PKG_VERSION"));
         let list = requirements(&root, &sensors, &found, &backends(), &self.models);
         print(&if self.json { to_json(&list)? } else { to_text(&list) })?;

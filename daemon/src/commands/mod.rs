@@ -3,6 +3,8 @@
 //! To add one, write `NAME.rs` beside this file and add its line to [`crate::cli::Command`].
 
 pub mod check;
+mod drop_in;
+pub mod manual;
 pub mod model;
 pub mod probe;
 pub mod progress;

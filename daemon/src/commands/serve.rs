@@ -2,11 +2,14 @@
 
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
+use crate::journal::Journal;
 use crate::operation;
 use crate::serve;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Takes requests from an MQTT broker and publishes what they lead to.
 #[derive(Debug, clap::Args)]
@@ -16,17 +19,16 @@ pub struct Serve {
     config: PathBuf,
 }
 
-/// Logs to standard error, without time stamps where systemd's journal adds its own. `CLIPMARK_LOG` filters.
+/// Logs to systemd's journal where standard error leads there, else to standard error. `CLIPMARK_LOG` filters.
 fn log() {
     let filter =
         EnvFilter::try_from_env("CLIPMARK_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttc=error"));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        builder.without_time().init();
-    } else {
-        builder.init();
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    if let Some(journal) = stream.as_deref().and_then(Journal::of_standard_error) {
+        tracing_subscriber::registry().with(filter).with(journal).init();
+        return;
     }
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
 }
 
 impl Serve {

@@ -18,6 +18,7 @@ use clipmark_profile::plan::Limits;
 use clipmark_profile::topics::{DeviceId, GroupId};
 use clipmark_service::config;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The whole file.
@@ -198,6 +199,16 @@ impl Config {
         ];
         config::check(path, &self.mqtt.ranges(), &self.mqtt.pairs())?;
         config::check(path, &ranges, &[])
+    }
+
+    /// Names of the credentials that systemd must hand over.
+    #[must_use]
+    pub fn credentials(&self) -> BTreeSet<String> {
+        let (mqtt, tls) = (&self.mqtt, &self.mqtt.tls);
+        let secrets =
+            [&mqtt.username_file, &mqtt.password_file, &tls.ca, &tls.client_certificate, &tls.client_key];
+        let names = secrets.into_iter().flatten().filter_map(SecretPath::credential);
+        names.map(str::to_owned).collect()
     }
 
     /// Keys that differ from `running` and take effect only after a restart.

@@ -1,0 +1,240 @@
+"""The steps of nspawn.sh, in order, each on what the step before left. The first that fails ends the test."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from operator_side import Operator
+
+UNIT = "clipmarkd.service"
+DEVICE = "container"
+STATE = "/var/lib/clipmark"
+QUICK = {"models": ["temporal"], "clip_lengths": [8, 16], "batch_sizes": [1], "iterations": 20}
+# Long enough to be killed between two points.
+LONG = {"models": ["temporal"], "clip_lengths": [8, 16, 32], "batch_sizes": [1, 2], "iterations": 150, "exhaustive": True}
+
+
+class Container:
+    """A booted systemd-nspawn container over a read-only tree; it dies with this object."""
+
+    def __init__(self, tree, work):
+        self.log = open(work / "container.log", "w")
+        command = ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "--volatile=overlay", "--console=pipe",
+                   f"--bind-ro={work / 'debs'}:/debs", "-D", tree, "--boot"]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.leader = None
+        self.until("the container being up", self._is_up, 60)
+
+    def _is_up(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"the container ended: {Path(self.log.name).read_text()}")
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        if not children:
+            return None
+        self.leader = children[0]
+        done = self.run("systemctl is-system-running", check=False)
+        return done.strip() in ("running", "degraded") or None
+
+    def until(self, what, look, seconds):
+        """Looks again and again until `look` gives something; the bound only ends a failing test."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = look()
+            if found is not None:
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"{what} did not come within {seconds} s\n{self.journal()[-6000:]}")
+
+    def run(self, command, check=True):
+        enter = ["nsenter", "-t", self.leader, "-m", "-u", "-i", "-p", "--", "/bin/sh", "-c", command]
+        done = subprocess.run(enter, text=True, capture_output=True, stdin=subprocess.DEVNULL)
+        if check and done.returncode != 0:
+            raise AssertionError(f"`{command}` ended with {done.returncode}:\n{done.stdout}{done.stderr}\n{self.journal()[-4000:]}")
+        return done.stdout if check else done.stdout + done.stderr
+
+    def show(self, key):
+        return self.run(f"systemctl show -P {key} {UNIT}").strip()
+
+    def journal(self, more=""):
+        return self.run(f"journalctl -u {UNIT} --no-pager -o cat {more}", check=False)
+
+    def install(self, deb):
+        self.run(f"DEBIAN_FRONTEND=noninteractive dpkg -i /debs/{deb} 2>&1")
+
+    def close(self):
+        subprocess.run(["kill", "-KILL", self.leader], check=False)
+        self.process.wait()
+
+
+def installing_starts_the_daemon(box, operator):
+    box.install("clipmarkd_0.1.0~dev1-1_*.deb")
+    assert box.show("ActiveState") == "active", box.journal()
+    assert box.show("UnitFileState") == "enabled"
+    assert box.show("NotifyAccess") == "main" and box.show("Type") == "notify"
+    assert "clipmarkd is up" in box.journal()
+    assert box.run(f"stat -c '%U %a' {STATE} {STATE}/models").split() == ["clipmark", "750"] * 2
+    status = Path(f"/proc/{host_pid(box)}/status").read_text()
+    assert re.search(r"^Seccomp:\s+2$", status, re.M) and re.search(r"^NoNewPrivs:\s+1$", status, re.M)
+    assert re.search(r"^CapBnd:\s+0+$", status, re.M), "the daemon could get capabilities"
+    pages = box.run("ls /usr/share/man/man1 /usr/share/bash-completion/completions /usr/share/clipmark/boards")
+    assert "clipmarkd-serve.1.gz" in pages and "orin-nano.toml" in pages
+
+
+def host_pid(box):
+    """The daemon's process id as this machine sees it."""
+    inner = box.show("MainPID")
+    for path in Path("/proc").glob("[0-9]*/status"):
+        try:
+            found = re.search(r"^NSpid:.*\s(\d+)$", path.read_text(), re.M)
+            ours = path.parent.joinpath("ns/pid").samefile(f"/proc/{box.leader}/ns/pid")
+        except OSError:
+            continue
+        if ours and found and found.group(1) == inner:
+            return path.parent.name
+    raise AssertionError(f"process {inner} of the container is not among this machine's")
+
+
+def the_unit_is_sound_and_closed(box, _):
+    box.run(f"systemd-analyze verify --man=no {UNIT} clipmark.slice clipmark-powermode@2.service")
+    said = box.run(f"systemd-analyze security --no-pager --threshold=20 {UNIT}")
+    print("   ", said.strip().splitlines()[-1])
+    inside = f"nsenter -t {box.show('MainPID')} -m --"
+    for path in ("/usr/x", "/etc/x", "/var/lib/x", "/sys/x"):
+        said = box.run(f"{inside} touch {path}", check=False)
+        assert "Read-only file system" in said or "Permission denied" in said, f"{path}: {said}"
+    box.run(f"{inside} touch {STATE}/x && rm {STATE}/x")
+    assert box.show("Slice") == "clipmark.slice"
+
+
+def a_reload_takes_a_new_configuration_and_refuses_a_wrong_one(box, operator):
+    before = box.show("MainPID")
+    settings = f'[device]\\nid = "{DEVICE}"\\n'
+    box.run(f"sed -i 's/^# id = .*/id = \"{DEVICE}\"/; s/^port = .*/port = {operator.port}/;"
+            " s/^host = .*/host = \"127.0.0.1\"/; s/^delivery = .*/delivery = \"puback\"/' /etc/clipmark/clipmarkd.toml")
+    assert settings
+    # The name takes a restart, the broker a reload.
+    box.run(f"systemctl restart {UNIT}")
+    operator.wait_state(DEVICE, {"online"}, 30)
+    before = box.show("MainPID")
+    box.run("sed -i 's/^keepalive_s = .*/keepalive_s = 0/' /etc/clipmark/clipmarkd.toml")
+    box.run(f"systemctl reload {UNIT}")
+    box.until("the refusal", lambda: "mqtt.keepalive_s = 0" in box.journal() or None, 20)
+    box.run("sed -i 's/^keepalive_s = .*/keepalive_s = 20/' /etc/clipmark/clipmarkd.toml")
+    box.run(f"systemctl reload {UNIT}")
+    assert box.show("MainPID") == before and box.show("ActiveState") == "active"
+
+
+def a_request_gives_a_profile(box, operator):
+    here = operator.request(DEVICE, "first", QUICK)
+    operator.wait_status(DEVICE, "first", {"successful"}, 120, here)
+    profile = operator.wait_profile(DEVICE, "first", 30, here)
+    assert [point["clip"] for point in profile["points"]] == [8, 16]
+    assert all(point["status"] == "measured" and point["iterations"] >= 20 for point in profile["points"]), profile
+    fields = box.run("journalctl --no-pager -o json CLIPMARK_COMMAND=first")
+    assert [json.loads(line) for line in fields.splitlines()], "the journal has no field with the command"
+
+
+def an_upgrade_keeps_the_settings(box, operator):
+    before = box.show("MainPID")
+    settings = box.run("cat /etc/clipmark/clipmarkd.toml")
+    here = operator.mark()
+    box.install("clipmarkd_0.1.0~dev2-1_*.deb")
+    assert box.run("dpkg-query -W -f='${Version}' clipmarkd") == "0.1.0~dev2-1"
+    assert box.run("cat /etc/clipmark/clipmarkd.toml") == settings
+    assert box.show("MainPID") != before and box.show("ActiveState") == "active"
+    operator.wait_state(DEVICE, {"online"}, 30, here)
+
+
+def hurry(box):
+    """Times that suit a test, as a drop-in."""
+    box.run(f"mkdir -p /etc/systemd/system/{UNIT}.d && printf '[Service]\\nWatchdogSec=3\\nTimeoutAbortSec=2\\n"
+            f"RestartSec=1\\n' > /etc/systemd/system/{UNIT}.d/test.conf && systemctl daemon-reload"
+            f" && systemctl restart {UNIT}")
+
+
+def the_watchdog_restarts_a_stalled_daemon(box, operator):
+    hurry(box)
+    here = operator.mark()
+    operator.wait_state(DEVICE, {"online"}, 30)
+    stalled = box.show("MainPID")
+    box.run(f"kill -STOP {stalled}")
+    box.until("the restart", lambda: box.show("NRestarts") == "1" or None, 60)
+    box.until("being active", lambda: box.show("ActiveState") == "active" or None, 30)
+    assert box.show("MainPID") != stalled
+    assert "Watchdog timeout" in box.journal()
+    operator.wait_state(DEVICE, {"online"}, 30, here)
+
+
+def a_killed_run_goes_on_where_it_was(box, operator):
+    here = operator.request(DEVICE, "killed", LONG)
+    operator.wait_status(DEVICE, "killed", {"executing"}, 60, here)
+
+    def has_points(topic, payload):
+        progress = json.loads(payload) if topic.endswith("/progress") else {}
+        return progress if progress.get("command") == "killed" and (progress.get("point") or 0) >= 2 else None
+    operator.wait("a point being finished", has_points, 120, here)
+    box.run(f"kill -KILL {box.show('MainPID')}")
+    after = operator.mark()
+    operator.wait_status(DEVICE, "killed", {"successful"}, 240, after)
+    profile = operator.wait_profile(DEVICE, "killed", 30, after)
+    assert {point["status"] for point in profile["points"]} == {"measured"}, profile["points"]
+    attempts = re.findall(r"a command starts.*", box.journal())
+    assert len([line for line in attempts if "killed" in line]) == 2, attempts
+    print("   ", attempts[-1])
+
+
+def a_read_only_disk_rejects_runs_and_is_survived(box, operator):
+    # The daemon has its own mount namespace, into which the host's remounting does not reach.
+    inside = f"nsenter -t {box.show('MainPID')} -m --"
+    box.run(f"{inside} mount -o remount,bind,ro {STATE}")
+    here = operator.request(DEVICE, "no-disk", QUICK)
+    status = operator.wait_status(DEVICE, "no-disk", {"rejected", "failed"}, 60, here)
+    print("   ", status.get("reason"))
+    assert status["reason"]["code"] == "storage", status
+    box.run(f"{inside} mount -o remount,bind,rw {STATE}")
+    here = operator.request(DEVICE, "disk-again", QUICK)
+    operator.wait_status(DEVICE, "disk-again", {"successful"}, 120, here)
+    assert box.show("NRestarts") in ("1", "2")
+
+
+def removing_keeps_the_data_and_purging_deletes_it(box, operator):
+    here = operator.mark()
+    box.run("dpkg -r clipmarkd 2>&1")
+    operator.wait_state(DEVICE, {"offline"}, 60, here)
+    assert box.run("systemctl is-active clipmarkd", check=False).strip() == "inactive"
+    box.run(f"test -e /etc/clipmark/clipmarkd.toml && test -d {STATE}/spool && ! test -e /usr/bin/clipmarkd")
+    box.run("dpkg --purge clipmarkd 2>&1")
+    left = box.run("find / -xdev -path /debs -prune -o -iname '*clipmark*' -print | grep -v -e ^/proc -e ^/sys", check=False)
+    # What systemd keeps of a removed unit is systemd's own.
+    left = [path for path in left.splitlines() if not path.startswith(("/var/log", "/run", "/tmp", "/var/tmp"))]
+    assert left == [], left
+
+
+STEPS = [
+    installing_starts_the_daemon, the_unit_is_sound_and_closed,
+    a_reload_takes_a_new_configuration_and_refuses_a_wrong_one, a_request_gives_a_profile,
+    an_upgrade_keeps_the_settings, the_watchdog_restarts_a_stalled_daemon, a_killed_run_goes_on_where_it_was,
+    a_read_only_disk_rejects_runs_and_is_survived, removing_keeps_the_data_and_purging_deletes_it,
+]
+
+
+def main(tree, work):
+    begin = time.monotonic()
+    operator = Operator(work)
+    try:
+        box = Container(tree, Path(work))
+        print(f"booted after {time.monotonic() - begin:.1f} s")
+        try:
+            for step in STEPS:
+                step(box, operator)
+                print(f"ok  {step.__name__.replace('_', ' ')}  [{time.monotonic() - begin:.1f} s]", flush=True)
+        finally:
+            box.close()
+    finally:
+        operator.close()
+
+
+main(sys.argv[1], Path(sys.argv[2]))
