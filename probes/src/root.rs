@@ -136,6 +136,12 @@ impl Root {
         matches!(self.0, Base::Live)
     }
 
+    /// Whether this is a capture, with or without overlays.
+    #[must_use]
+    pub const fn is_capture(&self) -> bool {
+        matches!(self.0, Base::Stored(_))
+    }
+
     /// Sets the time at which a capture's series are read; the other roots have their own.
     pub fn set_time(&self, now: Nanos) {
         if let Base::Stored(tree) = &self.0 {

@@ -371,14 +371,14 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A replay that stands at the run's start. The options' clock, CPUs and burst do not apply.
+    /// A replay that stands at `start`. The options' clock, CPUs and burst do not apply.
     ///
     /// # Errors
     /// When the series file cannot be created.
-    pub fn new(sensors: Sensors, options: &SamplerOptions) -> Result<Self, SamplerError> {
-        let sampling = Sampling::new(sensors, &options.cadence, options.segment, &mut || Nanos(0));
+    pub fn new(sensors: Sensors, options: &SamplerOptions, start: Nanos) -> Result<Self, SamplerError> {
+        let sampling = Sampling::new(sensors, &options.cadence, options.segment, &mut || start);
         let keeper = Keeper::new(template(sampling.sensors(), sampling.faults()), options)?;
-        Ok(Self { sampling, keeper, now: Nanos(0) })
+        Ok(Self { sampling, keeper, now: start })
     }
 
     /// Goes on to `now`, reading everything that falls due on the way at its exact deadline.

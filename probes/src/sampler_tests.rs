@@ -23,7 +23,7 @@ fn sensors() -> Sensors {
 
 #[test]
 fn a_replay_records_a_board_whose_values_move_over_a_minute() {
-    let mut replay = Replay::new(sensors(), &SamplerOptions::default()).unwrap();
+    let mut replay = Replay::new(sensors(), &SamplerOptions::default(), Nanos(0)).unwrap();
     replay.advance_to(Nanos::from_secs(10));
     assert_eq!(replay.latest().total_power().unwrap().get(), 5000);
     assert!(replay.latest().throttling().is_empty());
@@ -50,7 +50,7 @@ fn a_replay_into_a_file_gives_the_same_record() {
     let dir = tempfile::tempdir().unwrap();
     let file = Some(dir.path().join("sensors"));
     let record = |options: &SamplerOptions| {
-        let mut replay = Replay::new(sensors(), options).unwrap();
+        let mut replay = Replay::new(sensors(), options, Nanos(0)).unwrap();
         replay.advance_to(Nanos::from_secs(45));
         replay.finish().unwrap()
     };
@@ -72,7 +72,7 @@ fn a_sum_with_a_rail_that_never_answers_is_no_total() {
         );
     let root = Root::stored(Tree::parse(&board).unwrap());
     let sensors = Sensors::discover(&root, &Boards::embedded().unwrap());
-    let mut replay = Replay::new(sensors, &SamplerOptions::default()).unwrap();
+    let mut replay = Replay::new(sensors, &SamplerOptions::default(), Nanos(0)).unwrap();
     replay.advance_to(Nanos::from_secs(5));
     assert_eq!(replay.latest().total_power(), None);
     let record = replay.finish().unwrap();
@@ -84,7 +84,7 @@ fn a_sum_with_a_rail_that_never_answers_is_no_total() {
 #[test]
 fn a_series_in_memory_stops_at_its_bound() {
     let options = SamplerOptions { limit: Bytes(3000), ..SamplerOptions::default() };
-    let mut replay = Replay::new(sensors(), &options).unwrap();
+    let mut replay = Replay::new(sensors(), &options, Nanos(0)).unwrap();
     replay.advance_to(Nanos::from_secs(600));
     assert!(replay.finish().unwrap().truncated);
 }

@@ -17,6 +17,7 @@ pub mod watch;
 pub mod worker;
 
 use crate::exit_codes::{CommandError, ExitCode};
+use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use std::io::{ErrorKind, IsTerminal, Write};
 
@@ -39,11 +40,11 @@ pub fn print(text: &str) -> Result<(), CommandError> {
 /// Columns assumed where standard output is no terminal.
 const DEFAULT_WIDTH: usize = 100;
 
-/// `profile` as text, coloured and as wide as standard output calls for.
+/// `profile` as text, with its soaks over time, coloured and as wide as standard output calls for.
 #[must_use]
-pub fn on_terminal(profile: &Profile) -> String {
+pub fn on_terminal(profile: &Profile, series: &[Series]) -> String {
     let plain = !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some();
     let color = if plain { clipmark_report::Color::Plain } else { clipmark_report::Color::Ansi256 };
     let width = terminal_size::terminal_size().map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0));
-    clipmark_report::terminal(profile, clipmark_report::Options { width, color })
+    clipmark_report::terminal(profile, series, clipmark_report::Options { width, color })
 }

@@ -30,10 +30,12 @@ impl ReplayArgs {
         let record =
             record_store::read(&self.folder).map_err(|error| CommandError::new(ExitCode::Storage, error))?;
         let profile = study(&record);
-        if !self.dry_run {
-            outputs::write(&self.folder, &record, &profile)?;
-        }
-        print(&if self.json { outputs::json(&profile) } else { on_terminal(&profile) })?;
+        let series = if self.dry_run {
+            outputs::soak_series(&record, &profile)
+        } else {
+            outputs::write(&self.folder, &record, &profile)?
+        };
+        print(&if self.json { outputs::json(&profile) } else { on_terminal(&profile, &series) })?;
         Ok(ExitCode::Success)
     }
 }

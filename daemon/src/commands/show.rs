@@ -3,6 +3,7 @@
 use super::{on_terminal, print};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::run::outputs;
+use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::wire;
 use std::path::{Path, PathBuf};
@@ -57,9 +58,24 @@ impl ShowArgs {
     /// See [`ShowError`].
     pub fn execute(&self) -> Result<ExitCode, CommandError> {
         let profile = read(&self.path).map_err(|error| CommandError::new(ExitCode::Storage, error))?;
-        print(&if self.json { outputs::json(&profile) } else { on_terminal(&profile) })?;
+        print(&if self.json {
+            outputs::json(&profile)
+        } else {
+            on_terminal(&profile, &series_beside(&self.path, &profile))
+        })?;
         Ok(ExitCode::Success)
     }
+}
+
+/// The soaks of `profile` over time, where their files lie beside it. One that is missing, damaged or of
+/// another run is left out: the profile stands without it.
+fn series_beside(path: &Path, profile: &Profile) -> Vec<Series> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let one = |index: usize| {
+        let bytes = std::fs::read(folder.join(outputs::series_file(index))).ok()?;
+        wire::decode_series(&bytes).ok().filter(|series| series.run_id == profile.run.id)
+    };
+    (0..profile.soaks.len()).map_while(one).collect()
 }
 
 /// The profile at `path`, told apart by its content: JSON begins with a brace.

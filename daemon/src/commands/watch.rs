@@ -16,7 +16,6 @@ use std::time::Duration;
 
 /// Readings that a sparkline holds.
 const HISTORY: usize = 40;
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const HOME: &str = "\x1b[H";
 const CLEAR: &str = "\x1b[2J";
 const CLEAR_LINE: &str = "\x1b[K";
@@ -114,7 +113,7 @@ impl View {
             (Some(mw), Some(topology)) => format!("{:.2} W  {topology}", f64::from(mw) / 1000.0),
             _ => "absent".to_owned(),
         };
-        lines.push(format!("total power  {total}  {}", sparkline(&self.total)));
+        lines.push(format!("total power  {total}  {}", bars(&self.total)));
         let throttling = latest.throttling();
         lines.push(match throttling.as_slice() {
             [] => "throttling   none seen".to_owned(),
@@ -154,7 +153,7 @@ fn row(channel: &Channel, history: &VecDeque<Option<i32>>, name_width: usize) ->
     let value = history.back().copied().flatten();
     let shown = value.map_or_else(|| "absent".to_owned(), |value| show(channel.kind, value));
     let mark = if says_throttled(channel, value) { "!" } else { " " };
-    format!("{mark}{:name_width$}  {shown:>16}  {}", channel.id, sparkline(history))
+    format!("{mark}{:name_width$}  {shown:>16}  {}", channel.id, bars(history))
 }
 
 fn push(history: &mut VecDeque<Option<i32>>, value: Option<i32>) {
@@ -164,16 +163,10 @@ fn push(history: &mut VecDeque<Option<i32>>, value: Option<i32>) {
     history.push_back(value);
 }
 
-/// Bars between the least and the greatest value shown; a gap where a reading is absent.
-fn sparkline(history: &VecDeque<Option<i32>>) -> String {
-    let values = history.iter().filter_map(|value| *value);
-    let (Some(low), Some(high)) = (values.clone().min(), values.max()) else { return String::new() };
-    let span = (i64::from(high) - i64::from(low)).max(1);
-    let bar = |value: i32| {
-        let level = (i64::from(value) - i64::from(low)) * (BARS.len() as i64 - 1) / span;
-        BARS.get(usize::try_from(level).unwrap_or(0)).copied().unwrap_or(' ')
-    };
-    history.iter().map(|value| value.map_or(' ', bar)).collect()
+/// The readings as bars.
+fn bars(history: &VecDeque<Option<i32>>) -> String {
+    let values: Vec<Option<f64>> = history.iter().map(|value| value.map(f64::from)).collect();
+    clipmark_report::sparkline(&values)
 }
 
 #[cfg(test)]
@@ -182,14 +175,6 @@ mod tests {
     use clipmark_probes::board::Boards;
     use clipmark_probes::root::Root;
     use clipmark_probes::tree::Tree;
-
-    #[test]
-    fn a_sparkline_spans_least_to_greatest_with_gaps() {
-        let history: VecDeque<_> = [Some(-10), None, Some(0), Some(4)].into();
-        assert_eq!(sparkline(&history), "▁ ▆█");
-        assert_eq!(sparkline(&VecDeque::from([Some(5), Some(5)])), "▁▁");
-        assert_eq!(sparkline(&VecDeque::from([None])), "");
-    }
 
     #[test]
     fn a_picture_shows_values_and_what_throttles_within_the_window() {

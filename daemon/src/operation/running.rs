@@ -47,7 +47,7 @@ pub(super) fn run(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Opti
         // It ended just before its result was spooled: what it wrote still stands.
         Err(RunError::Complete { path }) => outputs::read_back(&path)
             .map_err(|error| Unable::Failed(reason(&error)))
-            .map(|profile| Some(done(&Finished { profile, ending: Ending::Complete }, order.series))),
+            .map(|finished| Some(done(&finished, order.series))),
         Err(error) if !begun && is_refusal(&error) => Err(Unable::Refused(reason(&error))),
         Err(error) => Err(Unable::Failed(reason(&error))),
         Ok(finished) if finished.ending == Ending::Stopped && checkpoint.load(Ordering::Relaxed) => Ok(None),

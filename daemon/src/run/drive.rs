@@ -1,16 +1,17 @@
 //! The loop of a run: ask the sweep, carry the step out, keep what came of it.
 
+use super::clock::RunClock;
 use super::error::RunError;
 use super::gate::Reference;
 use super::outputs;
 use super::pool::Pool;
-use super::sensing::Sensing;
+use super::sensing::{Sampling, Sensing};
 use super::soak::Soak;
 use super::subjects::RunModel;
 use super::watch::{BoardNow, News, Watcher};
 use super::{Ending, Finished, Setting};
 use crate::record_store::{self, Head, RecordStore, RunEnd};
-use crate::worker::clock::{monotonic, sleep_until};
+use crate::worker::clock::monotonic;
 use crate::worker::handle::Settings;
 use clipmark_profile::analysis::study;
 use clipmark_profile::plan::{Mode, Plan};
@@ -48,12 +49,16 @@ pub(super) fn run(
     let plan = &head.header.plan;
     let origin = monotonic().since(elapsed);
     let sensing = if setting.sampler {
-        Sensing::start(&setting.root, &setting.boards, plan, origin, store.next_series()?)?
+        let replayed = setting.simulate.is_some() && setting.root.is_capture();
+        let (root, boards) = (&setting.root, &setting.boards);
+        let replay_from = replayed.then_some(elapsed);
+        Sensing::start(plan, Sampling { root, boards, origin, replay_from, file: store.next_series()? })?
     } else {
-        Sensing::off()
+        Sensing::Off
     };
-    let pool = Pool::new(plan, models, settings, origin, setting.cache_dir.clone());
-    let mut drive = Drive { plan, setting, origin, restarted, sweep, pool, sensing: &sensing };
+    let clock = RunClock::of(&sensing, origin, elapsed);
+    let pool = Pool::new(plan, models, settings, &clock, setting.cache_dir.clone());
+    let mut drive = Drive { plan, setting, clock: &clock, restarted, sweep, pool, sensing: &sensing };
     let soaks = plan.request.mode != Mode::Sweep;
     // Before anything loads the board.
     let reference = if soaks { drive.reference() } else { Reference::default() };
@@ -64,14 +69,15 @@ pub(super) fn run(
     }
     drive.pool.close();
     drop(drive);
+    drop(clock);
     let sensors = sensing.stop()?;
     let partial = ending != Ending::Complete;
     store.finish(&RunEnd { partial, reason: reason(ending).into() })?;
     let mut record = record_store::read(store.out())?;
     record.sensors = sensors.or(record.sensors);
     let profile = study(&record);
-    outputs::write(store.out(), &record, &profile)?;
-    Ok(Finished { profile, ending })
+    let series = outputs::write(store.out(), &record, &profile)?;
+    Ok(Finished { profile, series, ending })
 }
 
 const fn reason(ending: Ending) -> &'static str {
@@ -103,7 +109,7 @@ fn soak_points(plan: &Plan, found: impl FnOnce() -> Profile) -> Vec<PointId> {
 struct Drive<'a> {
     plan: &'a Plan,
     setting: &'a Setting,
-    origin: Nanos,
+    clock: &'a RunClock<'a>,
     /// Whether the next step is the first after a resumption.
     restarted: bool,
     sweep: Sweep,
@@ -112,10 +118,6 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    fn now(&self) -> Nanos {
-        monotonic().since(self.origin)
-    }
-
     fn sweep(&mut self, store: &mut RecordStore, watcher: &mut dyn Watcher) -> Result<Ending, RunError> {
         loop {
             let board = self.sensing.board_now();
@@ -123,7 +125,7 @@ impl Drive<'_> {
                 self.sweep.cancel();
                 return Ok(ending);
             }
-            let asked = self.now();
+            let asked = self.clock.now();
             let Some(step) = self.sweep.next(asked) else { return Ok(Ending::Complete) };
             let progress = self.sweep.progress(asked);
             watcher.tell(&News::Step { step: &step, progress, elapsed: asked, board });
@@ -138,12 +140,12 @@ impl Drive<'_> {
     /// What the board reads at rest, as soon as the sampler has read everything once.
     fn reference(&self) -> Reference {
         let Some(latest) = self.sensing.latest() else { return Reference::default() };
-        let until = self.now().0 + FIRST_READINGS.0;
+        let until = self.clock.now().0 + FIRST_READINGS.0;
         while !Reference::is_ready(latest)
-            && self.now().0 < until
+            && self.clock.now().0 < until
             && !self.setting.stop.load(Ordering::Relaxed)
         {
-            sleep_until(Nanos(monotonic().0 + FIRST_READINGS.0 / 50));
+            self.clock.sleep_until(Nanos(self.clock.now().0 + FIRST_READINGS.0 / 50));
         }
         Reference::take(latest)
     }
@@ -160,9 +162,9 @@ impl Drive<'_> {
             |id: PointId| record.soaks.iter().any(|soak| soak.id == id && soak.outcome == Outcome::Measured);
         let length = Nanos((self.plan.request.soak_s.unwrap_or(DEFAULT_SOAK_S) * 1e9) as u64);
         for point in soak_points(self.plan, || study(&record)).into_iter().filter(|&point| !done(point)) {
-            let (plan, sensing, origin) = (self.plan, self.sensing, self.origin);
+            let (plan, sensing, clock) = (self.plan, self.sensing, self.clock);
             let stop = self.setting.stop.as_ref();
-            let soak = Soak { plan, point, length, reference, sensing, origin, stop };
+            let soak = Soak { plan, point, length, reference, sensing, clock, stop };
             let ending = soak.run(&mut self.pool, store, watcher)?;
             if ending != Ending::Complete {
                 return Ok(ending);

@@ -96,3 +96,81 @@ impl Mark {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clipmark_probes::board::Boards;
+    use clipmark_probes::registry::Sensors;
+    use clipmark_probes::root::Root;
+    use clipmark_probes::sampler::{Replay, SamplerOptions};
+    use clipmark_probes::tree::Tree;
+
+    const BOUND: Nanos = Nanos::from_secs(60);
+
+    fn board(temperature: &str, cap: &str, throttle: &str) -> Replay {
+        let text = format!(
+            "/sys/class/thermal/thermal_zone0/type\ttj-thermal\n\
+             /sys/class/thermal/thermal_zone0/temp\t{temperature}\n\
+             /sys/class/thermal/cooling_device0/type\tgpu-throttle-alert\n\
+             /sys/class/thermal/cooling_device0/cur_state\t{throttle}\n\
+             /sys/devices/system/cpu/cpufreq/policy0/affected_cpus\t0\n\
+             /sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq\t1000000\n\
+             /sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq\t{cap}\n"
+        );
+        let root = Root::stored(Tree::parse(&text).unwrap());
+        let sensors = Sensors::discover(&root, &Boards::embedded().unwrap());
+        Replay::new(sensors, &SamplerOptions::default(), Nanos(0)).unwrap()
+    }
+
+    /// What the gate says at each of the given seconds, its reference being taken at second 10.
+    fn looks<const N: usize>(mut board: Replay, seconds: [u64; N]) -> [Look; N] {
+        board.advance_to(Nanos::from_secs(10));
+        assert!(Reference::is_ready(board.latest()));
+        let reference = Reference::take(board.latest());
+        seconds.map(|second| {
+            board.advance_to(Nanos::from_secs(second));
+            reference.look(board.latest(), Nanos::from_secs(second - 10), BOUND)
+        })
+    }
+
+    #[test]
+    fn a_board_as_it_was_is_let_in_at_once() {
+        let [look] = looks(board("45000", "1500000", "0"), [10]);
+        assert!(matches!(look, Look::Open(GateOutcome { passed: true, .. })), "{look:?}");
+    }
+
+    #[test]
+    fn a_hot_board_waits_until_it_is_within_three_degrees() {
+        let heat = "@series 0:45000,20000:70000,40000:48000";
+        let [hot, cool] = looks(board(heat, "1500000", "0"), [30, 50]);
+        let Look::Wait(missing) = hot else { panic!("{hot:?}") };
+        assert!(missing.contains("tj-thermal at 70.0") && missing.contains("45.0 before"), "{missing}");
+        assert!(matches!(cool, Look::Open(_)), "{cool:?}");
+    }
+
+    #[test]
+    fn a_lowered_clock_cap_or_an_active_throttle_keeps_it_shut() {
+        let [capped] = looks(board("45000", "@series 0:1500000,20000:1190000", "0"), [30]);
+        assert!(matches!(&capped, Look::Wait(missing) if missing.contains("1190000 kHz")), "{capped:?}");
+        let [throttled] = looks(board("45000", "1500000", "@series 0:0,20000:1"), [30]);
+        assert!(matches!(&throttled, Look::Wait(missing) if missing.contains("throttles")), "{throttled:?}");
+    }
+
+    #[test]
+    fn after_the_bound_it_gives_up_and_says_why() {
+        let [given_up] = looks(board("@series 0:45000,20000:70000", "1500000", "0"), [75]);
+        let Look::GivenUp(outcome) = given_up else { panic!("{given_up:?}") };
+        assert!(!outcome.passed && outcome.reason.contains("70.0"), "{outcome:?}");
+        assert_eq!(outcome.waited, Nanos::from_secs(65));
+    }
+
+    #[test]
+    fn a_board_that_tells_nothing_is_let_in_and_that_is_said() {
+        let root = Root::stored(Tree::parse("/proc/loadavg\t0.1 0.1 0.1 1/2 3\n").unwrap());
+        let sensors = Sensors::discover(&root, &Boards::embedded().unwrap());
+        let board = Replay::new(sensors, &SamplerOptions::default(), Nanos(0)).unwrap();
+        let [look] = looks(board, [11]);
+        assert!(matches!(&look, Look::Open(outcome) if outcome.reason.contains("can be read")), "{look:?}");
+    }
+}

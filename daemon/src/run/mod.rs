@@ -4,6 +4,7 @@
 //! resolves models and backends, drives workers and the sampler, keeps the record on disk as it grows, and
 //! writes the results. A run that was cut off goes on from its record.
 
+mod clock;
 mod drive;
 pub mod error;
 mod gate;
@@ -27,6 +28,7 @@ use clipmark_probes::board::{Boards, Fingerprint};
 use clipmark_probes::root::Root;
 use clipmark_profile::plan::{Limits, Mode, Plan, Request};
 use clipmark_profile::record::RunHeader;
+use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::sweep::{Sweep, SweepRules};
 use clipmark_profile::units::{Bytes, Nanos};
@@ -83,6 +85,8 @@ pub enum Ending {
 pub struct Finished {
     /// What it found; also in the results' folder.
     pub profile: Profile,
+    /// Its soaks over time, in their order.
+    pub series: Vec<Series>,
     /// Why it ended.
     pub ending: Ending,
 }

@@ -1,6 +1,7 @@
 //! The results of a run as files: `profile.cbor`, `profile.json`, `report.html`, and a series per soak.
 
 use super::error::RunError;
+use super::{Ending, Finished};
 use crate::record_store::write_atomic;
 use clipmark_profile::record::Record;
 use clipmark_profile::series::{self, Series};
@@ -15,11 +16,12 @@ pub const PROFILE_JSON: &str = "profile.json";
 /// The same for people.
 pub const REPORT_HTML: &str = "report.html";
 
-/// Writes everything that `profile` and its record give into `out`, each file at once or not at all.
+/// Writes everything that `profile` and its record give into `out`, each file at once or not at all. Returns
+/// the series of the soaks.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write(out: &Path, record: &Record, profile: &Profile) -> Result<(), RunError> {
+pub fn write(out: &Path, record: &Record, profile: &Profile) -> Result<Vec<Series>, RunError> {
     let series = soak_series(record, profile);
     put(out.join(PROFILE_JSON), json(profile).as_bytes())?;
     put(out.join(PROFILE_CBOR), &wire::encode_profile(profile).map_err(RunError::Wire)?)?;
@@ -27,7 +29,8 @@ pub fn write(out: &Path, record: &Record, profile: &Profile) -> Result<(), RunEr
         let bytes = wire::encode_series(one).map_err(RunError::Wire)?;
         put(out.join(series_file(index)), &bytes)?;
     }
-    put(out.join(REPORT_HTML), clipmark_report::html(profile, &series).as_bytes())
+    put(out.join(REPORT_HTML), clipmark_report::html(profile, &series).as_bytes())?;
+    Ok(series)
 }
 
 /// The file of the series of the soak at `index`.
@@ -36,15 +39,15 @@ pub fn series_file(index: usize) -> String {
     format!("series-{index}.cbor")
 }
 
-/// The profile of the complete run in `out`, recomputed from its record; the result files are written anew.
+/// The complete run in `out`, recomputed from its record; the result files are written anew.
 ///
 /// # Errors
 /// The record cannot be read or a file cannot be written.
-pub fn read_back(out: &Path) -> Result<Profile, RunError> {
+pub fn read_back(out: &Path) -> Result<Finished, RunError> {
     let record = crate::record_store::read(out)?;
     let profile = clipmark_profile::analysis::study(&record);
-    write(out, &record, &profile)?;
-    Ok(profile)
+    let series = write(out, &record, &profile)?;
+    Ok(Finished { profile, series, ending: Ending::Complete })
 }
 
 /// `profile` as indented JSON.

@@ -1,5 +1,6 @@
 //! The live engines of a run: one worker process per point, built, asked and closed as the sweep says.
 
+use super::clock::RunClock;
 use super::subjects::RunModel;
 use crate::backend::tensorrt::share;
 use crate::backend::{EngineSpec, options};
@@ -9,7 +10,7 @@ use crate::worker::handle::{Settings, Trouble, Worker};
 use crate::worker::protocol::{Command, FillTime, MeasureOrder, Measured, PrepareOrder, Reply};
 use clipmark_profile::plan::{Load, Plan};
 use clipmark_profile::point::{GridPoint, PointId};
-use clipmark_profile::record::{Cause, Failure, MemoryEvidence, Phase, Stage};
+use clipmark_profile::record::{Cause, Chunk, Failure, MemoryEvidence, Phase, Stage};
 use clipmark_profile::sweep::{Step, StepResult};
 use clipmark_profile::units::{Bytes, Nanos};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,8 +33,7 @@ pub struct Pool<'a> {
     models: &'a [RunModel],
     settings: Settings,
     cache_dir: Option<PathBuf>,
-    /// The run's start on the monotonic clock.
-    origin: Nanos,
+    clock: &'a RunClock<'a>,
     live: BTreeMap<PointId, Worker>,
     /// Subjects whose sensitivity to inputs was looked at.
     examined: BTreeSet<u16>,
@@ -46,11 +46,11 @@ impl<'a> Pool<'a> {
         plan: &'a Plan,
         models: &'a [RunModel],
         settings: Settings,
-        origin: Nanos,
+        clock: &'a RunClock<'a>,
         cache_dir: Option<PathBuf>,
     ) -> Self {
         let (live, examined) = (BTreeMap::new(), BTreeSet::new());
-        Self { plan, models, settings, cache_dir, origin, live, examined }
+        Self { plan, models, settings, cache_dir, clock, live, examined }
     }
 
     /// Carries a step out. Whatever goes wrong is part of the result.
@@ -95,7 +95,7 @@ impl<'a> Pool<'a> {
         }
         let Some(worker) = self.live.get_mut(&step.point) else { return Ok(()) };
         let before = pressure();
-        let measured = worker.measure(&measure_order(self.plan, step))?;
+        let measured = self.clock.place(worker.measure(&measure_order(self.plan, step))?);
         let since = pressure_since(before, pressure());
         let account = worker.account().ok();
         let memory = MemoryEvidence {
@@ -108,7 +108,7 @@ impl<'a> Pool<'a> {
         };
         result.peak_memory = total(memory.peak_resident, memory.device);
         news.memory = Some(memory);
-        result.chunk = Some(self.chunk(step, &measured));
+        result.chunk = Some(chunk(step, &measured));
         if let Some(failure) = measured.failure {
             return Err(Trouble::Failed(failure));
         }
@@ -153,16 +153,6 @@ impl<'a> Pool<'a> {
         Ok(PrepareOrder { backend, model: path, spec, seed: self.plan.request.seed })
     }
 
-    fn chunk(&self, step: &Step, measured: &Measured) -> clipmark_profile::record::Chunk {
-        let (started, ended) = (measured.started.since(self.origin), measured.ended.since(self.origin));
-        let mut chunk = step.chunk(started, ended, measured.latencies_ns.clone());
-        chunk.compute_ns.clone_from(&measured.compute_ns);
-        chunk.h2d_ns.clone_from(&measured.h2d_ns);
-        chunk.d2h_ns.clone_from(&measured.d2h_ns);
-        chunk.context_switches = measured.context_switches.unwrap_or(0);
-        chunk
-    }
-
     /// What is asked of an engine once, outside any timing: its operators, where wanted, and, for the first
     /// point of a subject, whether it returns only when its outputs are complete, and whether the contents of
     /// the inputs move the latency.
@@ -196,6 +186,16 @@ impl<'a> Pool<'a> {
         }
         Ok(())
     }
+}
+
+/// The part of the record that a placed measurement is.
+fn chunk(step: &Step, measured: &Measured) -> Chunk {
+    let mut chunk = step.chunk(measured.started, measured.ended, measured.latencies_ns.clone());
+    chunk.compute_ns.clone_from(&measured.compute_ns);
+    chunk.h2d_ns.clone_from(&measured.h2d_ns);
+    chunk.d2h_ns.clone_from(&measured.d2h_ns);
+    chunk.context_switches = measured.context_switches.unwrap_or(0);
+    chunk
 }
 
 fn measure_order(plan: &Plan, step: &Step) -> MeasureOrder {

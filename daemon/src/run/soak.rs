@@ -6,6 +6,7 @@
 //! inference the completion instant and the latency are kept, streamed to disk in segments. What a soak
 //! means is the analysis's part.
 
+use super::clock::RunClock;
 use super::gate::{Look, Reference};
 use super::pool::Pool;
 use super::sensing::Sensing;
@@ -13,7 +14,7 @@ use super::watch::{News, Watcher};
 use super::{Ending, RunError};
 use crate::record_store::RecordStore;
 use crate::record_store::soaks::SoakWriter;
-use crate::worker::clock::{monotonic, sleep_until};
+use crate::worker::clock::monotonic;
 use crate::worker::handle::{Trouble, Worker};
 use crate::worker::protocol::{MeasureOrder, Measured};
 use clipmark_probes::latest::Latest;
@@ -50,8 +51,7 @@ pub(super) struct Soak<'a> {
     pub(super) length: Nanos,
     pub(super) reference: &'a Reference,
     pub(super) sensing: &'a Sensing,
-    /// The run's start on the monotonic clock.
-    pub(super) origin: Nanos,
+    pub(super) clock: &'a RunClock<'a>,
     pub(super) stop: &'a AtomicBool,
 }
 
@@ -88,7 +88,7 @@ impl Soak<'_> {
         if cut.is_none() {
             evidence.idle_before = self.idle(&mut cut);
         }
-        evidence.span = [self.now(); 2];
+        evidence.span = [self.clock.now(); 2];
         let writer = store.begin_soak(&evidence)?;
         let mut tape = Tape::new(writer);
         if cut.is_none() {
@@ -120,16 +120,12 @@ impl Soak<'_> {
             aborted: None,
             gate: None,
             idle_before: None,
-            span: [self.now(); 2],
+            span: [self.clock.now(); 2],
             idle_after: None,
             completed_ns: Vec::new(),
             latencies_ns: Vec::new(),
             truncated: false,
         }
-    }
-
-    fn now(&self) -> Nanos {
-        monotonic().since(self.origin)
     }
 
     fn label(&self) -> String {
@@ -139,12 +135,12 @@ impl Soak<'_> {
 
     /// Sleeps for a while; what cuts it short.
     fn rest(&self, length: Nanos) -> Option<Cut> {
-        let until = monotonic().0 + length.0;
-        while monotonic().0 < until {
+        let until = self.clock.now().0 + length.0;
+        while self.clock.now().0 < until {
             if let Some(cut) = self.cut() {
                 return Some(cut);
             }
-            sleep_until(Nanos(until.min(monotonic().0 + LOOK.0)));
+            self.clock.sleep_until(Nanos(until.min(self.clock.now().0 + LOOK.0)));
         }
         self.cut()
     }
@@ -166,11 +162,11 @@ impl Soak<'_> {
             evidence.gate = Some(GateOutcome { passed: false, waited: Nanos(0), reason });
             return None;
         };
-        let began = monotonic();
+        let began = self.clock.now();
         let bound = GATE.min(self.length);
         let mut told = false;
         loop {
-            match self.reference.look(latest, monotonic().since(began), bound) {
+            match self.reference.look(latest, self.clock.now().since(began), bound) {
                 Look::Open(outcome) | Look::GivenUp(outcome) => {
                     evidence.gate = Some(outcome);
                     return None;
@@ -196,9 +192,9 @@ impl Soak<'_> {
         let has_power =
             |latest: &Latest| latest.channels().iter().any(|channel| channel.role == Role::TotalPower);
         self.sensing.latest().filter(|latest| has_power(latest))?;
-        let began = self.now();
+        let began = self.clock.now();
         *cut = self.rest(IDLE.min(Nanos(self.length.0 / 10)));
-        cut.is_none().then(|| [began, self.now()])
+        cut.is_none().then(|| [began, self.clock.now()])
     }
 
     /// The soak proper: chunk after chunk until its length is reached.
@@ -217,15 +213,15 @@ impl Soak<'_> {
         worker.begin_measure(&order);
         loop {
             let measured = match worker.end_measure(&order) {
-                Ok(measured) => measured,
+                Ok(measured) => self.clock.place(measured),
                 Err(Trouble::Stopped) => return Ok(Some(Cut::Stopped)),
                 Err(Trouble::Failed(failure)) => {
                     evidence.outcome = Outcome::Failed(failure);
                     return Ok(None);
                 }
             };
-            line.take(&measured, |completed, latency| tape.push(completed.since(self.origin), latency));
-            evidence.span = line.span(self.origin);
+            line.take(&measured, |completed, latency| tape.push(completed, latency));
+            evidence.span = line.span.unwrap_or(evidence.span);
             if let Some(failure) = measured.failure {
                 evidence.outcome = Outcome::Failed(failure);
                 return Ok(None);
@@ -271,7 +267,7 @@ struct Line {
     fps: Option<f64>,
     point: PointId,
     inference_limit: Nanos,
-    /// First start and last completion, on the worker's clock, once there are any.
+    /// First start and last completion, once there are any.
     span: Option<[Nanos; 2]>,
     /// How far later chunks are moved so that none begins before its predecessor ended: a simulated
     /// engine's clock runs ahead of the real one.
@@ -318,10 +314,6 @@ impl Line {
 
     fn elapsed(&self) -> Nanos {
         self.span.map_or(Nanos(0), |[first, ended]| ended.since(first))
-    }
-
-    fn span(&self, origin: Nanos) -> [Nanos; 2] {
-        self.span.unwrap_or_default().map(|instant| instant.since(origin))
     }
 }
 

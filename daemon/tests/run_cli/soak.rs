@@ -1,6 +1,6 @@
 //! Soaks through the real binary, on a virtual clock.
 
-use super::{code, errors, folder_with, json, run};
+use super::{code, errors, folder_with, json, run, text};
 use std::path::Path;
 
 fn words(path: &Path) -> Vec<u64> {
@@ -91,4 +91,58 @@ fn an_engine_that_crashes_ends_its_soak_and_keeps_what_was_measured() {
     let soak = &profile["soaks"][0];
     assert_eq!(soak["failure"]["cause"], "crashed", "{}", errors(&output));
     assert!(soak["inferences"].as_u64().is_some_and(|count| count > 500), "{soak}");
+}
+
+/// What the fixture's input stands at.
+const INPUT_V: f64 = 5.016;
+
+#[test]
+fn a_captured_board_that_heats_up_is_soaked_end_to_end() {
+    let subject = "[subject]\nseed = 3\n[subject.noise]\nsigma = 0.02\n\
+                   [subject.latency]\nfixed_us = 20000.0\nlinear_us = 0.0\n\
+                   [[subject.throttle]]\nat_s = 120.0\nfactor = 1.5\n";
+    let (_keep, folder) = folder_with(subject);
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let board = tests.join("../probes/tests/fixtures/orin-nano-super_jp6.txt");
+    let heat = tests.join("tests/run_cli/heat.overlay.txt");
+    let mut arguments = "run --simulate subject.toml --out o --soak 300s --soak-only --point 1,8 --root"
+        .split(' ')
+        .collect::<Vec<_>>();
+    let (board, heat) = (board.display().to_string(), heat.display().to_string());
+    arguments.extend([board.as_str(), "--overlay", heat.as_str()]);
+    let output = run(&folder, &arguments);
+    assert_eq!(code(&output), 0, "{}", errors(&output));
+
+    let profile = json(&folder.join("o/profile.json"));
+    let soak = &profile["soaks"][0];
+    assert_eq!(soak["gate"]["passed"], true, "{soak}");
+    let throttles = soak["throttles"].as_array().expect("throttles");
+    assert_eq!(throttles.len(), 1, "{soak}");
+    assert_eq!(throttles[0]["cause"], "thermal");
+    near(&throttles[0]["onset_ms"], 120_000.0, 2_000.0);
+    near(&soak["time_to_throttle_ms"], 120_000.0, 2_000.0);
+    near(&soak["sustained_ratio"], 1.0 / 1.5, 0.01);
+    near(&soak["burst_frames_per_s"], 8.0 / 0.02, 8.0);
+    // 2.2 A while an inference takes 30 ms for 8 frames; idle takes 1 A.
+    let per_frame_uj = |ampere: f64| ampere * INPUT_V * 0.030 / 8.0 * 1e6;
+    let energy = &soak["sustained_energy"];
+    near(&energy["gross_per_frame_uj"], per_frame_uj(2.2), 0.01 * per_frame_uj(2.2));
+    near(&energy["net_per_frame_uj"], per_frame_uj(1.2), 0.02 * per_frame_uj(1.2));
+    let peaks = soak["peak_temperatures"].to_string();
+    assert!(peaks.contains("99500"), "{peaks}");
+
+    let shown = text(&output);
+    assert!(shown.contains("throttled  ") && shown.contains('\u{2588}'), "{shown}");
+    let report = std::fs::read_to_string(folder.join("o/report.html")).expect("a report");
+    assert!(report.contains("passive trip 99.0"), "the timeline names the trip point");
+    let shown_again = text(&run(&folder, &["show", "o"]));
+    assert!(shown_again.contains("throttled  "), "{shown_again}");
+    let replayed = run(&folder, &["replay", "o", "--dry-run", "--json"]);
+    let again: serde_json::Value = serde_json::from_slice(&replayed.stdout).expect("JSON");
+    assert_eq!(again["soaks"], profile["soaks"]);
+}
+
+fn near(found: &serde_json::Value, wanted: f64, within: f64) {
+    let found = found.as_f64().expect("a number");
+    assert!((found - wanted).abs() <= within, "{found} is not within {within} of {wanted}");
 }

@@ -10,10 +10,13 @@ mod contrast;
 pub mod format;
 mod grid;
 mod html;
+mod panels;
+mod spark;
 mod svg;
 mod terminal;
 pub mod words;
 
 pub use html::{STYLE, Section, html, sections};
+pub use spark::sparkline;
 pub use svg::{Dot, DotPlot, Ridge, ridges, timeline_of_changes};
 pub use terminal::{Color, Options, terminal};

@@ -4,12 +4,12 @@
 use super::frame::{Area, horizontal, picture, vertical};
 use super::scale::Scale;
 use super::{color, path, px, spread};
-use crate::format::{self, TimeScale, round, significant};
+use crate::format::{self, round, significant};
 use crate::grid::extent;
+use crate::panels::{Limit, Line, Panel, panels};
 use crate::terminal::soak::clock_time;
-use crate::words::{self, clean};
-use clipmark_profile::channel::{ChannelKind, Role};
-use clipmark_profile::series::{ChannelSeries, Series};
+use crate::words;
+use clipmark_profile::series::Series;
 use maud::{Markup, html};
 
 const WIDTH: f64 = 960.0;
@@ -22,32 +22,8 @@ const RIGHT: f64 = 790.0;
 /// Where the shade of a throttled stretch begins; its name stands above.
 const BAND_TOP: f64 = 20.0;
 
-/// Most lines in one panel: those with a role first, then those that move most.
-const MOST_LINES: usize = 5;
-
 /// Ticks without a value over which a line is still drawn: slow tiers are not read in every tick.
 const BRIDGED: usize = 15;
-
-/// One quantity over time.
-struct Line {
-    name: String,
-    values: Vec<Option<f64>>,
-}
-
-/// A horizontal line with a name.
-struct Limit {
-    name: String,
-    value: f64,
-}
-
-/// Quantities of one unit.
-struct Panel {
-    title: String,
-    lines: Vec<Line>,
-    limits: Vec<Limit>,
-    /// Largest values per tick, drawn faintly behind the first line.
-    ceiling: Option<Vec<Option<f64>>>,
-}
 
 /// The plot, or `None` when the series has no ticks.
 pub(crate) fn timeline(series: &Series) -> Option<Markup> {
@@ -83,70 +59,6 @@ fn time_ticks(length_s: f64) -> Vec<f64> {
     let steps = [10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0];
     let step = steps.into_iter().find(|step| length_s / step <= 10.0).unwrap_or(86_400.0);
     (0..=(length_s / step) as u32).map(|n| f64::from(n) * step).collect()
-}
-
-fn panels(series: &Series) -> Vec<Panel> {
-    let mut panels = vec![latency_panel(series)];
-    let groups: [(&str, &[ChannelKind], f64); 5] = [
-        ("temperature, \u{b0}C", &[ChannelKind::Temperature], 1e-3),
-        ("clocks, MHz", &[ChannelKind::Clock], 1e-3),
-        ("power, W", &[ChannelKind::Power], 1e-3),
-        ("cooling state", &[ChannelKind::Cooling], 1.0),
-        ("load, %", &[ChannelKind::Load], 0.1),
-    ];
-    for (title, kinds, factor) in groups {
-        let channels: Vec<(usize, &ChannelSeries)> =
-            series.channels.iter().enumerate().filter(|(_, c)| kinds.contains(&c.channel.kind)).collect();
-        if channels.iter().any(|(_, c)| c.values.iter().any(Option::is_some)) {
-            panels.push(channel_panel(series, title, &channels, factor));
-        }
-    }
-    panels
-}
-
-fn latency_panel(series: &Series) -> Panel {
-    let ns = |column: &[Option<i32>]| -> Vec<Option<f64>> {
-        column.iter().map(|v| v.map(|v| f64::from(v) * series.latency_unit_ns as f64)).collect()
-    };
-    let p50 = ns(&series.latency_p50);
-    let time = TimeScale::fitting(p50.iter().flatten().copied());
-    let scaled = |values: Vec<Option<f64>>| values.into_iter().map(|v| v.map(|v| v / time.ns)).collect();
-    Panel {
-        title: format!("latency, {} (line: median of each second, shade: largest)", time.unit),
-        lines: vec![Line { name: "median".into(), values: scaled(p50) }],
-        limits: Vec::new(),
-        ceiling: Some(scaled(ns(&series.latency_max))),
-    }
-}
-
-fn channel_panel(series: &Series, title: &str, channels: &[(usize, &ChannelSeries)], factor: f64) -> Panel {
-    let mut chosen: Vec<&(usize, &ChannelSeries)> = channels.iter().collect();
-    let travel = |c: &ChannelSeries| {
-        let values = c.values.iter().flatten();
-        values.clone().max().zip(values.min()).map_or(0, |(high, low)| i64::from(*high) - i64::from(*low))
-    };
-    chosen.sort_by_key(|(_, c)| (c.channel.role == Role::Context, std::cmp::Reverse(travel(c))));
-    chosen.truncate(MOST_LINES);
-    let strip = |id: &str| clean(id.split_once('.').map_or(id, |(_, name)| name), 18);
-    let limits = series
-        .trips
-        .iter()
-        .filter(|trip| chosen.iter().any(|(index, _)| *index == usize::from(trip.channel)))
-        .map(|trip| Limit {
-            name: format!("{} trip {}", clean(&trip.kind, 12), format::celsius(trip.milli_celsius)),
-            value: f64::from(trip.milli_celsius) * factor,
-        })
-        .collect();
-    let lines = chosen
-        .iter()
-        .map(|(_, c)| Line {
-            name: strip(&c.channel.id),
-            values: c.values.iter().map(|v| v.map(|v| f64::from(v) * factor)).collect(),
-        })
-        .collect();
-    let more = channels.len().saturating_sub(MOST_LINES);
-    let title = if more > 0 { format!("{title} ({more} more not drawn)") } else { title.to_owned() };
-    Panel { title, lines, limits, ceiling: None }
 }
 
 /// Throttled stretches behind every panel, each named by its cause.

@@ -12,6 +12,7 @@ mod table;
 
 pub use paint::Color;
 
+use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use paint::Look;
 use table::Table;
@@ -31,9 +32,10 @@ impl Default for Options {
     }
 }
 
-/// `profile` as text of at most `options.width` columns, ending in a newline.
+/// `profile` as text of at most `options.width` columns, ending in a newline. `series` are its soaks' in
+/// their order, as far as they are known.
 #[must_use]
-pub fn terminal(profile: &Profile, options: Options) -> String {
+pub fn terminal(profile: &Profile, series: &[Series], options: Options) -> String {
     let mut page = Page { text: String::new(), width: options.width.max(40), color: options.color };
     header::write(&mut page, profile);
     sweep::contrast(&mut page, profile);
@@ -43,7 +45,7 @@ pub fn terminal(profile: &Profile, options: Options) -> String {
     sweep::failures(&mut page, profile);
     sweep::operators(&mut page, profile);
     results::energy(&mut page, profile);
-    soak::write(&mut page, profile);
+    soak::write(&mut page, profile, series);
     header::environment(&mut page, profile);
     header::warnings(&mut page, profile);
     results::operating_points(&mut page, profile);
@@ -93,24 +95,31 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clipmark_profile::example;
+    use clipmark_profile::{example, series};
     use unicode_width::UnicodeWidthStr;
+
+    /// The soak of the example over time.
+    fn series() -> Vec<Series> {
+        let profile = example::profile();
+        let (evidence, sensors) = example::soak_evidence(profile.soaks[0].id);
+        vec![series::build(&profile.run.id, &evidence, Some(&sensors), profile.soaks.first())]
+    }
 
     #[test]
     fn a_run_with_a_soak_reads_like_this() {
-        insta::assert_snapshot!(terminal(&example::profile(), Options::default()));
+        insta::assert_snapshot!(terminal(&example::profile(), &series(), Options::default()));
     }
 
     #[test]
     fn a_sweep_of_one_model_reads_like_this() {
         let options = Options { width: 100, color: Color::Plain };
-        insta::assert_snapshot!(terminal(&example::profile_of_27_points(), options));
+        insta::assert_snapshot!(terminal(&example::profile_of_27_points(), &[], options));
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for width in [40, 57, 80, 133] {
-            let text = terminal(&example::profile(), Options { width, color: Color::Plain });
+            let text = terminal(&example::profile(), &series(), Options { width, color: Color::Plain });
             let long = text.lines().find(|line| line.width() > width);
             assert_eq!(long, None, "at {width} columns");
         }
@@ -118,9 +127,9 @@ mod tests {
 
     #[test]
     fn colour_changes_nothing_but_escape_sequences() {
-        let plain = terminal(&example::profile(), Options::default());
+        let plain = terminal(&example::profile(), &series(), Options::default());
         for color in [Color::Ansi256, Color::TrueColor] {
-            let painted = terminal(&example::profile(), Options { width: 80, color });
+            let painted = terminal(&example::profile(), &series(), Options { width: 80, color });
             assert!(painted.contains('\u{1b}'));
             let stripped: Vec<String> =
                 without_escapes(&painted).lines().map(|line| line.trim_end().to_owned()).collect();
@@ -168,7 +177,7 @@ mod tests {
                 failure.message.clone_from(&attack);
             }
         }
-        let text = terminal(&profile, Options::default());
+        let text = terminal(&profile, &series(), Options::default());
         let control = text.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
         assert_eq!(control, None);
     }
@@ -184,7 +193,7 @@ mod tests {
         profile.memory_pressure.clear();
         profile.operating_points.clear();
         profile.soaks.clear();
-        let text = terminal(&profile, Options::default());
+        let text = terminal(&profile, &series(), Options::default());
         assert!(text.contains("No operating point"), "{text}");
     }
 }

@@ -4,17 +4,26 @@ use super::Page;
 use super::paint::Look;
 use super::results::chosen;
 use super::table::{Table, TableCell};
-use crate::format::{self, clock_span, span};
+use crate::format::{self, clock_span, significant, span};
+use crate::panels::{Line, panels};
+use crate::spark::{resample, sparkline};
 use crate::words::{self, clean};
+use clipmark_profile::series::Series;
 use clipmark_profile::summary::{Profile, SoakSummary, Throttle};
 
-/// Every soak.
-pub(super) fn write(page: &mut Page, profile: &Profile) {
-    for soak in &profile.soaks {
+/// Most lines per quantity in the sparklines.
+const MOST_LINES: usize = 2;
+
+/// Every soak, over time where its series is at hand.
+pub(super) fn write(page: &mut Page, profile: &Profile, series: &[Series]) {
+    for (index, soak) in profile.soaks.iter().enumerate() {
         let name = chosen(profile, soak.id);
         page.heading(&format!("Soak: {name}, {}", clock_span(soak.duration_ms)));
         for line in verdict(soak) {
             page.item("  ", "    ", &line, Look::Normal);
+        }
+        if let Some(series) = series.get(index).filter(|series| series.id == soak.id) {
+            over_time(page, series);
         }
         segments(page, soak);
         for throttle in &soak.throttles {
@@ -70,6 +79,61 @@ pub(crate) fn verdict(soak: &SoakSummary) -> Vec<String> {
         lines.push(format!("Peaks: {}.", peaks.join(", ")));
     }
     lines
+}
+
+/// One sparkline per quantity, and a bar under the throttled stretches.
+fn over_time(page: &mut Page, series: &Series) {
+    if series.ticks < 2 {
+        return;
+    }
+    let panels = panels(series);
+    let lines: Vec<(&str, &Line)> = panels
+        .iter()
+        .flat_map(|panel| panel.lines.iter().take(MOST_LINES).map(|line| (unit(&panel.title), line)))
+        .collect();
+    let names =
+        lines.iter().map(|(_, line)| line.name.chars().count()).max().unwrap_or(0).max("throttled".len());
+    let ranges: Vec<String> = lines.iter().map(|(unit, line)| range(&line.values, unit)).collect();
+    let widest = ranges.iter().map(|range| range.chars().count()).max().unwrap_or(0);
+    let room = page.width.saturating_sub(names + widest + 6);
+    if room < 8 {
+        return;
+    }
+    let length = u64::from(series.ticks) * u64::from(series.period_ms);
+    let end = clock_time(length);
+    let columns = room.min(series.ticks as usize);
+    page.line(&format!("  {:names$}  0:00{end:>left$}", "", left = columns.saturating_sub(4)));
+    for ((_, line), range) in lines.iter().zip(&ranges) {
+        let bars = sparkline(&resample(&line.values, columns));
+        page.line(&format!("  {:names$}  {bars:columns$}  {range}", line.name));
+    }
+    if !series.throttles.is_empty() {
+        let bar = throttled(series, length, columns);
+        page.item("", "", &format!("  {:names$}  {bar}", "throttled"), Look::Alarm);
+    }
+}
+
+/// The unit in a panel's title, e.g. `ms` of `latency, ms (...)`.
+fn unit(title: &str) -> &str {
+    title.split_once(", ").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or(rest))
+}
+
+fn range(values: &[Option<f64>], unit: &str) -> String {
+    let ends = crate::grid::extent(values.iter().flatten().copied());
+    ends.map_or("absent".into(), |(low, high)| {
+        format!("{} to {} {unit}", significant(low), significant(high))
+    })
+}
+
+/// A mark in every column that a throttled stretch touches.
+fn throttled(series: &Series, length_ms: u64, columns: usize) -> String {
+    let edge = |column: usize| column as u64 * length_ms / columns as u64;
+    let touched = |column: usize| {
+        let (from, to) = (edge(column), edge(column + 1));
+        series.throttles.iter().any(|t| t.onset_ms < to && t.recovery_ms.is_none_or(|end| end > from))
+    };
+    let marks: String = (0..columns).map(|column| if touched(column) { '━' } else { ' ' }).collect();
+    marks.trim_end().to_owned()
 }
 
 fn segments(page: &mut Page, soak: &SoakSummary) {
