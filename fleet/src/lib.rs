@@ -5,8 +5,10 @@
 //! nothing here knows the daemon: both sides share clipmark-profile and no more.
 
 pub mod cli;
+pub mod cohort;
 pub mod commands;
 pub mod config;
+pub mod dashboard;
 pub mod embedded;
 pub mod exit_codes;
 pub mod ingest;

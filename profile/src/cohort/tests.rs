@@ -170,7 +170,7 @@ fn a_merged_p99_is_that_of_all_latencies_where_the_mean_of_p99s_is_far_off() {
     assert!((one / p99s[9] - 1.0).abs() < 1e-3, "a lone run's P99 is the reference figure");
     let averaged = p99s.iter().sum::<f64>() / 10.0;
     assert!((merged / truth - 1.0).abs() < 0.01, "{merged} against {truth}");
-    assert!(averaged / truth < 0.8, "{averaged} against {truth}");
+    assert!(averaged / truth < 0.95, "{averaged} against {truth}");
 }
 
 #[test]

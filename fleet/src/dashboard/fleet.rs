@@ -1,0 +1,159 @@
+//! All boards at a glance.
+
+use super::layout::{frame, pill};
+use super::{PageError, Site, page};
+use crate::ingest::now_unix_ms;
+use crate::store::{Counts, DeviceQuery, DeviceRow};
+use axum::extract::{Query, State};
+use axum::response::Html;
+use clipmark_profile::message::Availability;
+use clipmark_report::format::{age, thousands};
+use clipmark_report::words::clean;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+/// Boards on one page.
+const ROWS: u32 = 100;
+
+/// Which boards.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Filter {
+    state: String,
+    board: String,
+    after: String,
+}
+
+impl Filter {
+    fn query(&self) -> DeviceQuery {
+        let availability = match self.state.as_str() {
+            "online" => Some(Availability::Online),
+            "busy" => Some(Availability::Busy),
+            "offline" => Some(Availability::Offline),
+            _ => None,
+        };
+        DeviceQuery {
+            board: Some(self.board.clone()).filter(|board| !board.is_empty()),
+            availability,
+            after: self.after.parse().ok(),
+            limit: ROWS + 1,
+            ..DeviceQuery::default()
+        }
+    }
+}
+
+/// The page.
+pub(super) async fn show(
+    State(site): State<Site>,
+    Query(filter): Query<Filter>,
+) -> Result<Html<String>, PageError> {
+    let query = filter.query();
+    let (counts, mut devices) = site.read(move |store| Ok((store.counts()?, store.devices(&query)?))).await?;
+    let next = (devices.len() > ROWS as usize).then(|| {
+        devices.truncate(ROWS as usize);
+        devices.last().map(|row| row.device.to_string()).unwrap_or_default()
+    });
+    let body = html! {
+        h1 { "Fleet" }
+        (tiles(&counts))
+        (form(&filter))
+        p #news hidden { "New results were stored. " a href="" { "Show them" } }
+        @if devices.is_empty() {
+            p { "No board matches. A board appears here once its clipmarkd has connected to the broker." }
+        } @else {
+            div.scroll role="region" aria-label="Boards" tabindex="0" { (table(&devices)) }
+        }
+        @if let Some(next) = next {
+            p { a href=(format!("/?state={}&board={}&after={next}", encoded(&filter.state), encoded(&filter.board))) { "Next boards" } }
+        }
+    };
+    Ok(page(frame("/", "Fleet", body)))
+}
+
+/// Text as part of a query.
+pub(super) fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn tiles(counts: &Counts) -> Markup {
+    let tiles = [
+        (counts.devices, "boards", false),
+        (counts.online, "online", false),
+        (counts.busy, "measuring", false),
+        (counts.offline, "offline", false),
+        (counts.throttled, "throttled in their last run", counts.throttled > 0),
+        (counts.profiles, "profiles stored", false),
+        (counts.poison, "messages set aside", counts.poison > 0),
+    ];
+    html! {
+        div.tiles {
+            @for (count, name, alarm) in tiles {
+                div class=(if alarm { "tile alarm" } else { "tile" }) {
+                    b { (thousands(count.into())) } span { (name) }
+                }
+            }
+        }
+    }
+}
+
+fn form(filter: &Filter) -> Markup {
+    html! {
+        form.filter method="get" action="/" {
+            label { "State"
+                select name="state" {
+                    @for state in ["", "online", "busy", "offline"] {
+                        option value=(state) selected[filter.state == state] {
+                            @if state.is_empty() { "any" } @else { (state) }
+                        }
+                    }
+                }
+            }
+            label { "Board model" input name="board" value=(filter.board) placeholder="any"; }
+            button.go { "Show" }
+        }
+    }
+}
+
+fn table(devices: &[DeviceRow]) -> Markup {
+    let now = now_unix_ms();
+    html! {
+        table.ruled.fleet {
+            thead { tr {
+                th scope="col" { "device" } th scope="col" { "state" } th scope="col" { "board" }
+                th scope="col" { "L4T" } th scope="col" { "power mode" } th scope="col" { "now" }
+                th scope="col" { "last profile" }
+            } }
+            tbody { @for row in devices { (device(row, now)) } }
+        }
+    }
+}
+
+fn device(row: &DeviceRow, now: u64) -> Markup {
+    let known = |value: &Option<String>| value.as_ref().map_or("\u{2014}".into(), |text| clean(text, 60));
+    html! {
+        tr data-device=(row.device) {
+            th scope="row" { a href=(format!("/device/{}", row.device)) { (row.device) } }
+            td { (pill(row.state.as_ref().map(|state| state.state))) }
+            td { (known(&row.board)) }
+            td { (known(&row.l4t)) }
+            td { (known(&row.power_mode)) }
+            td.now {}
+            td {
+                @match &row.last_profile {
+                    None => "none yet",
+                    Some(last) => {
+                        (age(now.saturating_sub(last.received_unix_ms))) " ago "
+                        @if last.throttled { span.tag.alarm { "throttled" } }
+                        @if last.partial { span.tag { "partial" } }
+                        @if last.simulated { span.tag { "simulated" } }
+                    }
+                }
+            }
+        }
+    }
+}

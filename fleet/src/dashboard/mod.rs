@@ -1,0 +1,212 @@
+//! The pages that `serve` offers: the fleet at a glance, one board, cohorts compared.
+//!
+//! Everything is made here and nothing is asked of another server; a content security policy forbids it. On
+//! the loopback address the host name must be a loopback one, so that no other site's page reaches in under
+//! a name of its own; anywhere else a token is required. Pages work without their script, which only keeps
+//! states current over server-sent events.
+//!
+//! Deliberately not here: statistics (clipmark-profile), plots (clipmark-report), storing.
+
+mod access;
+mod compare;
+mod device;
+mod fleet;
+mod layout;
+mod live;
+mod metrics;
+
+use crate::config;
+use crate::ingest::Live;
+use crate::store::{Store, StoreError};
+use access::Access;
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::middleware;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use maud::Markup;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, broadcast};
+
+/// Queries at a time; more wait.
+const QUERIES: usize = 4;
+
+/// Why there are no pages.
+#[derive(Debug, thiserror::Error)]
+pub enum DashboardError {
+    /// The address cannot be used.
+    #[error("the dashboard cannot listen on {address}; stop what listens there, or choose another address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The kernel's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An address that others reach, and no token.
+    #[error(
+        "the dashboard is to listen on {address}, which other machines reach, without a token; give one, or use a \
+         loopback address"
+    )]
+    Open {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The server ended.
+    #[error("the dashboard's server has ended")]
+    Serve(#[source] std::io::Error),
+}
+
+/// What the pages are made from.
+#[derive(Clone)]
+struct Site {
+    stores: Arc<Stores>,
+    live: broadcast::Sender<Live>,
+    per_device_metrics: bool,
+}
+
+/// Connections to the store that are not in use.
+struct Stores {
+    config: config::Store,
+    idle: Mutex<Vec<Store>>,
+    permits: Semaphore,
+}
+
+/// A page that could not be made.
+enum PageError {
+    Store(StoreError),
+    Missing(String),
+    Ended,
+}
+
+impl From<StoreError> for PageError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let (code, text) = match self {
+            Self::Store(error) => {
+                tracing::error!(%error, "a page could not be made");
+                let text = format!("The store cannot be read: {error}. Look at the service's log.");
+                (StatusCode::SERVICE_UNAVAILABLE, text)
+            }
+            Self::Missing(what) => (StatusCode::NOT_FOUND, format!("There is no {what} here.")),
+            Self::Ended => (StatusCode::SERVICE_UNAVAILABLE, "The service is ending.".to_owned()),
+        };
+        (code, Html(layout::message(&text).into_string())).into_response()
+    }
+}
+
+impl Site {
+    /// Makes something from the store, away from the event loop.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Store) -> Result<T, PageError> + Send + 'static,
+    ) -> Result<T, PageError> {
+        let _permit = self.stores.permits.acquire().await.map_err(|_| PageError::Ended)?;
+        let stores = Arc::clone(&self.stores);
+        let made = tokio::task::spawn_blocking(move || {
+            let idle = stores.idle.lock().ok().and_then(|mut idle| idle.pop());
+            let mut store = match idle {
+                Some(store) => store,
+                None => Store::open(&stores.config)?,
+            };
+            let made = work(&mut store);
+            if made.is_ok()
+                && let Ok(mut idle) = stores.idle.lock()
+            {
+                idle.push(store);
+            }
+            made
+        });
+        made.await.map_err(|_| PageError::Ended)?
+    }
+}
+
+fn page(markup: Markup) -> Html<String> {
+    Html(markup.into_string())
+}
+
+fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=300")], text)
+}
+
+fn router(site: Site, access: Access) -> Router {
+    Router::new()
+        .route("/", get(fleet::show))
+        .route("/device/:device", get(device::show))
+        .route("/compare", get(compare::show))
+        .route("/events", get(live::events))
+        .route("/metrics", get(metrics::show))
+        .route("/style.css", get(|| async { asset("text/css", layout::style()) }))
+        .route("/app.js", get(|| async { asset("text/javascript", include_str!("app.js")) }))
+        .layer(middleware::from_fn_with_state(access, access::check))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .with_state(site)
+}
+
+/// Where and for whom.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// The address.
+    pub address: SocketAddr,
+    /// The token that is asked for; required unless the address is a loopback one.
+    pub token: Option<String>,
+    /// Whether `/metrics` has a line per device.
+    pub per_device_metrics: bool,
+}
+
+/// A dashboard that listens.
+pub struct Dashboard {
+    listener: TcpListener,
+    router: Router,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Dashboard {
+    /// Listens; nothing is served before [`Dashboard::serve`].
+    ///
+    /// # Errors
+    /// When the address cannot be used, or is open to others without a token.
+    pub async fn listen(
+        offer: &Offer,
+        store: &config::Store,
+        live: broadcast::Sender<Live>,
+    ) -> Result<Self, DashboardError> {
+        let address = offer.address;
+        if !address.ip().is_loopback() && offer.token.is_none() {
+            return Err(DashboardError::Open { address });
+        }
+        let listen = |source| DashboardError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let stores = Arc::new(Stores {
+            config: store.clone(),
+            idle: Mutex::new(Vec::new()),
+            permits: Semaphore::new(QUERIES),
+        });
+        let site = Site { stores, live, per_device_metrics: offer.per_device_metrics };
+        let router = router(site, Access::new(offer.token.clone()));
+        Ok(Self { listener, router, address })
+    }
+
+    /// Serves until `end` is ready.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub async fn serve(self, end: impl Future<Output = ()>) -> Result<(), DashboardError> {
+        // Open event streams never end by themselves: the server is dropped instead of drained.
+        let server = axum::serve(self.listener, self.router);
+        tokio::select! {
+            served = std::future::IntoFuture::into_future(server) => served.map_err(DashboardError::Serve),
+            () = end => Ok(()),
+        }
+    }
+}
