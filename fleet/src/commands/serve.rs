@@ -1,8 +1,11 @@
 //! `clipmark-fleet serve`: the aggregator as a service.
 
 use crate::config::Config;
+use crate::dashboard::{Dashboard, DashboardError, Offer};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{self, Serving};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
 use tracing_subscriber::EnvFilter;
@@ -17,6 +20,18 @@ pub struct Serve {
     /// production
     #[arg(long)]
     embedded_broker: bool,
+    /// Where the dashboard listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8780")]
+    dashboard: SocketAddr,
+    /// Serve no dashboard
+    #[arg(long, conflicts_with = "dashboard")]
+    no_dashboard: bool,
+    /// A file with the token that the dashboard asks for; required where other machines reach it
+    #[arg(long, value_name = "FILE")]
+    dashboard_token_file: Option<PathBuf>,
+    /// Give every device a line of its own in /metrics
+    #[arg(long)]
+    per_device_metrics: bool,
 }
 
 /// Logs to standard error, without time stamps where systemd's journal adds its own. `CLIPMARK_LOG` filters.
@@ -67,8 +82,44 @@ impl Serve {
         let runtime = runtime.map_err(|error| CommandError::new(ExitCode::Storage, error))?;
         let (live, _) = broadcast::channel(LIVE);
         let (_publisher, outgoing) = mpsc::channel(16);
-        let served = runtime.block_on(ingest::serve(&config, Serving { live, outgoing }, asked_to_end()));
-        served.map_err(|error| CommandError::new(ExitCode::Storage, error))?;
+        let offer = self.offer()?;
+        runtime.block_on(async {
+            let pages = async {
+                if let Some(offer) = offer {
+                    let dashboard = Dashboard::listen(&offer, &config.store, live.clone()).await?;
+                    tracing::info!(address = %format_args!("http://{}/", dashboard.address), "dashboard");
+                    dashboard.serve(std::future::pending()).await?;
+                }
+                std::future::pending::<Result<(), DashboardError>>().await
+            };
+            let serving = Serving { live: live.clone(), outgoing };
+            tokio::select! {
+                served = ingest::serve(&config, serving, asked_to_end()) => {
+                    served.map_err(|error| CommandError::new(ExitCode::Storage, error))
+                }
+                pages = pages => pages.map_err(|error| CommandError::new(ExitCode::Usage, error)),
+            }
+        })?;
         Ok(ExitCode::Success)
+    }
+
+    /// Where the dashboard is offered, if it is.
+    fn offer(&self) -> Result<Option<Offer>, CommandError> {
+        if self.no_dashboard {
+            return Ok(None);
+        }
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).map(|text| text.trim().to_owned());
+            let text = text.ok().filter(|token| !token.is_empty());
+            text.ok_or_else(|| {
+                let place = path.display();
+                let what =
+                    format!("the dashboard's token file {place} cannot be read or is empty; write one line");
+                CommandError::new(ExitCode::Usage, what)
+            })
+        };
+        let token = self.dashboard_token_file.as_ref().map(read).transpose()?;
+        let per_device_metrics = self.per_device_metrics;
+        Ok(Some(Offer { address: self.dashboard, token, per_device_metrics }))
     }
 }

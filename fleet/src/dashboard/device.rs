@@ -33,7 +33,13 @@ pub(super) struct Which {
 struct Found {
     row: DeviceRow,
     runs: Vec<ProfileRow>,
-    shown: Option<(ProfileRow, Option<(Profile, Vec<Series>)>)>,
+    shown: Option<Shown>,
+}
+
+/// A run with its content, as far as it is left.
+struct Shown {
+    run: ProfileRow,
+    content: Option<(Profile, Vec<Series>)>,
 }
 
 /// The page.
@@ -89,7 +95,7 @@ fn find(store: &mut Store, id: &DeviceId, wanted: Option<i64>) -> Result<Found, 
                 Some(profile) => series(store, id, &profile.run.id)?,
                 None => Vec::new(),
             };
-            Some((run, profile.map(|profile| (profile, series))))
+            Some(Shown { run, content: profile.map(|profile| (profile, series)) })
         }
     };
     Ok(Found { row, runs, shown })
@@ -105,7 +111,7 @@ fn series(store: &mut Store, id: &DeviceId, run: &str) -> Result<Vec<Series>, Pa
 }
 
 fn shown(found: &Found) -> Markup {
-    let Some((run, content)) = &found.shown else {
+    let Some(Shown { run, content }) = &found.shown else {
         return html! { p { "It has sent no profile yet." } };
     };
     html! {

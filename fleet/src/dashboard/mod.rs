@@ -210,3 +210,6 @@ impl Dashboard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
