@@ -139,6 +139,7 @@ pub async fn serve(
     let mut receiver = Receiver::new(config, heartbeat, orders, serving.live.clone());
     let mut ticks = interval(Duration::from_secs(10));
     let mut prunes = interval(PRUNE_EVERY);
+    systemd::ready("waiting for the broker");
     tokio::pin!(stop);
     let ended = loop {
         beats.beat();
@@ -259,7 +260,7 @@ impl<'a> Receiver<'a> {
         match event {
             Event::Connected { session_present } => {
                 tracing::info!(session_present, "connected to the broker");
-                systemd::ready("connected to the broker");
+                systemd::status("connected to the broker");
                 self.backoff.held();
                 self.is_announced = false;
             }
