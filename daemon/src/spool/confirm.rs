@@ -33,6 +33,7 @@ impl Spool {
         if confirmed > newest {
             return Ok(Confirmation::AheadOfUs { confirmed, newest });
         }
+        self.declare_gone(gaps);
         let mut from = receipt.contiguous + 1;
         while self.entries.front().is_some_and(|entry| entry.sequence < from) {
             self.entries.pop_front();
@@ -47,6 +48,19 @@ impl Spool {
         }
         self.settle()?;
         Ok(Confirmation::Accepted { resend: gaps.to_vec() })
+    }
+
+    /// A gap below what is still here: the receiver lost what it had confirmed, or was set back to a backup.
+    /// Declared with the next record, or the receiver would wait for it for good.
+    fn declare_gone(&mut self, gaps: &[SequenceRange]) {
+        let held = self.oldest().unwrap_or(self.next);
+        for gap in gaps {
+            let gone = SequenceRange { first: gap.first.max(self.gone + 1), last: gap.last.min(held - 1) };
+            if gone.first <= gone.last {
+                self.gone = gone.last;
+                self.undeclared.push(gone);
+            }
+        }
     }
 
     /// Notes that one record is delivered, for `delivery = "puback"`.

@@ -80,6 +80,8 @@ pub struct Spool {
     confirmed_ahead: BTreeSet<u64>,
     /// Lost, and not yet declared because the disk refused.
     undeclared: Vec<SequenceRange>,
+    /// The highest confirmed record that a receiver has lost again and that was declared lost for it.
+    gone: u64,
     acks: Acks,
 }
 
@@ -334,7 +336,7 @@ impl Spool {
             kind: EventKind::SpoolGap,
             at_unix_ms: now_unix_ms,
             message: format!(
-                "records {} to {} were damaged on the device's disk and will not come",
+                "records {} to {} are damaged or no longer on the device's disk and will not come",
                 lost.first, lost.last
             ),
             range: Some(lost),

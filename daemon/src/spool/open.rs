@@ -233,6 +233,7 @@ impl Spool {
             entries,
             confirmed_ahead: BTreeSet::new(),
             undeclared: Vec::new(),
+            gone: 0,
             acks,
         })
     }

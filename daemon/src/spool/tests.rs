@@ -239,6 +239,23 @@ fn receipts_confirm_up_to_a_gap_and_between_gaps() {
 }
 
 #[test]
+fn a_receiver_that_lost_what_it_confirmed_is_told_once_that_it_will_not_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(dir.path());
+    for _ in 0..5 {
+        append(&mut spool, b"x");
+    }
+    spool.confirm(&receipt(4, &[])).unwrap();
+    for _ in 0..2 {
+        // From a backup of the time when only record 2 was stored; record 5 has come since.
+        spool.confirm(&receipt(2, &[(3, 4)])).unwrap();
+    }
+    append(&mut spool, b"y");
+    append(&mut spool, b"z");
+    assert_eq!(gap_events(&spool), [SequenceRange { first: 3, last: 4 }]);
+}
+
+#[test]
 fn receipts_that_cannot_be_ours_confirm_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(dir.path());

@@ -13,6 +13,7 @@ mod delivery;
 mod device;
 mod faults;
 mod instances;
+mod operator;
 #[path = "../common/postgres.rs"]
 mod postgres_server;
 #[expect(dead_code, reason = "shared with the store's suite, which uses all of it")]

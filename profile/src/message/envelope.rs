@@ -120,7 +120,7 @@ impl Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// Records were damaged on the device's disk and will never come.
+    /// Records are damaged or no longer on the device's disk and will never come.
     SpoolGap,
     /// A copy of the board's sensor tree is attached.
     Capture,
