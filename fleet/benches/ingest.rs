@@ -176,7 +176,9 @@ fn wait_online(port: u16) {
 
 fn stored(path: &Path) -> u64 {
     let connection = rusqlite::Connection::open(path).unwrap();
-    connection.query_row("SELECT COUNT(*) FROM spool WHERE contiguous > 0", [], |row| row.get(0)).unwrap_or(0)
+    let sql = "SELECT COUNT(*) FROM spool WHERE contiguous > 0";
+    let count: i64 = connection.query_row(sql, [], |row| row.get(0)).unwrap_or(0);
+    count as u64
 }
 
 fn unbatched(dir: &Path, payload: &[u8]) -> f64 {

@@ -8,6 +8,7 @@ use super::{StoreError, live};
 use clipmark_profile::message::SequenceRange;
 use clipmark_profile::topics::{CommandId, DeviceTopic, Topic, UpKind};
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// Points in one INSERT.
 const ROWS: usize = 32;
@@ -256,6 +257,9 @@ fn insert_subject(
     insert_soaks(database, subject, rows)
 }
 
+/// The texts of INSERTs of 0 to [`ROWS`] points: made once, because making one costs more than running it.
+static POINT_INSERTS: LazyLock<Vec<String>> = LazyLock::new(|| (0..=ROWS).map(many_points).collect());
+
 /// The text of an INSERT of so many rows.
 fn many_points(rows: usize) -> String {
     let row = |index: usize| {
@@ -301,7 +305,7 @@ fn insert_points(database: &mut dyn Database, subject: i64, rows: &SubjectRows) 
             ];
             values.extend(row);
         }
-        database.execute(&many_points(chunk.len()), &values)?;
+        database.execute(&POINT_INSERTS[chunk.len()], &values)?;
     }
     Ok(())
 }
