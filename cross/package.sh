@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the Debian package from a binary that exists.
 #
-#   cross/package.sh BINARY OUT_DIR      prints the package's path
+#   cross/package.sh BINARY OUT_DIR [CARGO_DEB_OPTION...]      prints the package's path
 #
 # The architecture is the binary's. The version is that of Cargo.toml; between releases it is
 # 0.1.0~devDATE.COMMIT, which sorts by the commit's time and before the release. Manual pages and completions
@@ -73,4 +73,4 @@ fi
 manual "$stage/clipmarkd" "$stage/manual"
 version=${CLIPMARK_DEB_VERSION:-$(version)}
 changelog "$version" > "$stage/changelog"
-cargo deb -q -p clipmarkd --no-build --no-strip --target "$target" --deb-version "$version" -o "$out"
+cargo deb -q -p clipmarkd --no-build --no-strip --target "$target" --deb-version "$version" -o "$out" "${@:3}"

@@ -98,6 +98,8 @@ def host_pid(box):
 
 
 def the_unit_is_sound_and_closed(box, _):
+    # The program that the power mode needs exists on a Jetson alone.
+    box.run("install -m 755 /bin/true /usr/sbin/nvpmodel")
     box.run(f"systemd-analyze verify --man=no {UNIT} clipmark.slice clipmark-powermode@2.service")
     said = box.run(f"systemd-analyze security --no-pager --threshold=20 {UNIT}")
     print("   ", said.strip().splitlines()[-1])
@@ -110,11 +112,8 @@ def the_unit_is_sound_and_closed(box, _):
 
 
 def a_reload_takes_a_new_configuration_and_refuses_a_wrong_one(box, operator):
-    before = box.show("MainPID")
-    settings = f'[device]\\nid = "{DEVICE}"\\n'
     box.run(f"sed -i 's/^# id = .*/id = \"{DEVICE}\"/; s/^port = .*/port = {operator.port}/;"
             " s/^host = .*/host = \"127.0.0.1\"/; s/^delivery = .*/delivery = \"puback\"/' /etc/clipmark/clipmarkd.toml")
-    assert settings
     # The name takes a restart, the broker a reload.
     box.run(f"systemctl restart {UNIT}")
     operator.wait_state(DEVICE, {"online"}, 30)

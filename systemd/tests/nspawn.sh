@@ -20,7 +20,7 @@ for program in systemd-nspawn mmdebstrap mosquitto mosquitto_sub python3; do
     command -v "$program" >/dev/null || skip "$program is not installed"
 done
 
-packages=systemd,systemd-sysv,dbus,init-system-helpers
+packages=systemd,systemd-sysv,dbus,init-system-helpers,procps
 tree="$cache/nspawn/$suite-$(sha256sum <<<"$suite $packages" | cut -c1-8)"
 if [ ! -e "$tree/.complete" ]; then
     say "building the container's root in $tree"
@@ -45,8 +45,8 @@ systemd-nspawn -q --register=no --keep-unit --volatile=overlay -D "$tree" /bin/t
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/debs"
-CLIPMARK_DEB_VERSION=0.1.0~dev1-1 cross/package.sh "$binary" "$work/debs"
-CLIPMARK_DEB_VERSION=0.1.0~dev2-1 cross/package.sh "$binary" "$work/debs"
+CLIPMARK_DEB_VERSION=0.1.0~dev1-1 cross/package.sh "$binary" "$work/debs" --fast
+CLIPMARK_DEB_VERSION=0.1.0~dev2-1 cross/package.sh "$binary" "$work/debs" --fast
 if command -v lintian >/dev/null; then
     lintian --allow-root --fail-on error "$work"/debs/*dev2*.deb
 else
