@@ -35,6 +35,10 @@ pub enum Command {
     Models(commands::models::Models),
     /// Lists stored profiles, or writes one to a file
     Profiles(commands::profiles::Profiles),
+    /// Compares two profiles, with an exit code for CI
+    Compare(commands::compare::Compare),
+    /// Writes stored points as CSV or JSON
+    Export(commands::export::Export),
     /// Forgets what is too old
     Prune(commands::prune::Prune),
     /// Prints access rules for the broker
@@ -51,6 +55,8 @@ impl Command {
             Self::Cancel(command) => command.execute(config),
             Self::Models(command) => command.execute(config),
             Self::Profiles(command) => command.execute(config),
+            Self::Compare(command) => command.execute(config),
+            Self::Export(command) => command.execute(config),
             Self::Prune(command) => command.execute(config),
             Self::Acl(command) => command.execute(config),
         }

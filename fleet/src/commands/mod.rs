@@ -2,7 +2,9 @@
 
 pub mod acl;
 pub mod cancel;
+pub mod compare;
 pub mod devices;
+pub mod export;
 pub mod models;
 pub(crate) mod printed;
 pub mod profiles;
