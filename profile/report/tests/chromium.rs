@@ -8,8 +8,8 @@ use clipmark_profile::{example, series};
 use std::path::Path;
 use std::process::Command;
 
-/// What the browser made of the page, and what it had to say.
-fn rendered(page: &str) -> Option<(String, String)> {
+/// What the browser made of the page, and what it had to say. `test` keeps the folders of two tests apart.
+fn rendered(test: &str, page: &str) -> Option<(String, String)> {
     let required = std::env::var_os("CLIPMARK_REQUIRE_CHROMIUM").is_some_and(|value| value == "1");
     let present = Command::new("chromium").arg("--version").output().is_ok_and(|o| o.status.success());
     assert!(present || !required, "chromium is not installed: apt-get install chromium");
@@ -17,7 +17,7 @@ fn rendered(page: &str) -> Option<(String, String)> {
         eprintln!("NOT RUN: the page was not opened, because chromium is not installed");
         return None;
     }
-    let folder = std::env::temp_dir().join(format!("clipmark-page-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("clipmark-page-{test}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
     let file = folder.join("report.html");
     std::fs::write(&file, page).expect("the page can be written");
@@ -45,7 +45,7 @@ fn chromium_shows_the_page_without_a_complaint_or_a_request() {
     let profile = example::profile();
     let (evidence, sensors) = example::soak_evidence(profile.soaks[0].id);
     let series = series::build(&profile.run.id, &evidence, Some(&sensors), Some(&profile.soaks[0]));
-    let Some((dom, log)) = rendered(&clipmark_report::html(&profile, &[series])) else { return };
+    let Some((dom, log)) = rendered("whole", &clipmark_report::html(&profile, &[series])) else { return };
     // Console messages carry CONSOLE; a refused or failed request is such a message, because the page's
     // policy forbids every request.
     let complaints: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
@@ -74,7 +74,7 @@ fn chromium_shows_the_page_without_a_complaint_or_a_request() {
 fn chromium_reports_a_script_that_the_policy_forbids() {
     let page =
         clipmark_report::html(&example::profile(), &[]).replace("</main>", "<script>var x;</script></main>");
-    let Some((_, log)) = rendered(&page) else { return };
+    let Some((_, log)) = rendered("refused", &page) else { return };
     assert!(
         log.lines().any(|line| line.contains("CONSOLE")),
         "a refusal must be seen by the other test: {log}"

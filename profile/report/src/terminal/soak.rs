@@ -81,7 +81,7 @@ pub(crate) fn verdict(soak: &SoakSummary) -> Vec<String> {
     lines
 }
 
-/// One sparkline per quantity, and a bar under the throttled stretches.
+/// One sparkline per quantity that moves, and a bar under the throttled stretches.
 fn over_time(page: &mut Page, series: &Series) {
     if series.ticks < 2 {
         return;
@@ -89,7 +89,10 @@ fn over_time(page: &mut Page, series: &Series) {
     let panels = panels(series);
     let lines: Vec<(&str, &Line)> = panels
         .iter()
-        .flat_map(|panel| panel.lines.iter().take(MOST_LINES).map(|line| (unit(&panel.title), line)))
+        .flat_map(|panel| {
+            let moving = panel.lines.iter().filter(|line| moves(line)).take(MOST_LINES);
+            moving.map(|line| (unit(&panel.title), line))
+        })
         .collect();
     let names =
         lines.iter().map(|(_, line)| line.name.chars().count()).max().unwrap_or(0).max("throttled".len());
@@ -111,6 +114,11 @@ fn over_time(page: &mut Page, series: &Series) {
         let bar = throttled(series, length, columns);
         page.item("", "", &format!("  {:names$}  {bar}", "throttled"), Look::Alarm);
     }
+}
+
+/// Whether there is anything to see over time.
+fn moves(line: &Line) -> bool {
+    crate::grid::extent(line.values.iter().flatten().copied()).is_some_and(|(low, high)| low < high)
 }
 
 /// The unit in a panel's title, e.g. `ms` of `latency, ms (...)`.
