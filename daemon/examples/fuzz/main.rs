@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p clipmarkd --example fuzz -- [EXECUTIONS] [TARGET]...`, by default 1,000,000 of each. It ends at the
 //! first panic and prints per decoder how many inputs it took and how many of them it accepted. What arrives over
-//! the network is decoded by clipmark-profile, which fuzz/run.sh covers with libFuzzer.
+//! the network is decoded by clipmark-profile, which profile/fuzz/run.sh covers with libFuzzer.
 
 #![expect(clippy::print_stdout, reason = "its counts are its output")]
 

@@ -1,7 +1,7 @@
 //! One fuzz target per decoder that meets bytes from outside; `CLIPMARK_FUZZ_TARGET` names the one to run.
 //!
 //! A decoder may refuse anything. It may not panic, overflow, read past an end or allocate without bound, and what
-//! it accepts must encode again. fuzz/run.sh builds, feeds and counts; the decoders of the daemon's own files are
+//! it accepts must encode again. profile/fuzz/run.sh builds, feeds and counts; the decoders of the daemon's own files are
 //! covered by daemon/examples/fuzz.
 
 #![no_main]

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Fuzzes every decoder that meets bytes from outside, and prints how many inputs each took.
 #
-#   fuzz/run.sh [EXECUTIONS] [TARGET]...      default: 1,000,000 of each target
+#   profile/fuzz/run.sh [EXECUTIONS] [TARGET]...      default: 1,000,000 of each target
 #
 # libFuzzer with coverage instrumentation on stable Rust, debug assertions and overflow checks on; seeded with the golden
-# messages, the captures of boards and the topics of docs/wire.md. What crashes a decoder is kept in fuzz/crashes.
+# messages, the captures of boards and the topics of docs/wire.md. What crashes a decoder is kept in profile/fuzz/crashes.
 # Afterwards the daemon's own decoders, by daemon/examples/fuzz. Needs a C++ compiler.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 executions="${1:-1000000}"
 shift || true
 targets=("$@")
@@ -22,7 +22,7 @@ coverage="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 -Cllvm-args=-sanitizer-coverage-trace-compares"
 # With a target named, build scripts and macros are not instrumented.
 RUSTFLAGS="$coverage" CARGO_BUILD_BUILD_DIR="$build" CARGO_TARGET_DIR="$build" \
-    cargo build -q --release --locked --target "$host" --manifest-path fuzz/Cargo.toml
+    cargo build -q --release --locked --target "$host" --manifest-path profile/fuzz/Cargo.toml
 fuzzer="$build/$host/release/clipmark-fuzz"
 
 # In memory where that can be had: one decoder reads files.
@@ -56,7 +56,7 @@ printf 'models = ["joint"]\nclip_lengths = [8, 16]\nfps = 29.97\nsoak_points = [
 seed capture probes/tests/fixtures/nano_jp4.txt probes/tests/fixtures/rpi5.txt
 seed sensor-series
 
-mkdir -p fuzz/crashes
+mkdir -p profile/fuzz/crashes
 for target in "${targets[@]}"; do
     if [ "$target" = daemon ]; then
         cargo run -q --locked -p clipmarkd --example fuzz -- "$executions"
@@ -64,9 +64,9 @@ for target in "${targets[@]}"; do
     fi
     log="$work/$target.log"
     if ! CLIPMARK_FUZZ_TARGET="$target" "$fuzzer" -runs="$executions" -seed=1 -max_len=16384 -timeout=20 \
-        -rss_limit_mb=1024 -artifact_prefix="fuzz/crashes/$target-" -print_final_stats=1 "$work/$target" 2> "$log"; then
+        -rss_limit_mb=1024 -artifact_prefix="profile/fuzz/crashes/$target-" -print_final_stats=1 "$work/$target" 2> "$log"; then
         tail -40 "$log" >&2
-        echo "$target FAILED; the input is in fuzz/crashes" >&2
+        echo "$target FAILED; the input is in profile/fuzz/crashes" >&2
         exit 1
     fi
     awk -v target="$target" '
