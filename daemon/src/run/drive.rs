@@ -69,7 +69,6 @@ pub(super) fn run(
     }
     drive.pool.close();
     drop(drive);
-    drop(clock);
     let sensors = sensing.stop()?;
     let partial = ending != Ending::Complete;
     store.finish(&RunEnd { partial, reason: reason(ending).into() })?;
