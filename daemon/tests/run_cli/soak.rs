@@ -98,9 +98,7 @@ const INPUT_V: f64 = 5.016;
 
 #[test]
 fn a_captured_board_that_heats_up_is_soaked_end_to_end() {
-    let subject = "[subject]\nseed = 3\n[subject.noise]\nsigma = 0.02\n\
-                   [subject.latency]\nfixed_us = 20000.0\nlinear_us = 0.0\n\
-                   [[subject.throttle]]\nat_s = 120.0\nfactor = 1.5\n";
+    let subject = include_str!("heat.toml");
     let (_keep, folder) = folder_with(subject);
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let board = tests.join("../probes/tests/fixtures/orin-nano-super_jp6.txt");

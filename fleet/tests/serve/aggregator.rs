@@ -59,7 +59,9 @@ impl Aggregator {
 
     /// Starts it by another command, with more arguments.
     pub(crate) fn run_as(&mut self, mut command: Command, arguments: &[&str]) {
-        command.arg("--config").arg(self.config()).arg("serve").args(arguments);
+        // Any free port: several tests run at once.
+        let dashboard = ["--dashboard", "127.0.0.1:0"];
+        command.arg("--config").arg(self.config()).arg("serve").args(dashboard).args(arguments);
         let mut child = command
             .env("CLIPMARK_LOG", "info,rumqttc=error")
             .stdin(Stdio::null())
