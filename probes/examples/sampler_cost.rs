@@ -1,5 +1,6 @@
 //! What sampling costs: CPU share of 40 channels at 10 a second against a loop that opens, reads and
-//! closes each file, and the shift of a compute loop's median with the sampler on and off.
+//! closes each file and, where it is installed, against prometheus-node-exporter asked as often; and the shift
+//! of a compute loop's median with the sampler on and off.
 //!
 //! `cargo run --release --example sampler_cost [seconds]`. The channels are 40 descriptors on one real
 //! sysfs attribute, so that the kernel's part is a virtual file's; a board's monitors add the time that
@@ -15,6 +16,9 @@ use clipmark_profile::channel::{Channel, ChannelKind, Role};
 use clipmark_profile::units::Nanos;
 use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const CHANNELS: usize = 40;
@@ -94,6 +98,44 @@ fn shares(seconds: u64) -> Result<(f64, f64), Box<dyn std::error::Error>> {
     Ok((sampled, naive))
 }
 
+/// Share of one core that node_exporter takes when it is asked [`RATE_HZ`] times a second; `None` where it is
+/// not installed. It reads what its default collectors read, which is more than 40 values.
+fn node_exporter(seconds: u64) -> Result<Option<f64>, Box<dyn std::error::Error>> {
+    const ADDRESS: &str = "127.0.0.1:19100";
+    let mut command = Command::new("prometheus-node-exporter");
+    command.arg(format!("--web.listen-address={ADDRESS}")).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else { return Ok(None) };
+    let scrape = || -> std::io::Result<()> {
+        let mut stream = TcpStream::connect(ADDRESS)?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+        std::io::copy(&mut stream, &mut std::io::sink()).map(drop)
+    };
+    while scrape().is_err() {
+        if let Some(status) = child.try_wait()? {
+            return Err(format!("prometheus-node-exporter ended at once: {status}").into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let before = cpu_of(child.id())?;
+    let ticks = (seconds as f64 * RATE_HZ) as usize;
+    for _ in 0..ticks {
+        scrape()?;
+        std::thread::sleep(Duration::from_secs_f64(1.0 / RATE_HZ));
+    }
+    let share = (cpu_of(child.id())? - before) / (ticks as f64 / RATE_HZ);
+    child.kill()?;
+    child.wait()?;
+    Ok(Some(share))
+}
+
+/// CPU time of a process, seconds: utime and stime of /proc/PID/stat, whose tick is 10 ms (man 5 proc).
+fn cpu_of(pid: u32) -> Result<f64, Box<dyn std::error::Error>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit_once(')').ok_or("no command in stat")?.1.split_whitespace();
+    let ticks: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<u64>() as f64 / 100.0)
+}
+
 /// About a millisecond of arithmetic.
 fn work(state: &mut [f32]) {
     for _ in 0..300 {
@@ -150,6 +192,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{CHANNELS} channels at {RATE_HZ} Hz for {seconds} s, share of one core:");
     println!("  sampler                {:.3} %", sampled * 100.0);
     println!("  open, read, close      {:.3} %   {:.1} times as much", naive * 100.0, naive / sampled);
+    match node_exporter(seconds)? {
+        Some(share) => {
+            println!(
+                "  node_exporter          {:.3} %   {:.1} times as much",
+                share * 100.0,
+                share / sampled
+            );
+        }
+        None => println!("  node_exporter          not installed here"),
+    }
     let (middle, spread) = shift()?;
     println!(
         "median of a compute loop, sampler on against off: {:+.2} % (half the interquartile range {:.2} %)",

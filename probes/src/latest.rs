@@ -95,6 +95,18 @@ impl Latest {
         sum.map(Milliwatts)
     }
 
+    /// The slowest clock, kHz, of the channels whose id begins with `prefix`, measured clocks left out: they
+    /// are read too rarely to be what holds now.
+    #[must_use]
+    pub fn slowest_clock(&self, prefix: &str) -> Option<i32> {
+        let clocks = self.values().filter(|(channel, _)| {
+            channel.kind == ChannelKind::Clock
+                && channel.id.starts_with(prefix)
+                && !channel.id.ends_with(".measured")
+        });
+        clocks.filter_map(|(_, value)| value).min()
+    }
+
     /// Ids of the channels that say that something is being throttled now.
     #[must_use]
     pub fn throttling(&self) -> Vec<&str> {

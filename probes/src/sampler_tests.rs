@@ -105,3 +105,17 @@ fn the_thread_samples_until_it_is_stopped_and_publishes_its_own_cost() {
     assert!(tier.stamps_ns.is_sorted());
     assert_eq!(column.get(0), Some(5000));
 }
+
+#[test]
+fn the_slowest_clock_of_a_kind_is_the_one_that_holds() {
+    let policy = |number: usize, khz: u32| {
+        let dir = format!("/sys/devices/system/cpu/cpufreq/policy{number}");
+        format!("{dir}/affected_cpus\t{number}\n{dir}/scaling_cur_freq\t{khz}\n{dir}/cpuinfo_cur_freq\t100\n")
+    };
+    let root = Root::stored(Tree::parse(&(policy(0, 1_728_000) + &policy(4, 1_190_400))).unwrap());
+    let sensors = Sensors::discover(&root, &Boards::embedded().unwrap());
+    let mut replay = Replay::new(sensors, &SamplerOptions::default(), Nanos(0)).unwrap();
+    replay.advance_to(Nanos::from_secs(2));
+    assert_eq!(replay.latest().slowest_clock("clock.cpu"), Some(1_190_400));
+    assert_eq!(replay.latest().slowest_clock("clock.gpu"), None);
+}

@@ -202,10 +202,32 @@ fn board_words(board: BoardNow) -> String {
     let hottest =
         board.hottest.map(|t| format!(" | {:.1} \u{b0}C", f64::from(t.get()) / 1e3)).unwrap_or_default();
     let power = board.power.map(|p| format!(" | {:.1} W", p.get() as f64 / 1e3)).unwrap_or_default();
-    hottest + &power
+    let clock = |name: &str, khz: Option<i32>| {
+        khz.map(|khz| format!(" | {name} {} MHz", khz / 1000)).unwrap_or_default()
+    };
+    hottest + &clock("CPU", board.cpu_khz) + &clock("GPU", board.gpu_khz) + &power
 }
 
 fn clock(span: Nanos) -> String {
     let seconds = span.get() / Nanos::PER_SECOND;
     format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::board_words;
+    use crate::run::BoardNow;
+    use clipmark_profile::units::{MilliCelsius, Milliwatts};
+
+    #[test]
+    fn the_live_view_tells_what_the_board_can_and_nothing_else() {
+        let board = BoardNow {
+            hottest: Some(MilliCelsius(87_200)),
+            power: Some(Milliwatts(15_050)),
+            cpu_khz: Some(1_190_400),
+            gpu_khz: None,
+        };
+        assert_eq!(board_words(board), " | 87.2 \u{b0}C | CPU 1190 MHz | 15.1 W");
+        assert_eq!(board_words(BoardNow::default()), "");
+    }
 }

@@ -82,7 +82,12 @@ impl Sensing {
     #[must_use]
     pub fn board_now(&self) -> BoardNow {
         let Some(latest) = self.latest() else { return BoardNow::default() };
-        BoardNow { hottest: latest.hottest(), power: latest.total_power() }
+        BoardNow {
+            hottest: latest.hottest(),
+            power: latest.total_power(),
+            cpu_khz: latest.slowest_clock("clock.cpu"),
+            gpu_khz: latest.slowest_clock("clock.gpu"),
+        }
     }
 
     /// The newest readings in full, for the start gate.

@@ -11,6 +11,10 @@ pub struct BoardNow {
     pub hottest: Option<MilliCelsius>,
     /// Total power.
     pub power: Option<Milliwatts>,
+    /// The slowest CPU clock, kHz.
+    pub cpu_khz: Option<i32>,
+    /// The GPU's clock, kHz.
+    pub gpu_khz: Option<i32>,
 }
 
 /// What happens during a run.
