@@ -40,34 +40,36 @@ fn fixtures() -> Vec<String> {
     names
 }
 
-fn check_total(fixture: &str, overlay: Option<&str>, board: &str, topology: Option<&str>, mw: Option<i64>) {
-    let mut sensors = sensors(fixture, overlay);
-    let readings = sensors.read(Nanos(0));
-    assert_eq!(sensors.board.id, board, "{fixture}");
-    assert_eq!(sensors.power_topology.as_deref(), topology, "{fixture}");
-    assert_eq!(sensors.total_power_mw(&readings), mw, "{fixture} {overlay:?}");
+/// What fixtures/totals.toml expects of a tree.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Total {
+    fixture: String,
+    overlay: Option<String>,
+    board: String,
+    topology: Option<String>,
+    total_mw: Option<i64>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Totals {
+    tree: Vec<Total>,
 }
 
 #[test]
 fn total_power_counts_every_watt_once() {
-    check_total("nano_jp4", None, "nano", Some("POM_5V_IN"), Some(933));
-    check_total("nano_jp4", Some("undervolt"), "nano", Some("POM_5V_IN"), None);
-    let six = "sum of GPU, CPU, SOC, CV, VDDRQ, SYS5V";
-    check_total("agx-xavier_jp4", None, "agx-xavier", Some(six), Some(6928));
-    let orin = "orin-nano-super_jp6";
-    check_total(orin, None, "orin-nano", Some("VDD_IN"), Some(9310));
-    check_total(orin, Some("oc3-throttle"), "orin-nano", Some("VDD_IN"), Some(9310));
-    check_total(orin, Some("clocks-lost"), "orin-nano", Some("VDD_IN"), Some(10955));
-    check_total("orin-nx_jp6", None, "orin-nx", Some("VDD_IN"), Some(12290));
-    let three = "sum of VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0";
-    check_total("agx-orin_jp6", None, "agx-orin", Some(three), Some(7876));
-    check_total("tx2_jp4", None, "tx2", Some("VDD_IN"), Some(3204));
-    check_total("xavier-nx_jp5", None, "xavier-nx", None, None);
-    check_total("thor_jp7", None, "thor", Some("VIN"), Some(49_000));
-    check_total("rpi4", None, "raspberry-pi-4", None, None);
-    check_total("rpi5", None, "raspberry-pi-5", None, None);
-    check_total("rk3588_cm3588", None, "rk3588", None, None);
-    check_total("x86-laptop", None, "x86", Some("package-0"), None);
+    let totals: Totals = toml::from_str(include_str!("fixtures/totals.toml")).expect("the table is valid");
+    for expected in &totals.tree {
+        let mut sensors = sensors(&expected.fixture, expected.overlay.as_deref());
+        let readings = sensors.read(Nanos(0));
+        let told = format!("{} {:?}", expected.fixture, expected.overlay);
+        assert_eq!(sensors.board.id, expected.board, "{told}");
+        assert_eq!(sensors.power_topology, expected.topology, "{told}");
+        assert_eq!(sensors.total_power_mw(&readings), expected.total_mw, "{told}");
+    }
+    let fixtures = fixtures().len();
+    assert_eq!(totals.tree.len(), fixtures, "every tree and overlay is in the table");
 }
 
 /// Every channel with its value and role, then every absence with its cause, as one text.

@@ -28,6 +28,8 @@ pub struct SimulatedModel {
     pub subject: SimulatedSpec,
     /// Really allocate the memory that the subject needs.
     pub touch_memory: bool,
+    /// Latency on inputs that are all zero, relative to latency on others.
+    pub zero_inputs_factor: Option<f64>,
     /// What really goes wrong.
     pub fault: Vec<Fault>,
 }
@@ -79,6 +81,9 @@ impl SimulatedModel {
         let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
         let model: Self = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
         model.subject.validate().map_err(|error| bad(error.to_string()))?;
+        if model.zero_inputs_factor.is_some_and(|factor| !(factor.is_finite() && factor > 0.0)) {
+            return Err(bad("zero_inputs_factor must be a number above 0".into()));
+        }
         Ok(model)
     }
 
@@ -130,6 +135,8 @@ impl Backend for Simulated {
             now: Nanos(0),
             completed: 0,
             inputs: 0,
+            zero_inputs_factor: model.zero_inputs_factor.unwrap_or(1.0),
+            inputs_factor: 1.0,
             pending: None,
             output: 0,
             _held: held,
@@ -162,6 +169,9 @@ struct SimulatedRun {
     completed: u64,
     /// Digest of the inputs.
     inputs: u64,
+    zero_inputs_factor: f64,
+    /// Latency on these inputs, relative to others.
+    inputs_factor: f64,
     /// Outputs of an inference that `run` did not wait for.
     pending: Option<u64>,
     /// The output buffer; zero until an inference has written it.
@@ -173,9 +183,10 @@ struct SimulatedRun {
 impl Engine for SimulatedRun {
     fn set_inputs(&mut self, inputs: &[TensorData]) -> Result<(), BackendError> {
         check_inputs(&self.specs, inputs)?;
-        let bytes = inputs.iter().flat_map(|input| &input.bytes);
+        let bytes = || inputs.iter().flat_map(|input| &input.bytes);
+        self.inputs_factor = if bytes().all(|&byte| byte == 0) { self.zero_inputs_factor } else { 1.0 };
         self.inputs =
-            bytes.fold(1, |digest, &byte| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+            bytes().fold(1, |digest, &byte| (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Ok(())
     }
 
@@ -184,6 +195,7 @@ impl Engine for SimulatedRun {
         let kind = due.map(|fault| fault.kind);
         kind.into_iter().for_each(happen);
         let latency = self.subject.infer(self.now).map_err(failed)?;
+        let latency = Nanos((latency.get() as f64 * self.inputs_factor) as u64);
         self.now = Nanos(self.now.get() + latency.get());
         self.completed += 1;
         if kind == Some(FaultKind::EarlyReturn) {

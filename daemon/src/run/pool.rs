@@ -227,7 +227,8 @@ fn pressure_since(before: Pressure, after: Pressure) -> MemoryEvidence {
 
 /// A sentence when other inputs than random ones run at another speed: a figure on zeros would then
 /// mislead, and so may one on random inputs.
-fn sensitivity_remark(times: &[FillTime]) -> Option<String> {
+#[must_use]
+pub fn sensitivity_remark(times: &[FillTime]) -> Option<String> {
     let random = times.iter().find(|time| time.fill == "random")?;
     let differs = |time: &&FillTime| {
         let share = time.median.0 as f64 / random.median.0.max(1) as f64 - 1.0;

@@ -1,28 +1,20 @@
 //! What an idle `clipmarkd serve` costs a board: start-up to READY, resident memory, wake-ups.
-//!
-//! `cargo bench -p clipmarkd --bench idle` builds the release binary, runs it against a mosquitto of its own and prints
-//! each figure beside its target; it ends with 1 when one is missed. `CLIPMARKD=PATH` measures another binary.
 
-use std::error::Error;
+use super::Budget;
+use crate::binary::Clipmarkd;
+use crate::row::Row;
+use crate::{Context, Found};
+use anyhow::Context as _;
 use std::fs;
-use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
-
-/// Longest start-up to READY.
-const MOST_START_UP_MS: f64 = 200.0;
-/// Most resident memory, pages of the binary's file included.
-const MOST_RESIDENT_MIB: f64 = 15.0;
-/// Most wake-ups.
-const MOST_WAKE_UPS_PER_S: f64 = 2.0;
 /// Starts of which the median counts.
-const STARTS: usize = 9;
+const STARTS: u32 = 9;
 /// Given to the child that describes the board, and to whatever else belongs to a start.
 const SETTLE: Duration = Duration::from_secs(10);
 /// Over how long wake-ups are counted.
@@ -41,7 +33,7 @@ impl Drop for Running {
     }
 }
 
-fn broker(dir: &Path, port: u16) -> Outcome<Running> {
+fn broker(dir: &Path, port: u16) -> anyhow::Result<Running> {
     let config = dir.join("mosquitto.conf");
     fs::write(&config, format!("user root\nlistener {port} 127.0.0.1\nallow_anonymous true\n"))?;
     let child = Command::new("mosquitto")
@@ -50,19 +42,19 @@ fn broker(dir: &Path, port: u16) -> Outcome<Running> {
         .env("PATH", "/usr/sbin:/usr/local/sbin:/usr/bin:/bin")
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| format!("cannot start mosquitto: {error}; install the package mosquitto"))?;
+        .context("cannot start mosquitto; install the package mosquitto")?;
     let broker = Running(child);
     let began = Instant::now();
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if began.elapsed() > PATIENCE {
-            return Err("mosquitto does not come up".into());
+            anyhow::bail!("mosquitto does not come up");
         }
         sleep(Duration::from_millis(10));
     }
     Ok(broker)
 }
 
-fn configure(dir: &Path, port: u16) -> Outcome<PathBuf> {
+fn configure(dir: &Path, port: u16) -> anyhow::Result<PathBuf> {
     let (state, models, config) = (dir.join("state"), dir.join("models"), dir.join("clipmarkd.toml"));
     fs::create_dir_all(&models)?;
     let text = format!(
@@ -75,7 +67,7 @@ fn configure(dir: &Path, port: u16) -> Outcome<PathBuf> {
 }
 
 /// Starts the daemon and takes the time until it says READY, as systemd would.
-fn start(binary: &Path, config: &Path, dir: &Path) -> Outcome<(Running, Duration)> {
+fn start(binary: &Path, config: &Path, dir: &Path) -> anyhow::Result<(Running, Duration)> {
     let path = dir.join("notify");
     // Of the start before.
     let _ = fs::remove_file(&path);
@@ -100,16 +92,16 @@ fn start(binary: &Path, config: &Path, dir: &Path) -> Outcome<(Running, Duration
 }
 
 /// A number of `/proc/PID/status`.
-fn status(pid: u32, task: &str, key: &str) -> Outcome<u64> {
+fn status(pid: u32, task: &str, key: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/{task}status");
     let text = fs::read_to_string(&path)?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    number.ok_or_else(|| format!("{path} has no {key}").into())
+    number.with_context(|| format!("{path} has no {key}"))
 }
 
 /// How often all threads together were put to sleep or pushed aside: each is a wake-up to come.
-fn switches(pid: u32) -> Outcome<u64> {
+fn switches(pid: u32) -> anyhow::Result<u64> {
     let mut sum = 0;
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
         let task = format!("task/{}/", entry?.file_name().to_string_lossy());
@@ -119,52 +111,61 @@ fn switches(pid: u32) -> Outcome<u64> {
     Ok(sum)
 }
 
-struct Report {
-    missed: bool,
-}
-
-impl Report {
-    fn line(&mut self, what: &str, found: f64, most: f64, unit: &str) -> Outcome<()> {
-        let verdict = if found <= most { "ok" } else { "MISSED" };
-        self.missed |= found > most;
-        writeln!(std::io::stdout(), "{what:<22} {found:8.2} {unit:<4} target <= {most} {verdict}")?;
-        Ok(())
+fn starts(binary: &Path, config: &Path, dir: &Path, count: u32) -> anyhow::Result<Vec<f64>> {
+    let mut starts = Vec::new();
+    for _ in 0..count {
+        let (_daemon, took) = start(binary, config, dir)?;
+        starts.push(took.as_secs_f64() * 1e3);
     }
+    starts.sort_by(f64::total_cmp);
+    Ok(starts)
 }
 
-fn measure() -> Outcome<bool> {
-    let named = std::env::var_os("CLIPMARKD").map(PathBuf::from);
-    let binary = named.unwrap_or_else(|| env!("CARGO_BIN_EXE_clipmarkd").into()).canonicalize()?;
+pub(super) fn measure(context: &Context, budget: &Budget, found: Found<'_>) -> anyhow::Result<()> {
+    let clipmarkd = Clipmarkd::of(context)?;
     let dir = tempfile::tempdir()?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let _broker = broker(dir.path(), port)?;
     let config = configure(dir.path(), port)?;
-    let mut starts = Vec::new();
-    for _ in 0..STARTS {
-        let (_daemon, took) = start(&binary, &config, dir.path())?;
-        starts.push(took.as_secs_f64() * 1e3);
-    }
-    starts.sort_by(f64::total_cmp);
-    let (daemon, _) = start(&binary, &config, dir.path())?;
+    let starts = starts(clipmarkd.path(), &config, dir.path(), context.runs(STARTS))?;
+    let slowest = starts.last().context("a start")?;
+    found(
+        Row::at_most("start-up to READY, median", starts[starts.len() / 2], "ms", budget.start_up_ms)
+            .note(format!("slowest of {} starts: {slowest:.1} ms", starts.len())),
+    );
+    let (daemon, _) = start(clipmarkd.path(), &config, dir.path())?;
     let pid = daemon.0.id();
     sleep(SETTLE);
     let before = switches(pid)?;
-    sleep(WINDOW);
-    let wake_ups = (switches(pid)? - before) as f64 / WINDOW.as_secs_f64();
-    let mib = |key: &str| status(pid, "", key).map(|kib| kib as f64 / 1024.0);
-    let mut report = Report { missed: false };
-    report.line("start-up to READY", starts[STARTS / 2], MOST_START_UP_MS, "ms")?;
-    report.line("resident memory", mib("VmRSS")?, MOST_RESIDENT_MIB, "MiB")?;
-    report.line("wake-ups", wake_ups, MOST_WAKE_UPS_PER_S, "/s")?;
-    let (own, shared, threads) = (mib("RssAnon")?, mib("RssFile")?, status(pid, "", "Threads")?);
-    writeln!(
-        std::io::stdout(),
-        "of the memory, {own:.2} MiB is its own and {shared:.2} MiB are pages of files"
-    )?;
-    writeln!(std::io::stdout(), "slowest of {STARTS} starts {:.2} ms; {threads} thread", starts[STARTS - 1])?;
-    Ok(report.missed)
+    let window = if context.quick { WINDOW / 4 } else { WINDOW };
+    sleep(window);
+    let wake_ups = (switches(pid)? - before) as f64 / window.as_secs_f64();
+    memory(&clipmarkd, pid, budget, found)?;
+    found(
+        Row::at_most("wake-ups, idle", wake_ups, "/s", budget.wake_ups_per_s)
+            .note(format!("over {} s", window.as_secs())),
+    );
+    Ok(())
 }
 
-fn main() -> Outcome<ExitCode> {
-    Ok(if measure()? { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+fn memory(clipmarkd: &Clipmarkd, pid: u32, budget: &Budget, found: Found<'_>) -> anyhow::Result<()> {
+    let mib = |key: &str| status(pid, "", key).map(|kib| kib as f64 / 1024.0);
+    let (resident, own, threads) = (mib("VmRSS")?, mib("RssAnon")?, status(pid, "", "Threads")?);
+    let claim = "resident memory, idle";
+    if clipmarkd.is_development_build() {
+        let note = format!(
+            "{resident:.1} MiB in a development build, whose code is larger: --release measures what is shipped"
+        );
+        found(Row::absent(claim, note));
+    } else {
+        found(
+            Row::at_most(claim, resident, "MiB", budget.idle_resident_mib)
+                .note(format!("threads: {threads}")),
+        );
+    }
+    found(
+        Row::at_most("of it the daemon's own, without pages of files", own, "MiB", budget.idle_own_mib)
+            .note("the kernel can drop pages of the binary and of the C library"),
+    );
+    Ok(())
 }

@@ -1,11 +1,13 @@
-//! What sampling costs: CPU share of 40 channels at 10 a second against a loop that opens, reads and
-//! closes each file and, where it is installed, against prometheus-node-exporter asked as often; and the shift
-//! of a compute loop's median with the sampler on and off.
+//! What sampling costs: CPU share of 40 channels at 10 a second against a loop that opens, reads and closes each
+//! file and, where it is installed, against prometheus-node-exporter asked as often; and the shift of a compute
+//! loop's median with the sampler on and off.
 //!
-//! `cargo run --release --example sampler_cost [seconds]`. The channels are 40 descriptors on one real
-//! sysfs attribute, so that the kernel's part is a virtual file's; a board's monitors add the time that
-//! their bus takes, in which the thread sleeps.
+//! The channels are 40 descriptors on one real sysfs attribute, so that the kernel's part is a virtual file's; a
+//! board's monitors add the time that their bus takes, in which the thread sleeps.
 
+use super::median;
+use crate::row::Row;
+use crate::{Context, Found};
 use clipmark_probes::Cadence;
 use clipmark_probes::board::{Boards, Fingerprint};
 use clipmark_probes::probe::{Fault, Probe, Sensed, Sink, Tier};
@@ -54,7 +56,7 @@ impl Probe for Attributes {
     }
 }
 
-fn sensors() -> Result<Sensors, Box<dyn std::error::Error>> {
+fn sensors() -> Result<Sensors, anyhow::Error> {
     let root = Root::live();
     let board = Boards::embedded()?.find(&Fingerprint::default());
     let mut probe = Attributes { sensed: Vec::new(), handles: Vec::new() };
@@ -77,7 +79,7 @@ fn cpu_now() -> f64 {
 }
 
 /// Shares of one core: the sampler's and the naive loop's.
-fn shares(seconds: u64) -> Result<(f64, f64), Box<dyn std::error::Error>> {
+fn shares(seconds: u64) -> Result<(f64, f64), anyhow::Error> {
     let sampler = Sampler::start(sensors()?, &options())?;
     std::thread::sleep(Duration::from_secs(seconds));
     let record = sampler.stop()?;
@@ -100,7 +102,7 @@ fn shares(seconds: u64) -> Result<(f64, f64), Box<dyn std::error::Error>> {
 
 /// Share of one core that node_exporter takes when it is asked [`RATE_HZ`] times a second; `None` where it is
 /// not installed. It reads what its default collectors read, which is more than 40 values.
-fn node_exporter(seconds: u64) -> Result<Option<f64>, Box<dyn std::error::Error>> {
+fn node_exporter(seconds: u64) -> Result<Option<f64>, anyhow::Error> {
     const ADDRESS: &str = "127.0.0.1:19100";
     let mut command = Command::new("prometheus-node-exporter");
     command.arg(format!("--web.listen-address={ADDRESS}")).stdout(Stdio::null()).stderr(Stdio::null());
@@ -112,7 +114,7 @@ fn node_exporter(seconds: u64) -> Result<Option<f64>, Box<dyn std::error::Error>
     };
     while scrape().is_err() {
         if let Some(status) = child.try_wait()? {
-            return Err(format!("prometheus-node-exporter ended at once: {status}").into());
+            anyhow::bail!("prometheus-node-exporter ended at once: {status}");
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -129,9 +131,10 @@ fn node_exporter(seconds: u64) -> Result<Option<f64>, Box<dyn std::error::Error>
 }
 
 /// CPU time of a process, seconds: utime and stime of /proc/PID/stat, whose tick is 10 ms (man 5 proc).
-fn cpu_of(pid: u32) -> Result<f64, Box<dyn std::error::Error>> {
+fn cpu_of(pid: u32) -> Result<f64, anyhow::Error> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = stat.rsplit_once(')').ok_or("no command in stat")?.1.split_whitespace();
+    let fields =
+        stat.rsplit_once(')').ok_or_else(|| anyhow::anyhow!("no command in stat"))?.1.split_whitespace();
     let ticks: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
     Ok(ticks.iter().sum::<u64>() as f64 / 100.0)
 }
@@ -154,14 +157,9 @@ fn block(state: &mut [f32], times: &mut Vec<f64>) {
     }
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 /// Relative shift of the compute loop's median with the sampler on: median over adjacent pairs of blocks,
 /// and half the interquartile range of those pairs.
-fn shift() -> Result<(f64, f64), Box<dyn std::error::Error>> {
+fn shift() -> Result<(f64, f64), anyhow::Error> {
     let mut state = vec![1.0; 1024];
     block(&mut state, &mut Vec::new());
     let mut shifts = Vec::new();
@@ -173,40 +171,39 @@ fn shift() -> Result<(f64, f64), Box<dyn std::error::Error>> {
             let sampler = if on == 1 { Some(Sampler::start(sensors()?, &options())?) } else { None };
             let mut times = Vec::with_capacity(ITERATIONS);
             block(&mut state, &mut times);
-            medians[on] = median(&mut times);
+            medians[on] = median(&times)?;
             if let Some(sampler) = sampler {
                 sampler.stop()?;
             }
         }
         shifts.push(medians[1] / medians[0] - 1.0);
     }
-    let middle = median(&mut shifts);
+    shifts.sort_by(f64::total_cmp);
+    let middle = median(&shifts)?;
     let spread = (shifts[shifts.len() * 3 / 4] - shifts[shifts.len() / 4]) / 2.0;
     Ok((middle, spread))
 }
 
-#[expect(clippy::print_stdout, reason = "a benchmark's figures are its output")]
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(10);
+pub(super) fn measure(context: &Context, found: Found<'_>) -> anyhow::Result<()> {
+    let seconds = u64::from(context.runs(12));
     let (sampled, naive) = shares(seconds)?;
-    println!("{CHANNELS} channels at {RATE_HZ} Hz for {seconds} s, share of one core:");
-    println!("  sampler                {:.3} %", sampled * 100.0);
-    println!("  open, read, close      {:.3} %   {:.1} times as much", naive * 100.0, naive / sampled);
-    match node_exporter(seconds)? {
-        Some(share) => {
-            println!(
-                "  node_exporter          {:.3} %   {:.1} times as much",
-                share * 100.0,
-                share / sampled
-            );
-        }
-        None => println!("  node_exporter          not installed here"),
-    }
+    let exporter = match node_exporter(seconds)? {
+        Some(share) => format!("node_exporter asked as often takes {:.0} times as much", share / sampled),
+        None => "node_exporter is not installed here (package prometheus-node-exporter)".to_owned(),
+    };
+    found(Row::at_most("sampler, 40 channels at 10 Hz: share of a core", sampled * 100.0, "%", 1.0).note(
+        format!(
+            "opening, reading and closing every file takes {:.1} times as much, {exporter}",
+            naive / sampled
+        ),
+    ));
     let (middle, spread) = shift()?;
-    println!(
-        "median of a compute loop, sampler on against off: {:+.2} % (half the interquartile range {:.2} %)",
-        middle * 100.0,
-        spread * 100.0
+    found(
+        Row::at_most("latency's median moved by the sampler, on against off", middle.abs() * 100.0, "%", 0.5)
+            .note(format!(
+                "{BLOCKS} interleaved blocks; half the interquartile range of pairs {:.2} %",
+                spread * 100.0
+            )),
     );
     Ok(())
 }

@@ -1,0 +1,33 @@
+//! Binary and dependencies.
+
+use super::Budget;
+use crate::Found;
+use crate::binary::{cargo, last_words, workspace};
+use crate::row::Row;
+use std::collections::BTreeSet;
+
+pub(super) fn measure(budget: &Budget, found: Found<'_>) -> anyhow::Result<()> {
+    for (target, most) in [("aarch64", budget.binary_aarch64_mb), ("x86_64", budget.binary_x86_64_mb)] {
+        let claim = format!("binary, {target}, stripped");
+        let path = workspace().join(format!("target/dist-artefacts/{target}/clipmarkd"));
+        match std::fs::metadata(&path) {
+            Ok(file) => found(Row::at_most(claim, file.len() as f64 / 1e6, "MB", most)),
+            Err(_) => found(Row::absent(claim, format!("not built here: cross/build.sh {target}"))),
+        }
+    }
+    found(Row::at_most("crates in the binary, its own included", crates()? as f64, "", budget.dependencies));
+    Ok(())
+}
+
+fn crates() -> anyhow::Result<usize> {
+    let tree =
+        ["tree", "--locked", "-p", "clipmarkd", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let output = cargo().args(tree).output()?;
+    anyhow::ensure!(output.status.success(), "cargo tree failed:\n{}", last_words(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let names = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.next()?))
+    });
+    Ok(names.collect::<BTreeSet<_>>().len())
+}
