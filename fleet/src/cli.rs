@@ -23,6 +23,8 @@ pub struct Cli {
 pub enum Command {
     /// Stores what the devices publish and answers with receipts
     Serve(commands::serve::Serve),
+    /// Shows everything on this machine: broker, dashboard, one real device, simulated boards, a run
+    Demo(commands::demo::Demo),
     /// Lists devices: state, board, L4T, last profile, throttling
     Devices(commands::devices::Devices),
     /// Asks devices for a run or another operation
@@ -35,6 +37,8 @@ pub enum Command {
     Models(commands::models::Models),
     /// Lists stored profiles, or writes one to a file
     Profiles(commands::profiles::Profiles),
+    /// Reports on one board, a cohort or two runs, on the terminal and as one HTML file
+    Report(commands::report::Report),
     /// Compares two profiles, with an exit code for CI
     Compare(commands::compare::Compare),
     /// Writes stored points as CSV or JSON
@@ -49,12 +53,14 @@ impl Command {
     fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
         match self {
             Self::Serve(command) => command.execute(config),
+            Self::Demo(command) => command.execute(),
             Self::Devices(command) => command.execute(config),
             Self::Trigger(command) => command.execute(config),
             Self::Watch(command) => command.execute(config),
             Self::Cancel(command) => command.execute(config),
             Self::Models(command) => command.execute(config),
             Self::Profiles(command) => command.execute(config),
+            Self::Report(command) => command.execute(config),
             Self::Compare(command) => command.execute(config),
             Self::Export(command) => command.execute(config),
             Self::Prune(command) => command.execute(config),

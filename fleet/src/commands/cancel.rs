@@ -4,16 +4,11 @@ use crate::commands::printed::{failed, print_line};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{Inbound, read};
-use crate::operator::Operator;
+use crate::operator::{Operator, cancellation};
 use crate::store::Message as Stored;
-use clipmark_profile::codec::Encoding;
-use clipmark_profile::topics::{CommandId, CommandLeaf, DeviceId, OperationName, Topic, every_device_filter};
-use clipmark_service::mqtt::Message;
+use clipmark_profile::topics::{CommandId, DeviceId, OperationName, every_device_filter};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// For so long a cancel waits for a device that is away.
-const EXPIRY: Duration = Duration::from_secs(3600);
 
 /// After so long without a message the broker has sent what it retains.
 const QUIET: Duration = Duration::from_millis(700);
@@ -49,15 +44,7 @@ impl Cancel {
             }
         }
         for (device, operation) in &unfinished {
-            let topic = Topic::command(device, operation.clone(), &self.command, CommandLeaf::Cancel);
-            let message = Message {
-                topic: topic.to_string(),
-                payload: Vec::new(),
-                retain: false,
-                content_type: Encoding::Json.content_type(),
-                expiry: Some(EXPIRY),
-                correlation: None,
-            };
+            let message = cancellation(device, operation.clone(), &self.command);
             operator.publish(message).map_err(&broker)?;
             print_line(&format!("{} {device}", self.command))?;
         }

@@ -1,13 +1,13 @@
 //! `clipmark-fleet compare`: two profiles held against each other, with an exit code for CI.
 
-use crate::commands::printed::{columns, print};
+use crate::commands::printed::print;
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
+use crate::report::{Compared, comparison_text};
 use crate::store::{ProfileId, Store};
-use clipmark_profile::compare::{Aspect, CompareRule, Comparison, Verdict, compare};
+use clipmark_profile::compare::{Aspect, CompareRule, Verdict, compare};
 use clipmark_profile::summary::Profile;
 use clipmark_profile::wire::decode_profile;
-use clipmark_report::format::{change, percent};
 use std::path::Path;
 
 /// Compares two profiles; ends with 9 when the second is worse.
@@ -22,7 +22,7 @@ pub struct Compare {
     vary: Vec<Aspect>,
 }
 
-fn aspect(name: &str) -> Result<Aspect, String> {
+pub(crate) fn aspect(name: &str) -> Result<Aspect, String> {
     match name {
         "model" => Ok(Aspect::Model),
         "backend" => Ok(Aspect::Backend),
@@ -56,51 +56,26 @@ fn load(name: &str, config: &Config) -> Result<Profile, CommandError> {
     parsed.map_err(|e| told(ExitCode::Usage, format!("{name} is no profile that this version reads: {e}")))
 }
 
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Better => "better",
-        Verdict::Same => "same",
-        Verdict::Worse => "WORSE",
-        Verdict::NotComparable => "not comparable",
-    }
+/// Two profiles to be held against each other.
+pub(crate) struct Pair {
+    pub(crate) baseline: Profile,
+    pub(crate) candidate: Profile,
 }
 
-fn text(found: &Comparison) -> String {
-    let mut text = String::new();
-    for mismatch in &found.mismatches {
-        text.push_str(&format!("{mismatch}\n"));
+impl Pair {
+    /// Reads both, each from a file or from the store.
+    pub(crate) fn load(baseline: &str, candidate: &str, config: &Config) -> Result<Self, CommandError> {
+        Ok(Self { baseline: load(baseline, config)?, candidate: load(candidate, config)? })
     }
-    let mut rows =
-        vec![["subject", "point", "figure", "change", "counts from", "verdict"].map(str::to_owned).to_vec()];
-    for subject in &found.subjects {
-        for mismatch in &subject.mismatches {
-            text.push_str(&format!("{mismatch}\n"));
-        }
-        for point in &subject.points {
-            for metric in &point.metrics {
-                rows.push(vec![
-                    subject.candidate.to_string(),
-                    point.at.to_string(),
-                    format!("{:?}", metric.metric),
-                    change(metric.ratio),
-                    metric.threshold.map_or("unknown".into(), percent),
-                    word(metric.verdict).to_owned(),
-                ]);
-            }
-            if let Some(reason) = &point.reason {
-                text.push_str(&format!("{} {}: {reason}\n", subject.candidate, point.at));
-            }
+
+    /// How a comparison with this verdict ends.
+    pub(crate) const fn exit_code(verdict: Verdict) -> ExitCode {
+        match verdict {
+            Verdict::Worse => ExitCode::CheckFailed,
+            Verdict::NotComparable => ExitCode::NothingFound,
+            Verdict::Better | Verdict::Same => ExitCode::Success,
         }
     }
-    for unmatched in &found.unmatched {
-        text.push_str(&format!("{unmatched}\n"));
-    }
-    for condition in &found.conditions {
-        text.push_str(&format!("{}: {} then {}\n", condition.name, condition.baseline, condition.candidate));
-    }
-    text.push_str(&columns(&rows));
-    text.push_str(&format!("verdict: {}\n", word(found.verdict)));
-    text
 }
 
 impl Compare {
@@ -109,15 +84,12 @@ impl Compare {
     /// # Errors
     /// When a profile cannot be read.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
-        let (own, other) = (load(&self.baseline, config)?, load(&self.candidate, config)?);
-        let found =
-            compare(&own, &other, &CompareRule { varied: self.vary.clone(), ..CompareRule::default() });
-        print(&text(&found))?;
-        Ok(match found.verdict {
-            Verdict::Worse => ExitCode::CheckFailed,
-            Verdict::NotComparable => ExitCode::NothingFound,
-            Verdict::Better | Verdict::Same => ExitCode::Success,
-        })
+        let pair = Pair::load(&self.baseline, &self.candidate, config)?;
+        let rule = CompareRule { varied: self.vary.clone(), ..CompareRule::default() };
+        let found = compare(&pair.baseline, &pair.candidate, &rule);
+        let of = Compared { baseline: &pair.baseline, candidate: &pair.candidate, found: &found };
+        print(&comparison_text(of))?;
+        Ok(Pair::exit_code(found.verdict))
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod cancel;
 pub mod compare;
+pub mod demo;
 pub mod devices;
 pub mod export;
 pub mod models;
@@ -10,6 +11,9 @@ pub(crate) mod printed;
 pub mod profiles;
 mod progress;
 pub mod prune;
+pub mod report;
 pub mod serve;
 pub mod trigger;
 pub mod watch;
+
+pub(crate) use progress::status_line;

@@ -16,7 +16,7 @@ struct Line {
 }
 
 /// The devices that a command went to.
-pub(super) struct Board {
+pub(crate) struct Board {
     command: CommandId,
     bars: MultiProgress,
     lines: BTreeMap<DeviceId, Line>,
@@ -38,7 +38,7 @@ pub(super) const fn name(state: CommandState) -> &'static str {
 }
 
 /// A status in one line.
-pub(super) fn status_line(status: &CommandStatus) -> String {
+pub(crate) fn status_line(status: &CommandStatus) -> String {
     match &status.reason {
         Some(reason) => format!("{}: {}", name(status.state), reason.message),
         None => name(status.state).to_owned(),
@@ -143,7 +143,7 @@ impl Board {
     }
 
     /// Whether any device ended otherwise than successfully.
-    pub(super) fn has_failures(&self) -> bool {
+    pub(crate) fn has_failures(&self) -> bool {
         let failed = |state: CommandState| state.is_final() && state != CommandState::Successful;
         self.lines.values().any(|line| line.state.is_some_and(failed))
     }

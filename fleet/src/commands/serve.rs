@@ -34,9 +34,9 @@ pub struct Serve {
     per_device_metrics: bool,
 }
 
-/// Logs to standard error, without time stamps where systemd's journal adds its own. `CLIPMARK_LOG` filters.
-pub(crate) fn log() {
-    let default = "info,rumqttc=error,rumqttd=warn";
+/// Logs to standard error, without time stamps where systemd's journal adds its own. `CLIPMARK_LOG` filters, else
+/// `default` does.
+pub(crate) fn log(default: &str) {
     let filter = EnvFilter::try_from_env("CLIPMARK_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
@@ -50,7 +50,7 @@ pub(crate) fn log() {
 }
 
 /// Ready when the process is asked to end.
-async fn asked_to_end() {
+pub(crate) async fn asked_to_end() {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -68,7 +68,7 @@ impl Serve {
     /// # Errors
     /// A store that cannot be opened.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
-        log();
+        log("info,rumqttc=error,rumqttd=warn");
         let mut config = config.clone();
         if self.embedded_broker {
             let started = crate::embedded::start(config.mqtt.port);
@@ -81,12 +81,13 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| CommandError::new(ExitCode::Storage, error))?;
         let (live, _) = broadcast::channel(LIVE);
-        let (_publisher, outgoing) = mpsc::channel(16);
+        let (publisher, outgoing) = mpsc::channel(16);
         let offer = self.offer()?;
         runtime.block_on(async {
             let pages = async {
                 if let Some(offer) = offer {
-                    let dashboard = Dashboard::listen(&offer, &config.store, live.clone()).await?;
+                    let dashboard =
+                        Dashboard::listen(&offer, &config.store, live.clone(), Some(publisher)).await?;
                     tracing::info!(address = %format_args!("http://{}/", dashboard.address), "dashboard");
                     dashboard.serve(std::future::pending()).await?;
                 }

@@ -1,15 +1,13 @@
 //! `clipmark-fleet trigger`: asks devices for a run or another operation.
 
-use crate::commands::printed::{failed, print, print_line};
+use crate::commands::printed::{failed, print_line};
 use crate::commands::progress::Board;
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::operator::{Operator, Roster, Target, command_id, roster};
-use clipmark_profile::codec::Encoding;
-use clipmark_profile::message::{NoArguments, Payload};
-use clipmark_profile::plan::{Limits, Request};
-use clipmark_profile::topics::{CommandId, CommandLeaf, DeviceId, Operation, Topic, every_device_filter};
-use clipmark_service::mqtt::{Message, Verdict};
+use crate::operator::{Ask, AskError, Operator, Roster, Target, roster};
+use clipmark_profile::plan::Request;
+use clipmark_profile::topics::{DeviceId, Operation, every_device_filter};
+use clipmark_service::mqtt::Verdict;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -41,27 +39,10 @@ fn operation(text: &str) -> Result<Operation, String> {
     found.ok_or_else(|| "choose one of run, probe, capture, models, check".to_owned())
 }
 
-/// A request to one device, and where the device answers.
-fn request_to(device: &DeviceId, of: &Asked) -> Message {
-    Message {
-        topic: Topic::command(device, of.operation, &of.command, CommandLeaf::Request).to_string(),
-        payload: of.payload.clone(),
-        retain: false,
-        content_type: Encoding::Json.content_type(),
-        expiry: Some(of.deadline),
-        correlation: None,
-    }
-}
-
-struct Asked {
-    operation: Operation,
-    command: CommandId,
-    payload: Vec<u8>,
-    deadline: Duration,
-}
-
 impl Trigger {
-    fn payload(&self) -> Result<Vec<u8>, CommandError> {
+    fn ask(&self) -> Result<Ask, CommandError> {
+        let refused = |error: AskError| CommandError::new(ExitCode::Usage, error);
+        let deadline = Duration::from_secs(self.deadline);
         if self.operation != Operation::Run {
             if !self.model.is_empty() || self.plan.is_some() {
                 return Err(CommandError::new(
@@ -69,7 +50,7 @@ impl Trigger {
                     "--model and --plan belong to --operation run",
                 ));
             }
-            return NoArguments {}.to_bytes().map_err(failed(ExitCode::Usage));
+            return Ask::plain(self.operation, deadline).map_err(refused);
         }
         let mut request = match &self.plan {
             None => Request::default(),
@@ -87,9 +68,7 @@ impl Trigger {
         if !self.model.is_empty() {
             request.models.clone_from(&self.model);
         }
-        // The devices' own limits may be lower; what no device takes is told here.
-        request.validate(&Limits::default()).map_err(failed(ExitCode::Usage))?;
-        request.to_bytes().map_err(failed(ExitCode::Usage))
+        Ask::run(&request, deadline).map_err(refused)
     }
 
     /// Publishes the requests, prints the command's id and the devices, and waits where asked to.
@@ -97,12 +76,7 @@ impl Trigger {
     /// # Errors
     /// A plan that cannot be used, or a broker that cannot be reached.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
-        let asked = Asked {
-            operation: self.operation,
-            command: command_id(),
-            payload: self.payload()?,
-            deadline: Duration::from_secs(self.deadline),
-        };
+        let ask = self.ask()?;
         // Named devices need no roster.
         let known = if self.target.device.is_empty() {
             roster(config).map_err(failed(ExitCode::Broker))?
@@ -114,47 +88,71 @@ impl Trigger {
             let found = format!("none of the {} devices that the broker knows matches", known.len());
             return Err(CommandError::new(ExitCode::NothingFound, found));
         }
-        let status = format!("cmd/{}/{}/status", asked.operation, asked.command);
-        let filters = vec![every_device_filter(&status), every_device_filter("progress")];
-        let filters = if self.wait { filters } else { Vec::new() };
-        let mut operator = Operator::connect(config, filters).map_err(failed(ExitCode::Broker))?;
-        let mut board = Board::new(asked.command.clone(), self.wait);
-        for device in &devices {
-            let verdict = operator.publish(request_to(device, &asked)).map_err(failed(ExitCode::Broker))?;
-            match verdict {
-                Verdict::Accepted => board.add(device),
-                Verdict::NobodyListens => board.lost(
+        if !self.wait {
+            let board = asked(config, &ask, &devices, None)?;
+            for device in &devices {
+                print_line(&format!("{} {device}", ask.command))?;
+            }
+            return Ok(ended(&board));
+        }
+        print_line(&ask.command.to_string())?;
+        let until = Instant::now() + ask.deadline;
+        Ok(ended(&asked(config, &ask, &devices, Some(&|| Instant::now() > until))?))
+    }
+}
+
+fn ended(board: &Board) -> ExitCode {
+    if board.has_failures() { ExitCode::NotSuccessful } else { ExitCode::Success }
+}
+
+/// Asks `devices`, and with `too_late` shows how far they are until all are done, or until it says that those
+/// which have not begun never will.
+pub(crate) fn asked(
+    config: &Config,
+    ask: &Ask,
+    devices: &[DeviceId],
+    too_late: Option<&dyn Fn() -> bool>,
+) -> Result<Board, CommandError> {
+    let broker = failed(ExitCode::Broker);
+    let status = format!("cmd/{}/{}/status", ask.operation, ask.command);
+    let filters = vec![every_device_filter(&status), every_device_filter("progress")];
+    let filters = if too_late.is_some() { filters } else { Vec::new() };
+    let mut operator = Operator::connect(config, filters).map_err(&broker)?;
+    let mut board = Board::new(ask.command.clone(), too_late.is_some());
+    for device in devices {
+        match operator.publish(ask.to(device)).map_err(failed(ExitCode::Broker))? {
+            Verdict::Accepted => board.add(device),
+            Verdict::NobodyListens => {
+                board.lost(
                     device,
                     "the broker keeps no session for it: it has never connected, or too long ago",
-                ),
-                Verdict::Refused(reason) => {
-                    board.lost(device, &format!("the broker refuses the request: {reason}"))
-                }
+                );
             }
-            if !self.wait {
-                print_line(&format!("{} {device}", asked.command))?;
+            Verdict::Refused(reason) => {
+                board.lost(device, &format!("the broker refuses the request: {reason}"));
             }
         }
-        if self.wait {
-            print(&format!("{}\n", asked.command))?;
-            self.follow(&mut operator, &mut board)?;
-        }
-        Ok(if board.has_failures() { ExitCode::NotSuccessful } else { ExitCode::Success })
     }
+    if let Some(too_late) = too_late {
+        follow(&mut operator, &mut board, too_late)?;
+    }
+    Ok(board)
+}
 
-    /// Shows how far the devices are until all are done, or the deadline has passed for those that never began.
-    fn follow(&self, operator: &mut Operator, board: &mut Board) -> Result<(), CommandError> {
-        let until = Instant::now() + Duration::from_secs(self.deadline);
-        while !board.is_done() {
-            let received = operator.receive(Duration::from_secs(1)).map_err(failed(ExitCode::Broker))?;
-            if let Some(received) = received {
-                board.take(&received);
-            }
-            if Instant::now() > until {
-                board.give_up("it has not begun before the deadline");
-            }
+fn follow(
+    operator: &mut Operator,
+    board: &mut Board,
+    too_late: &dyn Fn() -> bool,
+) -> Result<(), CommandError> {
+    while !board.is_done() {
+        let received = operator.receive(Duration::from_millis(500)).map_err(failed(ExitCode::Broker))?;
+        if let Some(received) = received {
+            board.take(&received);
         }
-        board.finish();
-        Ok(())
+        if too_late() {
+            board.give_up("it has not begun before the deadline");
+        }
     }
+    board.finish();
+    Ok(())
 }

@@ -7,7 +7,7 @@
     if (!pill) return;
     pill.textContent = word;
     pill.className = "pill " + kind;
-    if (kind !== "busy") row(device).querySelector(".now").replaceChildren();
+    if (kind !== "busy") row(device).querySelector(".now")?.replaceChildren();
   });
   on("progress", (news) => {
     const cell = row(news.device)?.querySelector(".now");
@@ -24,6 +24,10 @@
       text.textContent += " · " + news.point + " of " + news.points;
     }
     cell.replaceChildren(bar, text);
+  });
+  on("status", ({ device, command, said }) => {
+    const cell = document.querySelector(`[data-command="${CSS.escape(command)}"] [data-device="${CSS.escape(device)}"] .said`);
+    if (cell) cell.textContent = said;
   });
   on("stored", ({ devices }) => {
     for (const device of devices) row(device)?.classList.add("fresh");

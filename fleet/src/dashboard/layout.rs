@@ -6,13 +6,14 @@ use maud::{DOCTYPE, Markup, html};
 use std::sync::LazyLock;
 
 /// The report's style sheet, and what only these pages have.
-pub(super) fn style() -> &'static str {
+pub(crate) fn style() -> &'static str {
     static SHEET: LazyLock<String> = LazyLock::new(|| format!("{STYLE}\n{}", include_str!("style.css")));
     &SHEET
 }
 
 /// The pages in the navigation: address and name.
-const PAGES: [(&str, &str); 2] = [("/", "Fleet"), ("/compare", "Compare")];
+const PAGES: [(&str, &str); 4] =
+    [("/", "Fleet"), ("/compare", "Compare"), ("/trends", "Trends"), ("/measure", "Measure")];
 
 /// A whole page. `here` is the address of the page in the navigation that it belongs to.
 pub(super) fn frame(here: &str, title: &str, body: Markup) -> Markup {

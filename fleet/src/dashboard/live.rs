@@ -14,24 +14,17 @@ use tokio::sync::broadcast::error::RecvError;
 pub(super) async fn events(State(site): State<Site>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let receiver = site.live.subscribe();
     let events = stream::unfold(receiver, |mut receiver| async move {
-        loop {
-            match receiver.recv().await {
-                Ok(live) => {
-                    if let Some(event) = event(live) {
-                        return Some((Ok(event), receiver));
-                    }
-                }
-                Err(RecvError::Lagged(_)) => {
-                    return Some((Ok(Event::default().event("reload").data("behind")), receiver));
-                }
-                Err(RecvError::Closed) => return None,
-            }
-        }
+        let event = match receiver.recv().await {
+            Ok(live) => event(live),
+            Err(RecvError::Lagged(_)) => Event::default().event("reload").data("behind"),
+            Err(RecvError::Closed) => return None,
+        };
+        Some((Ok(event), receiver))
     });
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-fn event(live: Live) -> Option<Event> {
+fn event(live: Live) -> Event {
     let (name, data) = match live {
         Live::State(device, state) => {
             let (word, class) = availability(Some(state.state));
@@ -54,7 +47,11 @@ fn event(live: Live) -> Option<Event> {
             ("stored", serde_json::json!({ "devices": names }))
         }
         Live::Trouble(reason) => ("trouble", serde_json::json!({ "reason": reason })),
-        Live::Status(..) => return None,
+        Live::Status(device, status) => {
+            let said = clean(&crate::commands::status_line(&status), 200);
+            let data = serde_json::json!({ "device": device.as_str(), "command": status.command.as_str(), "said": said });
+            ("status", data)
+        }
     };
-    Some(Event::default().event(name).data(data.to_string()))
+    Event::default().event(name).data(data.to_string())
 }

@@ -8,15 +8,18 @@
 //! Deliberately not here: statistics (clipmark-profile), plots (clipmark-report), storing.
 
 mod access;
+mod asking;
 mod compare;
 mod device;
 mod fleet;
+mod guard;
 mod layout;
 mod live;
 mod metrics;
+mod trends;
 
 use crate::config;
-use crate::ingest::Live;
+use crate::ingest::{Live, Outgoing};
 use crate::store::{Store, StoreError};
 use access::Access;
 use axum::Router;
@@ -24,12 +27,15 @@ use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+pub(crate) use fleet::encoded;
+use guard::Guard;
+pub(crate) use layout::style;
 use maud::Markup;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 
 /// Queries at a time; more wait.
 const QUERIES: usize = 4;
@@ -55,6 +61,9 @@ pub enum DashboardError {
         /// The address.
         address: SocketAddr,
     },
+    /// No secret for its forms.
+    #[error("the kernel gives no random bytes; check that /dev/urandom is there")]
+    Random(#[source] std::io::Error),
     /// The server ended.
     #[error("the dashboard's server has ended")]
     Serve(#[source] std::io::Error),
@@ -65,6 +74,9 @@ pub enum DashboardError {
 struct Site {
     stores: Arc<Stores>,
     live: broadcast::Sender<Live>,
+    /// Where requests to devices go; absent: nothing can be asked for.
+    outgoing: Option<mpsc::Sender<Outgoing>>,
+    guard: Guard,
     per_device_metrics: bool,
 }
 
@@ -79,6 +91,10 @@ struct Stores {
 enum PageError {
     Store(StoreError),
     Missing(String),
+    /// What was asked for makes no sense, in a sentence.
+    Refused(String),
+    /// A form that none of our pages has sent.
+    Forbidden,
     Ended,
 }
 
@@ -97,6 +113,13 @@ impl IntoResponse for PageError {
                 (StatusCode::SERVICE_UNAVAILABLE, text)
             }
             Self::Missing(what) => (StatusCode::NOT_FOUND, format!("There is no {what} here.")),
+            Self::Refused(what) => (StatusCode::BAD_REQUEST, what),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "This form did not come from a page of this service, or the service was started again since. \
+                 Open the page anew."
+                    .to_owned(),
+            ),
             Self::Ended => (StatusCode::SERVICE_UNAVAILABLE, "The service is ending.".to_owned()),
         };
         (code, Html(layout::message(&text).into_string())).into_response()
@@ -142,6 +165,11 @@ fn router(site: Site, access: Access) -> Router {
         .route("/", get(fleet::show))
         .route("/device/:device", get(device::show))
         .route("/compare", get(compare::show))
+        .route("/trends", get(trends::show))
+        .route("/measure", get(asking::form).post(asking::measure))
+        .route("/measure/confirm", get(asking::confirm))
+        .route("/command/:command", get(asking::command))
+        .route("/command/:command/cancel", get(asking::ask_cancel).post(asking::cancel))
         .route("/events", get(live::events))
         .route("/metrics", get(metrics::show))
         .route("/style.css", get(|| async { asset("text/css", layout::style()) }))
@@ -171,7 +199,7 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// Listens; nothing is served before [`Dashboard::serve`].
+    /// Listens; nothing is served before [`Dashboard::serve`]. Requests to devices go to `outgoing`.
     ///
     /// # Errors
     /// When the address cannot be used, or is open to others without a token.
@@ -179,6 +207,7 @@ impl Dashboard {
         offer: &Offer,
         store: &config::Store,
         live: broadcast::Sender<Live>,
+        outgoing: Option<mpsc::Sender<Outgoing>>,
     ) -> Result<Self, DashboardError> {
         let address = offer.address;
         if !address.ip().is_loopback() && offer.token.is_none() {
@@ -192,7 +221,9 @@ impl Dashboard {
             idle: Mutex::new(Vec::new()),
             permits: Semaphore::new(QUERIES),
         });
-        let site = Site { stores, live, per_device_metrics: offer.per_device_metrics };
+        let guard = Guard::new().map_err(DashboardError::Random)?;
+        let per_device_metrics = offer.per_device_metrics;
+        let site = Site { stores, live, outgoing, guard, per_device_metrics };
         let router = router(site, Access::new(offer.token.clone()));
         Ok(Self { listener, router, address })
     }

@@ -2,16 +2,17 @@
 
 use super::{Dashboard, DashboardError, Offer};
 use crate::config;
-use crate::ingest::Live;
+use crate::ingest::{Live, Outgoing};
 use crate::store::{Content, Message, Record, Store};
 use clipmark_profile::example;
 use clipmark_profile::message::{Availability, DeviceState, Epoch};
 use clipmark_profile::topics::{DeviceId, UpKind};
 use clipmark_profile::wire::encode_profile;
+use clipmark_service::mqtt::Verdict;
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 fn store_in(folder: &Path) -> config::Store {
     config::Store { path: folder.join("fleet.db"), ..config::Store::default() }
@@ -74,7 +75,7 @@ async fn every_page_shows_the_fleet_and_refuses_other_names() {
     let store = store_in(folder.path());
     fill(&store, 8);
     let (live, _) = broadcast::channel::<Live>(16);
-    let dashboard = Dashboard::listen(&offer("127.0.0.1:0"), &store, live).await.unwrap();
+    let dashboard = Dashboard::listen(&offer("127.0.0.1:0"), &store, live, None).await.unwrap();
     let address = dashboard.address;
     tokio::spawn(dashboard.serve(std::future::pending()));
     let fleet = get(address, "/", "localhost").await;
@@ -96,6 +97,93 @@ async fn every_page_shows_the_fleet_and_refuses_other_names() {
 async fn an_address_that_others_reach_needs_a_token() {
     let folder = tempfile::tempdir().unwrap();
     let (live, _) = broadcast::channel::<Live>(16);
-    let refused = Dashboard::listen(&offer("0.0.0.0:0"), &store_in(folder.path()), live).await;
+    let refused = Dashboard::listen(&offer("0.0.0.0:0"), &store_in(folder.path()), live, None).await;
     assert!(matches!(refused.err(), Some(DashboardError::Open { .. })));
+}
+
+/// Sends a form as a browser on `origin` would.
+async fn post(dashboard: std::net::SocketAddr, path: &str, origin: &str, form: &str) -> String {
+    let mut stream = TcpStream::connect(dashboard).await.unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {dashboard}\r\nOrigin: {origin}\r\nConnection: close\r\nContent-Type: \
+         application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The secret that a page's form carries.
+fn guard(page: &str) -> &str {
+    let (_, rest) = page.split_once("name=\"guard\" value=\"").unwrap();
+    rest.split_once('"').unwrap().0
+}
+
+/// A broker that accepts everything, and what it was sent.
+fn accepting() -> (mpsc::Sender<Outgoing>, mpsc::UnboundedReceiver<String>) {
+    let (publisher, mut outgoing) = mpsc::channel::<Outgoing>(4);
+    let (note, noted) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Outgoing { message, verdict }) = outgoing.recv().await {
+            note.send(message.topic).unwrap();
+            verdict.send(Verdict::Accepted).unwrap();
+        }
+    });
+    (publisher, noted)
+}
+
+#[tokio::test]
+async fn a_run_is_asked_for_only_after_a_confirmation_from_our_own_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_in(folder.path());
+    fill(&store, 3);
+    let (live, _) = broadcast::channel::<Live>(16);
+    let (publisher, mut sent) = accepting();
+    let dashboard = Dashboard::listen(&offer("127.0.0.1:0"), &store, live, Some(publisher)).await.unwrap();
+    let address = dashboard.address;
+    tokio::spawn(dashboard.serve(std::future::pending()));
+    let page = get(address, "/measure/confirm?to=all&clips=8,16&batches=1", "localhost").await;
+    assert!(page.contains("Measure on 3 boards?") && page.contains("board-0, board-1, board-2"), "{page}");
+    let (own, form) =
+        (format!("http://{address}"), format!("to=all&clips=8&batches=1&guard={}", guard(&page)));
+    for (origin, form) in [(own.as_str(), "to=all&guard=guessed"), ("http://evil.example", form.as_str())] {
+        assert!(post(address, "/measure", origin, form).await.starts_with("HTTP/1.1 403"));
+    }
+    assert!(sent.is_empty(), "nothing was sent");
+    let answer = post(address, "/measure", &own, &form).await;
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    let place = answer.lines().find_map(|line| line.strip_prefix("location: ")).unwrap().to_owned();
+    let command = place.strip_prefix("/command/").unwrap().to_owned();
+    for board in 0..3 {
+        assert_eq!(sent.recv().await.unwrap(), format!("clipmark/v1/d/board-{board}/cmd/run/{command}/req"));
+    }
+    let page = get(address, &place, "localhost").await;
+    assert_eq!(page.matches("asked, no answer yet").count(), 3, "{page}");
+    let page = get(address, &format!("{place}/cancel"), "localhost").await;
+    let answer = post(address, &format!("{place}/cancel"), &own, &format!("guard={}", guard(&page))).await;
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+    assert_eq!(sent.recv().await.unwrap(), format!("clipmark/v1/d/board-0/cmd/run/{command}/cancel"));
+}
+
+#[tokio::test]
+async fn a_plan_that_makes_no_sense_is_refused_with_the_field_and_its_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store_in(folder.path());
+    fill(&store, 1);
+    let (live, _) = broadcast::channel::<Live>(16);
+    let dashboard = Dashboard::listen(&offer("127.0.0.1:0"), &store, live, None).await.unwrap();
+    let address = dashboard.address;
+    tokio::spawn(dashboard.serve(std::future::pending()));
+    for (asked, told) in [
+        ("to=all&clips=0", "clip_lengths"),
+        ("to=all&clips=many", "Clip lengths: many is no whole number"),
+        ("to=all&budget=-1", "budget_s"),
+        ("to=device&device=nobody", "No known board matches"),
+        ("to=group", "Choose a group"),
+    ] {
+        let page = get(address, &format!("/measure/confirm?{asked}"), "localhost").await;
+        assert!(page.starts_with("HTTP/1.1 400") && page.contains(told), "{asked}: {page}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::store::Message;
 use clipmark_service::mqtt::AckHandle;
+use std::collections::VecDeque;
 
 /// Bytes of records beyond which a batch is full, whatever their number.
 const MOST_BYTES: usize = 16 << 20;
@@ -14,35 +15,39 @@ pub(super) struct Acknowledgement {
     pub(super) handle: AckHandle,
 }
 
-/// Messages in the order in which they came.
+/// What came, in its order. MQTT demands acknowledgements in the order of the messages (MQTT-4.6.0-2), so a
+/// message of which nothing is to be stored waits for those before it too.
+#[derive(Debug, Default)]
+pub(super) struct Queue(VecDeque<(Option<Message>, Acknowledgement)>);
+
+/// The oldest messages, taken out of the queue.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) messages: Vec<Message>,
+    /// Of the messages and of what came between them.
     pub(super) acknowledgements: Vec<Acknowledgement>,
 }
 
-impl Batch {
-    pub(super) fn push(&mut self, message: Message, acknowledgement: Acknowledgement) {
-        self.messages.push(message);
-        self.acknowledgements.push(acknowledgement);
+impl Queue {
+    /// Adds what came; `message` is what is to be stored of it.
+    pub(super) fn push(&mut self, message: Option<Message>, acknowledgement: Acknowledgement) {
+        self.0.push_back((message, acknowledgement));
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Takes the oldest messages: at most `most`, and of records not many more bytes than [`MOST_BYTES`].
-    pub(super) fn take(&mut self, most: usize) -> Self {
-        let mut bytes = 0;
-        let fits = |message: &&Message| {
-            let is_within = bytes < MOST_BYTES;
-            bytes += size(message);
-            is_within
-        };
-        let count = self.messages.iter().take(most).take_while(fits).count();
-        let messages = self.messages.drain(..count).collect();
-        let acknowledgements = self.acknowledgements.drain(..count).collect();
-        Self { messages, acknowledgements }
+    pub(super) fn take(&mut self, most: usize) -> Batch {
+        let (mut bytes, mut batch) = (0, Batch::default());
+        while bytes < MOST_BYTES && batch.messages.len() < most {
+            let Some((message, acknowledgement)) = self.0.pop_front() else { break };
+            bytes += message.as_ref().map_or(0, size);
+            batch.messages.extend(message);
+            batch.acknowledgements.push(acknowledgement);
+        }
+        batch
     }
 }
 
@@ -51,5 +56,34 @@ const fn size(message: &Message) -> usize {
         Message::Record(record) => record.bytes.len(),
         Message::Poison(poison) => poison.payload.len(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Poison;
+
+    fn acknowledgement(connection: u64) -> Acknowledgement {
+        Acknowledgement { connection, handle: AckHandle::none() }
+    }
+
+    #[test]
+    fn acknowledgements_keep_the_order_in_which_messages_came() {
+        let mut queue = Queue::default();
+        let poison = |name: &str| Message::Poison(Poison::new(name.into(), String::new(), None, Vec::new()));
+        for (number, message) in
+            [Some(poison("a")), None, Some(poison("b")), None, None].into_iter().enumerate()
+        {
+            queue.push(message, acknowledgement(number as u64));
+        }
+        let numbers = |batch: &Batch| -> Vec<u64> {
+            batch.acknowledgements.iter().map(|acknowledgement| acknowledgement.connection).collect()
+        };
+        let first = queue.take(1);
+        assert_eq!((first.messages.len(), numbers(&first)), (1, vec![0]));
+        let second = queue.take(5);
+        assert_eq!((second.messages.len(), numbers(&second)), (1, vec![1, 2, 3, 4]));
+        assert!(queue.is_empty());
     }
 }

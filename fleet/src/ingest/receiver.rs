@@ -1,7 +1,7 @@
 //! The loop that holds the connection: understands messages, hands batches to the keeper, acknowledges what
 //! is stored, and publishes receipts.
 
-use super::batch::{Acknowledgement, Batch};
+use super::batch::{Acknowledgement, Queue};
 use super::inbound::{Inbound, read};
 use super::keeper::{self, Order, Report, now_unix_ms};
 use crate::config::Config;
@@ -103,7 +103,7 @@ struct Receiver<'a> {
     heartbeat: Heartbeat,
     orders: SyncSender<Order>,
     is_keeper_busy: bool,
-    pending: Batch,
+    pending: Queue,
     /// Receipts that are to be published, the newest of each spool.
     receipts: BTreeMap<(DeviceId, Epoch), Receipt>,
     live: broadcast::Sender<Live>,
@@ -144,6 +144,12 @@ pub async fn serve(
     let ended = loop {
         beats.beat();
         receiver.hand_over();
+        // Requests go first: receipts, of which there may be thousands, would leave them no room.
+        while receiver.takes_requests()
+            && let Ok(outgoing) = serving.outgoing.try_recv()
+        {
+            receiver.outgoing(outgoing);
+        }
         receiver.publish()?;
         tokio::select! {
             () = &mut stop => break Ok(()),
@@ -155,7 +161,7 @@ pub async fn serve(
                 Some(report) => receiver.report(report),
                 None => break Err(ServeError::KeeperGone),
             },
-            Some(outgoing) = serving.outgoing.recv() => receiver.outgoing(outgoing),
+            Some(outgoing) = serving.outgoing.recv(), if receiver.takes_requests() => receiver.outgoing(outgoing),
             _ = prunes.tick() => receiver.prune(),
             _ = ticks.tick() => {}
         }
@@ -203,7 +209,7 @@ impl<'a> Receiver<'a> {
             heartbeat,
             orders,
             is_keeper_busy: false,
-            pending: Batch::default(),
+            pending: Queue::default(),
             receipts: BTreeMap::new(),
             live,
             verdicts: BTreeMap::new(),
@@ -295,14 +301,14 @@ impl<'a> Receiver<'a> {
                 if let Stored::Poison(poison) = &message {
                     tracing::warn!(topic = poison.topic, reason = poison.reason, "a message is set aside");
                 }
-                self.pending.push(message, acknowledgement);
+                self.pending.push(Some(message), acknowledgement);
             }
             Inbound::Progress(device, progress) => {
                 // Nobody may be listening.
                 let _ = self.live.send(Live::Progress(device, progress));
-                self.acknowledge(acknowledgement);
+                self.pending.push(None, acknowledgement);
             }
-            Inbound::Nothing => self.acknowledge(acknowledgement),
+            Inbound::Nothing => self.pending.push(None, acknowledgement),
         }
     }
 
@@ -320,6 +326,10 @@ impl<'a> Receiver<'a> {
             return;
         }
         let batch = self.pending.take(self.config.aggregator.batch as usize);
+        if batch.messages.is_empty() {
+            batch.acknowledgements.into_iter().for_each(|acknowledgement| self.acknowledge(acknowledgement));
+            return;
+        }
         self.is_keeper_busy = self.orders.try_send(Order::Commit(batch)).is_ok();
     }
 
@@ -414,13 +424,22 @@ impl<'a> Receiver<'a> {
         }
     }
 
+    /// Whether a request would be answered now, if only by a refusal because there is no connection.
+    fn takes_requests(&self) -> bool {
+        match &self.link {
+            Link::Open(connection) => connection.has_room(),
+            Link::Waiting(_) => true,
+        }
+    }
+
     fn outgoing(&mut self, outgoing: Outgoing) {
         let Outgoing { message, verdict } = outgoing;
         let number = self.next_verdict;
         self.next_verdict += 1;
         let sent = match &mut self.link {
             Link::Open(connection) => connection.publish(message, Token::Outgoing(number)),
-            Link::Waiting(_) => Err(NotSent::Busy),
+            // Dropping its sender says that the connection is broken.
+            Link::Waiting(_) => return,
         };
         match sent {
             Ok(()) => drop(self.verdicts.insert(number, verdict)),

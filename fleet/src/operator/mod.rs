@@ -3,9 +3,11 @@
 //! Needs no aggregator and no store: devices' states, births and statuses are retained by the broker. Every
 //! session is new and is forgotten by the broker when it ends. Blocking from outside.
 
+mod ask;
 mod roster;
 mod target;
 
+pub use ask::{Ask, AskError, cancellation};
 pub use roster::{Roster, roster};
 pub use target::{Target, command_id};
 

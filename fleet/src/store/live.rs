@@ -7,7 +7,7 @@ use super::StoreError;
 use super::database::{Database, Value};
 use super::rows::name_of;
 use clipmark_profile::message::{CommandState, CommandStatus, DeviceInfo, DeviceState, Payload};
-use clipmark_profile::topics::DeviceId;
+use clipmark_profile::topics::{CommandId, DeviceId, OperationName};
 
 /// What a device published, as JSON.
 fn json<T: Payload>(value: &T) -> Result<String, StoreError> {
@@ -122,5 +122,19 @@ pub(super) fn status(
     let sql = "INSERT INTO command (command, device, operation, stage, seen_unix_ms, status) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (command, device) DO UPDATE SET stage = excluded.stage, \
         seen_unix_ms = excluded.seen_unix_ms, status = excluded.status WHERE excluded.stage >= command.stage";
+    database.execute(sql, &values).map(drop)
+}
+
+/// A command was sent to a device that has not answered yet.
+pub(super) fn asked(
+    database: &mut dyn Database,
+    command: &CommandId,
+    operation: &OperationName,
+    device: &DeviceId,
+    now: Value<'_>,
+) -> Result<(), StoreError> {
+    let values = [command.as_str().into(), device.as_str().into(), operation.as_str().into(), now];
+    let sql = "INSERT INTO command (command, device, operation, stage, seen_unix_ms) VALUES (?1, ?2, ?3, 0, ?4) \
+        ON CONFLICT (command, device) DO NOTHING";
     database.execute(sql, &values).map(drop)
 }

@@ -28,8 +28,8 @@ pub use content::Content;
 pub use error::StoreError;
 pub use prune::{Pruned, Retention};
 pub use read::{
-    CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelRow, PointQuery, PointRow,
-    PoisonRow, ProfileId, ProfileQuery, ProfileRow, SeriesRow, SoakRow,
+    CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelName, ModelRow, PointQuery,
+    PointRow, PoisonRow, ProfileId, ProfileQuery, ProfileRow, SeriesRow, SoakRow,
 };
 pub use rows::{PointFigures, ProfileRows, SoakFigures, SubjectRows};
 pub use write::{Committed, Message, Poison, Record};

@@ -7,7 +7,7 @@ use super::database::{Database, Dialect};
 const VERSION: i64 = STEPS.len() as i64;
 
 /// What leads from one version to the next. A released step is never changed.
-const STEPS: [&str; 1] = [STEP_1];
+const STEPS: [&str; 2] = [STEP_1, STEP_2];
 
 const STEP_1: &str = "
 -- What a device last said of itself.
@@ -123,6 +123,11 @@ CREATE TABLE poison (
   device TEXT, epoch {int}, sequence {int}, content_type TEXT, received_unix_ms {int} NOT NULL, times {int} NOT NULL, payload {blob} NOT NULL,
   UNIQUE (topic, digest)
 ) {table};
+";
+
+/// Models are asked for by name, the newest runs first.
+const STEP_2: &str = "
+CREATE INDEX subject_model_name ON subject (model, profile, subject);
 ";
 
 fn spelled(sql: &str, dialect: Dialect) -> String {

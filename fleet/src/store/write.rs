@@ -9,7 +9,7 @@ use super::coverage::Coverage;
 use super::database::{Database, Value};
 use super::{Store, StoreError, live, records};
 use clipmark_profile::message::{CommandStatus, DeviceInfo, DeviceState, Epoch, Receipt, SequenceRange};
-use clipmark_profile::topics::{CommandId, DeviceId, UpKind};
+use clipmark_profile::topics::{CommandId, DeviceId, OperationName, UpKind};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -240,5 +240,23 @@ impl Store {
             })
             .collect();
         Ok(committed)
+    }
+
+    /// Notes that `devices` are about to be asked, so that those which never answer are known too.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub fn asked(
+        &mut self,
+        command: &CommandId,
+        operation: &OperationName,
+        devices: &[DeviceId],
+        now_unix_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.in_transaction(|database| {
+            devices
+                .iter()
+                .try_for_each(|device| live::asked(database, command, operation, device, now_unix_ms.into()))
+        })
     }
 }

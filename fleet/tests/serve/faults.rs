@@ -4,6 +4,9 @@ use crate::aggregator::Aggregator;
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::device::{RECEIPTS, confirmed, numbered, send};
+use crate::records::{profile, profile_envelope};
+use clipmark_fleet::store::ProfileQuery;
+use clipmark_profile::message::Envelope;
 use std::process::Command;
 
 const DEVICES: [&str; 4] = ["a", "b", "c", "d"];
@@ -111,4 +114,25 @@ fn a_reflashed_device_begins_anew_beside_its_former_self() {
         assert_eq!(confirmed(&mut client, device, 2, 2).contiguous, 2);
     }
     assert_eq!(aggregator.store().counts().unwrap().profiles, 5 * 4);
+}
+
+#[test]
+fn clocks_that_are_wrong_by_years_lose_and_reorder_nothing() {
+    let broker = Broker::start();
+    let aggregator = Aggregator::start(broker.port);
+    let mut client = Client::connect(broker.port, "devices", &[RECEIPTS]);
+    // 1970, 2106, 2001: what the device calls the times of its runs.
+    for (sequence, started) in [(1, 0), (2, 4_291_747_200_000), (3, 1_000_000_000_000)] {
+        let mut profile = profile(&format!("run-{sequence}"));
+        profile.run.started_unix_ms = started;
+        let envelope = Envelope { spooled_unix_ms: started, ..profile_envelope(1, sequence, &profile) };
+        send(&client, "a", &envelope);
+        confirmed(&mut client, "a", 1, sequence);
+    }
+    let mut store = aggregator.store();
+    let rows = store.profiles(&ProfileQuery::default()).unwrap();
+    let runs: Vec<&str> = rows.iter().map(|row| row.run_id.as_str()).collect();
+    assert_eq!(runs, ["run-3", "run-2", "run-1"], "the order of arrival, the newest first");
+    let listed = aggregator.command(&["devices"]);
+    assert!(listed.contains(" s ago") || listed.contains("min ago"), "by the aggregator's clock: {listed}");
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers fail a test and say what is skipped")]
 
+mod access;
 mod aggregator;
 #[expect(dead_code, reason = "shared with the daemon's tests, which use all of it")]
 #[path = "../../../daemon/tests/serve/broker.rs"]

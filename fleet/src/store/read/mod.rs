@@ -8,7 +8,7 @@ mod points;
 mod profiles;
 
 pub use overview::{
-    CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelRow, PoisonRow,
+    CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelName, ModelRow, PoisonRow,
 };
 pub use points::{PointQuery, PointRow};
 pub use profiles::{ProfileId, ProfileQuery, ProfileRow, SeriesRow, SoakRow};

@@ -152,6 +152,15 @@ pub struct ModelRow {
     pub last_received_unix_ms: u64,
 }
 
+/// A model by name alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelName {
+    /// Its name.
+    pub model: String,
+    /// The newest profile with it.
+    pub newest: ProfileId,
+}
+
 /// A message that could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoisonRow {
@@ -297,6 +306,21 @@ impl Store {
                 profiles: count(row, 3, "number")?,
                 last_received_unix_ms: count(row, 4, "time of receipt")?,
             });
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// The names of models, in their order: less than [`Store::models`] tells, and found by an index.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub fn model_names(&mut self) -> Result<Vec<ModelName>, StoreError> {
+        let sql = "SELECT model, MAX(profile) FROM subject GROUP BY model ORDER BY model";
+        let mut rows = Vec::new();
+        self.database.query(sql, &[], &mut |row| {
+            let newest = ProfileId(row.int(1)?.unwrap_or_default());
+            rows.push(ModelName { model: text(row, 0, "model")?, newest });
             Ok(())
         })?;
         Ok(rows)

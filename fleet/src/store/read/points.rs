@@ -1,4 +1,6 @@
 //! Measured points with everything that a cohort is made by.
+//!
+//! Newest first, one model's points are found by an index and read until the limit; by device they are sorted.
 
 use super::filter::Filter;
 use super::profiles::ProfileId;
@@ -9,6 +11,7 @@ use crate::store::{PointFigures, Store, StoreError};
 use clipmark_profile::stats::histogram::Histogram;
 use clipmark_profile::summary::SteadyState;
 use clipmark_profile::topics::DeviceId;
+use std::collections::BTreeMap;
 
 /// Which points.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +46,8 @@ pub struct PointQuery {
     pub until_unix_ms: Option<u64>,
     /// Only from each device's newest profile among those that the other fields admit.
     pub latest_per_device: bool,
+    /// By profile, the newest first, instead of by device.
+    pub newest_first: bool,
     /// Whether to read the distributions; without, [`PointFigures::histogram`] is empty.
     pub histograms: bool,
     /// Most rows.
@@ -67,6 +72,7 @@ impl Default for PointQuery {
             since_unix_ms: None,
             until_unix_ms: None,
             latest_per_device: false,
+            newest_first: false,
             histograms: true,
             limit: 100_000,
         }
@@ -82,6 +88,10 @@ pub struct PointRow {
     pub device: DeviceId,
     /// When the profile was stored, by the aggregator's clock.
     pub received_unix_ms: u64,
+    /// When the run began, by the device's clock.
+    pub started_unix_ms: u64,
+    /// The device's clipmark.
+    pub clipmark: String,
     /// Board model.
     pub board: Option<String>,
     /// Jetson Linux release.
@@ -109,7 +119,7 @@ pub struct PointRow {
 const COLUMNS: &str = "p.profile, p.device, p.received_unix_ms, p.board, p.l4t, p.power_mode, p.simulated, \
     s.model, s.model_sha256, s.backend, s.backend_version, s.precision_name, s.threads, q.batch_size, \
     q.clip_length, q.status, q.throttled, q.iterations, q.mean_ns, q.p50_ns, q.p95_ns, q.p99_ns, q.max_ns, \
-    q.mad_ns, q.steady, q.frames_per_s, q.energy_per_frame_uj, q.peak_memory_bytes";
+    q.mad_ns, q.steady, q.frames_per_s, q.energy_per_frame_uj, q.peak_memory_bytes, p.started_unix_ms, p.clipmark";
 
 fn figures(row: &dyn Row, histogram: Option<Vec<u8>>) -> Result<PointFigures, StoreError> {
     let damaged = |what, problem: String| StoreError::Damaged { what, problem };
@@ -142,11 +152,13 @@ fn figures(row: &dyn Row, histogram: Option<Vec<u8>>) -> Result<PointFigures, St
 }
 
 fn point_row(row: &dyn Row, histograms: bool) -> Result<PointRow, StoreError> {
-    let histogram = if histograms { row.blob(28)? } else { None };
+    let histogram = if histograms { row.blob(30)? } else { None };
     Ok(PointRow {
         profile: ProfileId(row.int(0)?.unwrap_or_default()),
         device: identifier(&text(row, 1, "device")?, "device")?,
         received_unix_ms: count(row, 2, "time of receipt")?,
+        started_unix_ms: count(row, 28, "start")?,
+        clipmark: text(row, 29, "version")?,
         board: row.text(3)?,
         l4t: row.text(4)?,
         power_mode: row.text(5)?,
@@ -160,6 +172,9 @@ fn point_row(row: &dyn Row, histograms: bool) -> Result<PointRow, StoreError> {
         figures: figures(row, histogram)?,
     })
 }
+
+/// Runs of a model that its grid is told from.
+const GRID_RUNS: u32 = 300;
 
 /// The conditions on profile and subject, which decide what the newest profile of a device is.
 fn restrict<'a>(filter: &mut Filter<'a>, query: &'a PointQuery) {
@@ -197,10 +212,15 @@ impl Store {
         filter.and("q.clip_length = ?", query.clip_length);
         let limit = filter.parameter(query.limit);
         let histogram = if query.histograms { ", q.histogram" } else { "" };
+        let order = if query.newest_first {
+            "s.profile DESC, s.subject DESC, q.batch_size, q.clip_length"
+        } else {
+            "p.device, p.profile DESC, q.subject, q.batch_size, q.clip_length"
+        };
         let sql = format!(
             "SELECT {COLUMNS}{histogram} FROM profile p JOIN subject s ON s.profile = p.profile \
              JOIN point q ON q.subject = s.subject {} \
-             ORDER BY p.device, p.profile DESC, q.subject, q.batch_size, q.clip_length LIMIT {limit}",
+             ORDER BY {order} LIMIT {limit}",
             filter.clause()
         );
         let mut rows = Vec::new();
@@ -209,5 +229,22 @@ impl Store {
             Ok(())
         })?;
         Ok(rows)
+    }
+
+    /// The points at which a model was measured lately, batch size and clip length, and how often each was.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub fn grid(&mut self, model: &str) -> Result<BTreeMap<(u32, u32), u64>, StoreError> {
+        let sql = "SELECT q.batch_size, q.clip_length, COUNT(*) FROM (SELECT subject FROM subject WHERE model = ?1 \
+            ORDER BY profile DESC, subject DESC LIMIT ?2) s JOIN point q ON q.subject = s.subject \
+            GROUP BY q.batch_size, q.clip_length";
+        let mut grid = BTreeMap::new();
+        self.database.query(sql, &[model.into(), GRID_RUNS.into()], &mut |row| {
+            let at = (small(row, 0, "batch size")?, small(row, 1, "clip length")?);
+            grid.insert(at, count(row, 2, "number")?);
+            Ok(())
+        })?;
+        Ok(grid)
     }
 }

@@ -60,15 +60,16 @@ pub fn ridges(rows: &[Ridge<'_>]) -> Option<Markup> {
 }
 
 fn ridge(index: usize, row: &Ridge<'_>, density: &[f64], edges: &[f64], base: f64, x: Scale) -> Markup {
-    let marks = [("P50", Quantile::P50), ("P99", Quantile::P99)];
+    // The two may lie close together: their labels stand one above the other.
+    let marks = [("P50", Quantile::P50, 50.0), ("P99", Quantile::P99, 36.0)];
     html! {
         line.grid x1=(px(LEFT)) x2=(px(RIGHT)) y1=(px(base)) y2=(px(base)) {}
         g class=(color(index, "")) {
             path.area d=(outline(density, edges, base, x)) { title { (clean(row.name, 60)) ", " (row.note) } }
-            @for (name, quantile) in marks {
+            @for (name, quantile, above) in marks {
                 @if let Some(value) = row.pool.quantile(quantile) {
                     line.mark x1=(px(x.at(value))) x2=(px(x.at(value))) y1=(px(base - 46.0)) y2=(px(base)) {}
-                    text.own.halo x=(px(x.at(value) + 4.0)) y=(px(base - 36.0)) { (name) " " (span(value)) }
+                    text.own.halo x=(px(x.at(value) + 4.0)) y=(px(base - above)) { (name) " " (span(value)) }
                 }
             }
         }

@@ -1,0 +1,198 @@
+//! Points as a Parquet file: one row group per so many rows, Snappy, every column optional.
+
+use super::columns::{COLUMNS, Cell, Kind, row};
+use crate::store::PointRow;
+use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::schema::types::Type;
+use std::io::Write;
+use std::sync::Arc;
+
+/// Rows in a row group: what a reader must hold at once.
+const GROUP: usize = 65_536;
+
+fn schema() -> Result<Arc<Type>, ParquetError> {
+    let field = |&(name, kind): &(&str, Kind)| {
+        let physical = match kind {
+            Kind::Text => Physical::BYTE_ARRAY,
+            Kind::Int => Physical::INT64,
+            Kind::Real => Physical::DOUBLE,
+            Kind::Flag => Physical::BOOLEAN,
+        };
+        let logical = (kind == Kind::Text).then_some(LogicalType::String);
+        let builder = Type::primitive_type_builder(name, physical).with_repetition(Repetition::OPTIONAL);
+        builder.with_logical_type(logical).build().map(Arc::new)
+    };
+    let fields = COLUMNS.iter().map(field).collect::<Result<Vec<_>, _>>()?;
+    Type::group_type_builder("point").with_fields(fields).build().map(Arc::new)
+}
+
+/// Writes one column: the values that there are, and for every row whether there is one.
+fn write<T: DataType>(
+    writer: &mut SerializedColumnWriter<'_>,
+    cells: &[Cell<'_>],
+    value: impl Fn(&Cell<'_>) -> Option<T::T>,
+) -> Result<(), ParquetError> {
+    let all: Vec<Option<T::T>> = cells.iter().map(value).collect();
+    let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
+    let present: Vec<T::T> = all.into_iter().flatten().collect();
+    writer.typed::<T>().write_batch(&present, Some(&levels), None).map(drop)
+}
+
+fn write_column(
+    writer: &mut SerializedColumnWriter<'_>,
+    kind: Kind,
+    cells: &[Cell<'_>],
+) -> Result<(), ParquetError> {
+    match kind {
+        Kind::Text => write::<ByteArrayType>(writer, cells, |cell| match cell {
+            Cell::Text(text) => Some(ByteArray::from(text.as_bytes().to_vec())),
+            _ => None,
+        }),
+        Kind::Int => write::<Int64Type>(writer, cells, |cell| match cell {
+            Cell::Int(value) => Some(*value),
+            _ => None,
+        }),
+        Kind::Real => write::<DoubleType>(writer, cells, |cell| match cell {
+            Cell::Real(value) => Some(*value),
+            _ => None,
+        }),
+        Kind::Flag => write::<BoolType>(writer, cells, |cell| match cell {
+            Cell::Flag(value) => Some(*value),
+            _ => None,
+        }),
+    }
+}
+
+/// Writes `rows` to `out`.
+pub(super) fn write_points<W: Write + Send>(out: W, rows: &[PointRow]) -> Result<(), ParquetError> {
+    let creator = format!("clipmark-fleet {}", env!("CARGO_PKG_VERSION"));
+    let properties =
+        WriterProperties::builder().set_compression(Compression::SNAPPY).set_created_by(creator).build();
+    let mut file = SerializedFileWriter::new(out, schema()?, Arc::new(properties))?;
+    for rows in rows.chunks(GROUP) {
+        let table: Vec<[Cell<'_>; COLUMNS.len()]> = rows.iter().map(row).collect();
+        let mut group = file.next_row_group()?;
+        let mut index = 0;
+        while let Some(mut writer) = group.next_column()? {
+            let cells: Vec<Cell<'_>> = table.iter().map(|row| row[index].clone()).collect();
+            write_column(&mut writer, COLUMNS[index].1, &cells)?;
+            writer.close()?;
+            index += 1;
+        }
+        group.close()?;
+    }
+    file.close().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{PointFigures, ProfileId, ProfileRows};
+    use clipmark_profile::example;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::Field;
+    use std::process::Command;
+
+    /// The points of the example's first subject, as rows; every second one lacks what may be missing.
+    fn rows() -> Vec<PointRow> {
+        let profile = ProfileRows::from(&example::profile());
+        let subject = &profile.subjects[0];
+        let row = |(index, figures): (usize, &PointFigures)| {
+            let is_known = index % 2 == 0;
+            let mut figures = figures.clone();
+            figures.energy_per_frame_uj = figures.energy_per_frame_uj.filter(|_| is_known);
+            PointRow {
+                profile: ProfileId(index as i64),
+                device: "orin-7".parse().unwrap(),
+                received_unix_ms: 1_800_000_000_000,
+                started_unix_ms: 1_799_999_999_000,
+                clipmark: "0.1.0".into(),
+                board: is_known.then(|| "Jetson \u{2713}, \"Nano\"".into()),
+                l4t: None,
+                power_mode: Some("15W".into()),
+                simulated: true,
+                model: subject.model.clone(),
+                model_sha256: subject.model_sha256.clone(),
+                backend: subject.backend.clone(),
+                backend_version: None,
+                precision: subject.precision.clone(),
+                threads: subject.threads,
+                figures,
+            }
+        };
+        subject.points.iter().enumerate().map(row).collect()
+    }
+
+    fn cell_of(field: &Field) -> Cell<'static> {
+        match field {
+            Field::Null => Cell::Null,
+            Field::Str(text) => Cell::Text(text.clone().into()),
+            Field::Long(value) => Cell::Int(*value),
+            Field::Double(value) => Cell::Real(*value),
+            Field::Bool(value) => Cell::Flag(*value),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_value_and_every_absence_comes_back() {
+        let (rows, file) = (rows(), tempfile::NamedTempFile::new().unwrap());
+        write_points(file.reopen().unwrap(), &rows).unwrap();
+        let reader = SerializedFileReader::new(file.reopen().unwrap()).unwrap();
+        let read: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+        assert_eq!(read.len(), rows.len());
+        for (read, written) in read.iter().zip(&rows) {
+            let names: Vec<&str> = read.get_column_iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, COLUMNS.map(|(name, _)| name));
+            let cells: Vec<Cell<'_>> = read.get_column_iter().map(|(_, field)| cell_of(field)).collect();
+            assert_eq!(cells, row(written));
+        }
+    }
+
+    #[test]
+    fn many_rows_make_several_groups_and_none_makes_a_file() {
+        let one = rows();
+        let many: Vec<PointRow> = one.iter().cycle().take(GROUP + 10).cloned().collect();
+        for (rows, groups) in [(many.as_slice(), 2), (&[], 0)] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            write_points(file.reopen().unwrap(), rows).unwrap();
+            let reader = SerializedFileReader::new(file.reopen().unwrap()).unwrap();
+            assert_eq!(reader.metadata().num_row_groups(), groups);
+            assert_eq!(reader.metadata().file_metadata().num_rows(), rows.len() as i64);
+        }
+    }
+
+    #[test]
+    fn another_reader_agrees() {
+        let script = "import duckdb, sys; print(duckdb.connect().execute(f\"SELECT count(*), count(board), count(l4t), sum(iterations), \
+            max(p99_ns), min(device), count(energy_per_frame_uj) FROM '{sys.argv[1]}'\").fetchone())";
+        let has_duckdb = Command::new("python3").args(["-c", "import duckdb"]).output();
+        if !has_duckdb.is_ok_and(|output| output.status.success()) {
+            assert!(
+                std::env::var_os("CLIPMARK_REQUIRE_PYTHON").is_none_or(|value| value != "1"),
+                "the Python package duckdb is needed for this test: see .ci/requirements.txt"
+            );
+            eprintln!("NOT RUN: no other reader, because the Python package duckdb is not installed");
+            return;
+        }
+        let (rows, file) = (rows(), tempfile::NamedTempFile::with_suffix(".parquet").unwrap());
+        write_points(file.reopen().unwrap(), &rows).unwrap();
+        let output = Command::new("python3").args(["-c", script]).arg(file.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        let present = |known: &dyn Fn(&PointRow) -> bool| rows.iter().filter(|row| known(row)).count();
+        let iterations: u64 = rows.iter().map(|row| row.figures.iterations).sum();
+        let p99 = rows.iter().filter_map(|row| row.figures.p99_ns).fold(0.0, f64::max);
+        let expected = format!(
+            "({}, {}, 0, {iterations}, {p99:?}, 'orin-7', {})",
+            rows.len(),
+            present(&|row| row.board.is_some()),
+            present(&|row| row.figures.energy_per_frame_uj.is_some())
+        );
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected);
+    }
+}

@@ -1,0 +1,389 @@
+//! Asking devices for a run: a form, a confirmation that names every device, and the request itself.
+
+use super::layout::frame;
+use super::{PageError, Site, page};
+use crate::ingest::{Outgoing, now_unix_ms};
+use crate::operator::{Ask, cancellation};
+use crate::store::{CommandQuery, CommandRow, DeviceQuery, Store};
+use axum::extract::{Form, Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use clipmark_profile::message::Availability;
+use clipmark_profile::plan::Request;
+use clipmark_profile::topics::{CommandId, DeviceId, OperationName};
+use clipmark_report::words::clean;
+use clipmark_service::mqtt::{Message, Verdict};
+use maud::{Markup, html};
+use serde::Deserialize;
+use std::str::FromStr;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Most devices that one confirmation lists by name.
+const NAMED: usize = 200;
+
+/// Most devices of one command.
+const MOST: u32 = 100_000;
+
+/// A device that comes back only after so long does not start.
+const DEADLINE: Duration = Duration::from_secs(86_400);
+
+/// The form, as a browser sends it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Wish {
+    /// `device`, `group` or `all`.
+    to: String,
+    device: String,
+    group: String,
+    model: String,
+    clips: String,
+    batches: String,
+    budget: String,
+    soak: String,
+    guard: String,
+}
+
+/// A wish that makes sense.
+struct Checked {
+    request: Request,
+    devices: Vec<DeviceId>,
+    /// How many of them are not connected.
+    away: usize,
+}
+
+fn refused(what: impl Into<String>) -> PageError {
+    PageError::Refused(what.into())
+}
+
+/// Numbers separated by commas or blanks.
+fn numbers(text: &str, what: &str) -> Result<Vec<u32>, PageError> {
+    let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
+    let number = |word: &str| {
+        word.parse().map_err(|_| refused(format!("{what}: {} is no whole number", clean(word, 20))))
+    };
+    words.map(number).collect()
+}
+
+/// A number of seconds, or nothing.
+fn seconds(text: &str, what: &str) -> Result<Option<f64>, PageError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let number = f64::from_str(text).ok().filter(|value| value.is_finite());
+    number.map(Some).ok_or_else(|| refused(format!("{what}: {} is no number of seconds", clean(text, 20))))
+}
+
+impl Wish {
+    fn request(&self) -> Result<Request, PageError> {
+        let mut request = Request::default();
+        let models = self.model.split(',').map(str::trim).filter(|name| !name.is_empty());
+        request.models = models.map(str::to_owned).collect();
+        let (clips, batches) =
+            (numbers(&self.clips, "Clip lengths")?, numbers(&self.batches, "Batch sizes")?);
+        if !clips.is_empty() {
+            request.clip_lengths = clips;
+        }
+        if !batches.is_empty() {
+            request.batch_sizes = batches;
+        }
+        request.budget_s = seconds(&self.budget, "Budget")?;
+        request.soak_s = seconds(&self.soak, "Soak")?;
+        if request.soak_s.is_some() {
+            request.mode = clipmark_profile::plan::Mode::Auto;
+        }
+        Ok(request)
+    }
+
+    fn checked(&self, store: &mut Store) -> Result<Checked, PageError> {
+        let request = self.request()?;
+        let mut query = DeviceQuery { limit: MOST, ..DeviceQuery::default() };
+        match self.to.as_str() {
+            "all" => {}
+            "group" => {
+                let group = self.group.parse();
+                query.group = Some(group.map_err(|_| refused("Choose a group."))?);
+            }
+            _ => {
+                let device = self.device.trim().parse();
+                query.device = Some(device.map_err(|_| refused("Name a board."))?);
+            }
+        }
+        let rows = store.devices(&query)?;
+        if rows.is_empty() {
+            return Err(refused("No known board matches. Boards appear once they have been connected."));
+        }
+        let is_away = |state: Availability| state == Availability::Offline;
+        let away =
+            rows.iter().filter(|row| row.state.as_ref().is_none_or(|state| is_away(state.state))).count();
+        let devices = rows.into_iter().map(|row| row.device).collect();
+        // The same bounds that a device would name are told before anything is sent.
+        Ask::run(&request, DEADLINE).map_err(|error| refused(format!("The plan is refused: {error}.")))?;
+        Ok(Checked { request, devices, away })
+    }
+}
+
+/// What the form offers.
+struct Offered {
+    groups: Vec<(String, u64)>,
+    models: Vec<String>,
+    devices: Vec<String>,
+    recent: Vec<CommandRow>,
+}
+
+/// The form, filled from the address: `/measure?to=device&device=orin-7`.
+pub(super) async fn form(
+    State(site): State<Site>,
+    Query(wish): Query<Wish>,
+) -> Result<Html<String>, PageError> {
+    let offered = site
+        .read(|store| {
+            let query = DeviceQuery { limit: 1000, ..DeviceQuery::default() };
+            let devices = store.devices(&query)?.into_iter().map(|row| row.device.to_string()).collect();
+            Ok(Offered {
+                groups: store.groups()?,
+                models: store.model_names()?.into_iter().map(|row| row.model).collect(),
+                devices,
+                recent: store.commands(&CommandQuery { limit: 20, ..CommandQuery::default() })?,
+            })
+        })
+        .await?;
+    let body = html! {
+        h1 { "Measure" }
+        @if site.outgoing.is_none() { p.banner { "This dashboard has no connection to a broker, so nothing can be asked for." } }
+        (fields(&wish, &offered))
+        (recent(&offered.recent))
+    };
+    Ok(page(frame("/measure", "Measure", body)))
+}
+
+fn fields(wish: &Wish, offered: &Offered) -> Markup {
+    let to = if wish.to.is_empty() { "device" } else { &wish.to };
+    html! {
+        form.ask method="get" action="/measure/confirm" {
+            fieldset {
+                legend { "Who" }
+                label.choice { input type="radio" name="to" value="device" checked[to == "device"]; "one board" }
+                label { "Board" input name="device" list="boards" value=(wish.device) autocomplete="off"; }
+                datalist id="boards" { @for name in &offered.devices { option value=(name) {} } }
+                label.choice { input type="radio" name="to" value="group" checked[to == "group"]; "a group" }
+                label { "Group" select name="group" {
+                    option value="" { "choose" }
+                    @for (name, count) in &offered.groups {
+                        option value=(name) selected[wish.group == *name] { (clean(name, 60)) " (" (count) " boards)" }
+                    }
+                } }
+                label.choice { input type="radio" name="to" value="all" checked[to == "all"]; "every board" }
+            }
+            fieldset {
+                legend { "What" }
+                label { "Models, separated by commas; empty: the built-in pair"
+                    input name="model" list="models" value=(wish.model) autocomplete="off"; }
+                datalist id="models" { @for name in &offered.models { option value=(name) {} } }
+                label { "Clip lengths, frames" input name="clips" value=(wish.clips) placeholder="8, 16, 32, 64, 128" inputmode="numeric"; }
+                label { "Batch sizes" input name="batches" value=(wish.batches) placeholder="1, 2, 4" inputmode="numeric"; }
+                label { "Budget, seconds" input name="budget" value=(wish.budget) placeholder="none" inputmode="decimal"; }
+                label { "Soak afterwards, seconds" input name="soak" value=(wish.soak) placeholder="none" inputmode="decimal"; }
+            }
+            button.go { "Go on to the confirmation" }
+        }
+    }
+}
+
+fn recent(rows: &[CommandRow]) -> Markup {
+    html! {
+        @if !rows.is_empty() {
+            h2 { "Lately" }
+            table.ruled.fleet {
+                thead { tr { th scope="col" { "command" } th scope="col" { "board" } th scope="col" { "state" } } }
+                tbody { @for row in rows {
+                    tr {
+                        th scope="row" { a href=(format!("/command/{}", row.command)) { (row.command) } }
+                        td { (row.device) } td { (said(row)) }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// What will be done, to whom, and the button that does it.
+pub(super) async fn confirm(
+    State(site): State<Site>,
+    Query(wish): Query<Wish>,
+) -> Result<Html<String>, PageError> {
+    let asked = wish.clone();
+    let checked = site.read(move |store| asked.checked(store)).await?;
+    let request = &checked.request;
+    let list = |values: &[u32]| values.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let models = if request.models.is_empty() {
+        "the built-in pair".to_owned()
+    } else {
+        clean(&request.models.join(", "), 200)
+    };
+    let span = |seconds: Option<f64>| seconds.map_or("none".to_owned(), |seconds| format!("{seconds} s"));
+    let hidden = [
+        ("to", &wish.to),
+        ("device", &wish.device),
+        ("group", &wish.group),
+        ("model", &wish.model),
+        ("clips", &wish.clips),
+        ("batches", &wish.batches),
+        ("budget", &wish.budget),
+        ("soak", &wish.soak),
+    ];
+    let count = checked.devices.len();
+    let body = html! {
+        h1 { "Measure on " (count) @if count == 1 { " board?" } @else { " boards?" } }
+        dl.about {
+            dt { "Boards" }
+            dd {
+                @for (index, device) in checked.devices.iter().take(NAMED).enumerate() {
+                    @if index > 0 { ", " } (device)
+                }
+                @if count > NAMED { " and " (count - NAMED) " more" }
+            }
+            @if checked.away > 0 {
+                dt { "Not connected" } dd { (checked.away) "; they begin when they are back within a day" }
+            }
+            dt { "Models" } dd { (models) }
+            dt { "Clip lengths" } dd { (list(&request.clip_lengths)) }
+            dt { "Batch sizes" } dd { (list(&request.batch_sizes)) }
+            dt { "Budget" } dd { (span(request.budget_s)) }
+            dt { "Soak" } dd { (span(request.soak_s)) }
+        }
+        form.confirm method="post" action="/measure" {
+            input type="hidden" name="guard" value=(site.guard.secret());
+            @for (name, value) in hidden { input type="hidden" name=(name) value=(value); }
+            button.go autofocus { "Measure" }
+            a href="/measure" { "Not now" }
+        }
+    };
+    Ok(page(frame("/measure", "Measure?", body)))
+}
+
+/// Sends the request to every device and leads to the command's page.
+pub(super) async fn measure(
+    State(site): State<Site>,
+    headers: HeaderMap,
+    Form(wish): Form<Wish>,
+) -> Result<Response, PageError> {
+    if !site.guard.admits(&headers, &wish.guard) {
+        return Err(PageError::Forbidden);
+    }
+    let asked = wish.clone();
+    let checked = site.read(move |store| asked.checked(store)).await?;
+    let ask = Ask::run(&checked.request, DEADLINE).map_err(|error| refused(error.to_string()))?;
+    let (command, operation) = (ask.command.clone(), OperationName::from(ask.operation));
+    let devices = checked.devices.clone();
+    let noted = (command.clone(), operation);
+    site.read(move |store| Ok(store.asked(&noted.0, &noted.1, &devices, now_unix_ms())?)).await?;
+    for device in &checked.devices {
+        send(&site, ask.to(device)).await?;
+    }
+    Ok(Redirect::to(&format!("/command/{command}")).into_response())
+}
+
+/// Publishes a message and waits for the broker's word.
+async fn send(site: &Site, message: Message) -> Result<(), PageError> {
+    let away = || refused("There is no connection to the broker at the moment; try again when it is back.");
+    let outgoing = site.outgoing.as_ref().ok_or_else(away)?;
+    let (verdict, answer) = oneshot::channel();
+    outgoing.send(Outgoing { message, verdict }).await.map_err(|_| PageError::Ended)?;
+    match answer.await {
+        // A device that never connected hears nothing; its row keeps saying so.
+        Ok(Verdict::Accepted | Verdict::NobodyListens) => Ok(()),
+        Ok(Verdict::Refused(reason)) => Err(refused(format!("The broker refuses the request: {reason}."))),
+        Err(_) => Err(away()),
+    }
+}
+
+/// What a device last said of a command.
+fn said(row: &CommandRow) -> String {
+    match &row.status {
+        None => "asked, no answer yet".into(),
+        Some(status) => clean(&crate::commands::status_line(status), 200),
+    }
+}
+
+fn is_open(row: &CommandRow) -> bool {
+    row.status.as_ref().is_none_or(|status| !status.state.is_final())
+}
+
+async fn rows_of(site: &Site, command: &str) -> Result<(CommandId, Vec<CommandRow>), PageError> {
+    let missing = || PageError::Missing(format!("command {}", clean(command, 64)));
+    let id: CommandId = command.parse().map_err(|_| missing())?;
+    let query = CommandQuery { command: Some(id.clone()), limit: MOST, ..CommandQuery::default() };
+    let rows = site.read(move |store| Ok(store.commands(&query)?)).await?;
+    if rows.is_empty() { Err(missing()) } else { Ok((id, rows)) }
+}
+
+/// How far a command is on every board.
+pub(super) async fn command(
+    State(site): State<Site>,
+    Path(command): Path<String>,
+) -> Result<Html<String>, PageError> {
+    let (id, rows) = rows_of(&site, &command).await?;
+    let open = rows.iter().filter(|row| is_open(row)).count();
+    let body = html! {
+        h1 { "Command " (id) }
+        p { (rows.len() - open) " of " (rows.len()) " boards are done." }
+        table.ruled.fleet data-command=(id) {
+            thead { tr { th scope="col" { "board" } th scope="col" { "state" } th scope="col" { "now" } } }
+            tbody { @for row in &rows {
+                tr data-device=(row.device) {
+                    th scope="row" { a href=(format!("/device/{}", row.device)) { (row.device) } }
+                    td.said { (said(row)) } td.now {}
+                }
+            } }
+        }
+        @if open > 0 { p { a.button href=(format!("/command/{id}/cancel")) { "Cancel" } } }
+    };
+    Ok(page(frame("/measure", "Command", body)))
+}
+
+/// Asks whether a command is to be given up.
+pub(super) async fn ask_cancel(
+    State(site): State<Site>,
+    Path(command): Path<String>,
+) -> Result<Html<String>, PageError> {
+    let (id, rows) = rows_of(&site, &command).await?;
+    let open = rows.iter().filter(|row| is_open(row)).count();
+    let body = html! {
+        h1 { "Give " (id) " up?" }
+        p { (open) " of " (rows.len()) " boards have not finished. What they have measured so far is kept as a partial profile." }
+        form.confirm method="post" action=(format!("/command/{id}/cancel")) {
+            input type="hidden" name="guard" value=(site.guard.secret());
+            button.go autofocus { "Give it up" }
+            a href=(format!("/command/{id}")) { "Let it go on" }
+        }
+    };
+    Ok(page(frame("/measure", "Cancel?", body)))
+}
+
+/// What confirms a cancellation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Confirmed {
+    guard: String,
+}
+
+/// Gives a command up on every board that has not finished it.
+pub(super) async fn cancel(
+    State(site): State<Site>,
+    Path(command): Path<String>,
+    headers: HeaderMap,
+    Form(confirmed): Form<Confirmed>,
+) -> Result<Response, PageError> {
+    if !site.guard.admits(&headers, &confirmed.guard) {
+        return Err(PageError::Forbidden);
+    }
+    let (id, rows) = rows_of(&site, &command).await?;
+    for row in rows.iter().filter(|row| is_open(row)) {
+        let operation = row.operation.parse::<OperationName>();
+        let operation = operation.map_err(|_| PageError::Missing("such operation".into()))?;
+        send(&site, cancellation(&row.device, operation, &id)).await?;
+    }
+    Ok(Redirect::to(&format!("/command/{id}")).into_response())
+}

@@ -1,0 +1,63 @@
+//! Reports for people: cohorts of boards, and two runs held against each other, as markup and as text.
+//!
+//! The dashboard frames the markup in its pages; `clipmark-fleet report` puts it into one file that needs
+//! nothing else, or prints the text. A report of one board is clipmark-report's own. Statistics are
+//! clipmark-profile's; nothing is computed here but what is to be shown.
+
+mod cohort;
+mod comparison;
+mod page;
+mod study;
+mod trends;
+
+pub(crate) use cohort::{Links, html as cohorts, text as cohorts_text};
+pub(crate) use comparison::{Compared, html as comparison, text as comparison_text};
+pub(crate) use page::self_contained;
+pub(crate) use study::{Asked, Study};
+pub(crate) use trends::{FIGURES, Trends, Wanted, devices as trend_devices, html as trends};
+
+use clipmark_profile::compare::{Metric, Verdict};
+use clipmark_report::format::{bytes, energy, significant, span};
+use maud::{Markup, html};
+
+/// What a figure is called.
+pub(crate) const fn metric(metric: Metric) -> &'static str {
+    match metric {
+        Metric::P50Latency => "P50 latency",
+        Metric::P99Latency => "P99 latency",
+        Metric::FramesPerSecond => "throughput",
+        Metric::EnergyPerFrame => "energy per frame",
+        Metric::PeakMemory => "peak memory",
+    }
+}
+
+/// A figure with its unit.
+pub(crate) fn figure(of: Metric, value: f64) -> String {
+    match of {
+        Metric::P50Latency | Metric::P99Latency => span(value),
+        Metric::FramesPerSecond => format!("{} frames/s", significant(value)),
+        Metric::EnergyPerFrame => energy(value),
+        Metric::PeakMemory => bytes(value as u64),
+    }
+}
+
+/// A verdict in a word.
+pub(crate) const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Better => "better",
+        Verdict::Same => "same",
+        Verdict::Worse => "WORSE",
+        Verdict::NotComparable => "not comparable",
+    }
+}
+
+/// A verdict with a mark, so that colour is not all that tells it.
+pub(crate) fn mark(verdict: Verdict) -> Markup {
+    let (text, class) = match verdict {
+        Verdict::Better => ("\u{25b2} better", "better"),
+        Verdict::Same => ("= same", "same"),
+        Verdict::Worse => ("\u{25bc} worse", "worse"),
+        Verdict::NotComparable => ("not comparable", "none"),
+    };
+    html! { span class=(format!("verdict {class}")) { (text) } }
+}

@@ -1,0 +1,212 @@
+//! One point of one model over the fleet: what is compared, and what came out.
+
+use crate::cohort::{explain, samples};
+use crate::store::{ModelName, PointQuery, ProfileId, Store, StoreError};
+use clipmark_profile::cohort::{
+    CohortKey, CohortRule, Entry, Factor, GroupContrast, Outlier, OutlierRule, Pool, contrast, outliers,
+};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most runs that one study is made of; the newest are taken.
+const MOST_POINTS: u32 = 4000;
+
+/// Groups that are shown; the largest come first.
+const MOST_GROUPS: usize = 6;
+
+/// Boards whose whole profiles are read to explain an outlier.
+const EXPLAINED: usize = 24;
+
+/// What is compared. Absent: the model measured last, the point that most boards have.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Asked {
+    pub(crate) model: String,
+    pub(crate) batch: Option<u32>,
+    pub(crate) clip: Option<u32>,
+    pub(crate) by: String,
+    pub(crate) baseline: String,
+}
+
+impl Asked {
+    /// What the groups differ in.
+    pub(crate) fn factor(&self) -> Factor {
+        Factor::from_name(&self.by).unwrap_or(Factor::Firmware)
+    }
+}
+
+/// Boards that agree in the factor.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) boards: usize,
+    pub(crate) runs: usize,
+    pub(crate) throttled: usize,
+    /// Latencies of all its boards, throttled runs left out.
+    pub(crate) pool: Pool,
+}
+
+/// A group against the baseline.
+#[derive(Debug, Clone)]
+pub(crate) struct Against {
+    pub(crate) name: String,
+    pub(crate) contrasts: Vec<GroupContrast>,
+}
+
+/// What came out.
+#[derive(Debug, Clone)]
+pub(crate) struct Study {
+    pub(crate) models: Vec<ModelName>,
+    pub(crate) model: Option<String>,
+    /// Points that the model was measured at.
+    pub(crate) points: Vec<(u32, u32)>,
+    pub(crate) at: Option<(u32, u32)>,
+    pub(crate) factor: Factor,
+    pub(crate) baseline: Option<String>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) against: Vec<Against>,
+    /// Boards that are worse than the others of their cohort, with the cohort.
+    pub(crate) outliers: Vec<(String, Outlier)>,
+    /// Whether the figures of any run are simulated.
+    pub(crate) simulated: bool,
+}
+
+/// The part of a key that groups are made by, in words.
+fn value(entry: &Entry, factor: Factor) -> String {
+    let key = &entry.key;
+    let known = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".into());
+    match factor {
+        Factor::Model => key.model.clone(),
+        Factor::Build => known(&key.digest).chars().take(12).collect(),
+        Factor::Backend => key.backend.clone(),
+        Factor::Precision => key.precision.to_string(),
+        Factor::Threads => key.threads.to_string(),
+        Factor::Board => known(&key.board),
+        Factor::PowerMode => known(&key.power_mode),
+        Factor::Firmware => known(&key.firmware),
+        Factor::Simulation => if key.simulated { "simulated" } else { "measured" }.to_owned(),
+    }
+}
+
+fn devices(entries: &[Entry]) -> BTreeSet<&str> {
+    entries.iter().map(|entry| entry.sample.device.as_str()).collect()
+}
+
+fn group(name: &str, entries: &[Entry]) -> Group {
+    let boards = devices(entries);
+    let numbers: BTreeMap<&str, u32> = boards.iter().copied().zip(0..).collect();
+    let steady = entries.iter().filter(|entry| entry.sample.throttled.is_none());
+    let throttled: BTreeSet<&str> = entries
+        .iter()
+        .filter(|entry| entry.sample.saw_throttling())
+        .map(|entry| entry.sample.device.as_str())
+        .collect();
+    Group {
+        name: name.to_owned(),
+        boards: boards.len(),
+        runs: entries.len(),
+        throttled: throttled.len(),
+        pool: Pool::of_latencies(steady.map(|entry| (numbers[entry.sample.device.as_str()], &entry.sample))),
+    }
+}
+
+impl Study {
+    /// Makes the study from the store.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub(crate) fn of(store: &mut Store, asked: &Asked) -> Result<Self, StoreError> {
+        let models = store.model_names()?;
+        let newest = models.iter().max_by_key(|row| row.newest).map(|row| row.model.clone());
+        let model = Some(asked.model.clone()).filter(|name| !name.is_empty()).or(newest);
+        let counts = match &model {
+            Some(name) => store.grid(name)?,
+            None => BTreeMap::new(),
+        };
+        let usual = counts.iter().max_by_key(|&(_, count)| *count).map(|(&at, _)| at);
+        let at = asked.batch.zip(asked.clip).filter(|at| counts.contains_key(at)).or(usual);
+        let mut study = Self {
+            models,
+            points: counts.into_keys().collect(),
+            at,
+            factor: asked.factor(),
+            baseline: None,
+            groups: Vec::new(),
+            against: Vec::new(),
+            outliers: Vec::new(),
+            simulated: false,
+            model,
+        };
+        if let (Some(model), Some((batch, clip))) = (study.model.clone(), at) {
+            let rows = store.points(&PointQuery {
+                model: Some(model),
+                batch_size: Some(batch),
+                clip_length: Some(clip),
+                newest_first: true,
+                limit: MOST_POINTS,
+                ..PointQuery::default()
+            })?;
+            let mut samples = samples(&rows);
+            study.compare(&samples, &asked.baseline);
+            study.outliers = odd_boards(store, &mut samples)?;
+        }
+        Ok(study)
+    }
+
+    fn compare(&mut self, samples: &[(ProfileId, Entry)], baseline: &str) {
+        self.simulated = samples.iter().any(|(_, entry)| entry.key.simulated);
+        let mut groups: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for (_, entry) in samples {
+            groups.entry(value(entry, self.factor)).or_default().push(entry.clone());
+        }
+        let mut names: Vec<&String> = groups.keys().collect();
+        names.sort_by_key(|name| std::cmp::Reverse(groups[*name].len()));
+        names.truncate(MOST_GROUPS);
+        // The largest group is what most is known of.
+        let largest = names.first().map(|name| (*name).clone());
+        names.sort();
+        self.groups = names.iter().map(|name| group(name, &groups[*name])).collect();
+        let named = names.iter().find(|name| name.as_str() == baseline).map(|name| (*name).clone());
+        self.baseline = named.or(largest);
+        let Some(baseline) = &self.baseline else { return };
+        let rule = CohortRule { varied: vec![self.factor], ..CohortRule::default() };
+        let others = names.iter().filter(|name| **name != baseline);
+        self.against = others
+            .map(|name| Against {
+                name: (*name).clone(),
+                contrasts: contrast(&groups[baseline], &groups[*name], &rule).groups,
+            })
+            .collect();
+    }
+}
+
+fn judged(samples: &[(ProfileId, Entry)]) -> Vec<(String, Outlier)> {
+    let mut cohorts: BTreeMap<CohortKey, Vec<Entry>> = BTreeMap::new();
+    for (_, entry) in samples {
+        cohorts.entry(entry.key.clone()).or_default().push(entry.clone());
+    }
+    let named = |(key, entries): (CohortKey, Vec<Entry>)| {
+        let found = outliers(&entries, OutlierRule::default());
+        found.into_iter().map(move |outlier| (key.to_string(), outlier)).collect::<Vec<_>>()
+    };
+    cohorts.into_iter().flat_map(named).collect()
+}
+
+/// Boards that stand out, and what may explain them.
+fn odd_boards(
+    store: &mut Store,
+    samples: &mut [(ProfileId, Entry)],
+) -> Result<Vec<(String, Outlier)>, StoreError> {
+    let first = judged(samples);
+    if first.is_empty() {
+        return Ok(first);
+    }
+    let mut wanted: BTreeSet<String> = first.iter().map(|(_, outlier)| outlier.device.clone()).collect();
+    for (_, entry) in samples.iter() {
+        if wanted.len() < EXPLAINED {
+            wanted.insert(entry.sample.device.clone());
+        }
+    }
+    explain(store, samples, &wanted)?;
+    Ok(judged(samples))
+}

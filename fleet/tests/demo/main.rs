@@ -1,0 +1,261 @@
+//! `clipmark-fleet demo` from its start to Ctrl-C, with the clipmarkd that was built, and its pages in a real
+//! Chromium by keyboard.
+//!
+//! Needs a clipmarkd: the one that CLIPMARKD names or that lies beside clipmark-fleet. With
+//! CLIPMARK_REQUIRE_CLIPMARKD=1 its absence is a failure, else it is said.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers fail a test and say what is skipped")]
+
+mod browser;
+
+use browser::Browser;
+use serde_json::json;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// A demonstration that hangs the test rather than failing it is given up after so long.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+fn clipmarkd() -> Option<PathBuf> {
+    let named = std::env::var_os("CLIPMARKD").map(PathBuf::from);
+    let beside = PathBuf::from(env!("CARGO_BIN_EXE_clipmark-fleet")).with_file_name("clipmarkd");
+    let found = named.or(Some(beside)).filter(|path| path.exists());
+    if found.is_none() {
+        let required = std::env::var_os("CLIPMARK_REQUIRE_CLIPMARKD").is_some_and(|value| value == "1");
+        assert!(!required, "no clipmarkd is built: cargo build --bin clipmarkd");
+        eprintln!("NOT RUN: no clipmarkd is built; set CLIPMARKD to one");
+    }
+    found
+}
+
+/// A demonstration as a process, with temporary files in a folder of the test's own.
+struct Demo {
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+    folder: tempfile::TempDir,
+}
+
+impl Demo {
+    fn start(clipmarkd: &Path, arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"))
+            .args(["demo", "--no-open", "--dashboard", "127.0.0.1:0", "--clipmarkd"])
+            .arg(clipmarkd)
+            .args(arguments)
+            .env("TMPDIR", folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines, said: Vec::new(), folder }
+    }
+
+    /// The first line that contains `text`.
+    fn line(&mut self, text: &str) -> String {
+        let from = Instant::now();
+        loop {
+            if let Some(line) = self.said.iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            let line = self.lines.recv_timeout(PATIENCE.saturating_sub(from.elapsed()));
+            let line = line.unwrap_or_else(|_| panic!("it never said `{text}`:\n{}", self.said.join("\n")));
+            self.said.push(line);
+        }
+    }
+
+    /// What it has put into the folder for temporary files.
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        entries
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().contains("clipmark-demo"))
+            .collect()
+    }
+
+    /// Runs another command on its fleet.
+    fn command(&self, arguments: &[&str]) -> String {
+        let config = self.files()[0].join("fleet.toml");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"));
+        let output = command.arg("--config").arg(config).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The answer to a request that no page has sent.
+fn answer(url: &str, request: &str) -> String {
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.replace("{host}", address).as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Processes with `text` on their command line.
+fn processes(text: &str) -> usize {
+    let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    entries
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .filter(|line| String::from_utf8_lossy(line).contains(text))
+        .count()
+}
+
+#[test]
+fn without_a_clipmarkd_it_says_how_to_build_one() {
+    let output = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"))
+        .args(["demo", "--no-open", "--clipmarkd", "/nowhere/clipmarkd"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(7), "{told}");
+    assert!(told.contains("/nowhere/clipmarkd") && told.contains("cargo build"), "{told}");
+}
+
+#[test]
+fn everything_comes_up_is_measured_can_be_asked_by_keyboard_and_is_gone_afterwards() {
+    let Some(clipmarkd) = clipmarkd() else { return };
+    let mut demo = Demo::start(&clipmarkd, &["--budget", "2"]);
+    let url = demo.line("dashboard").split_whitespace().nth(1).unwrap().to_owned();
+    demo.line("every board is done");
+    the_fleet_is_there(&demo);
+    reports_can_be_made(&demo);
+    a_form_from_elsewhere_is_refused(&url);
+    if let Some(mut browser) = Browser::start() {
+        pages_are_shown(&mut browser, &url);
+        a_run_is_asked_for_by_keyboard(&mut browser, &url);
+        assert_eq!(browser.complaints, Vec::<String>::new());
+    }
+    let folder = demo.files()[0].display().to_string();
+    assert_eq!(processes(&format!("{folder}/clipmarkd.toml")), 1);
+    let pid = demo.child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert!(demo.child.wait().unwrap().success());
+    assert_eq!(processes(&format!("{folder}/clipmarkd.toml")), 0, "clipmarkd is left");
+    assert_eq!(demo.files(), Vec::<PathBuf>::new());
+}
+
+fn the_fleet_is_there(demo: &Demo) {
+    let devices = demo.command(&["devices"]);
+    let line = |name: &str| {
+        devices.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{devices}"))
+    };
+    for name in ["sim-orin-nano-1", "sim-agx-orin", "sim-nano"] {
+        assert!(line(name).contains("online") && line(name).contains("simulated"), "{devices}");
+    }
+    assert!(line("sim-orin-nano-5").contains("  yes  "), "one throttles: {devices}");
+    assert!(line("sim-orin-nano-6").contains("offline"), "one is away by its last will: {devices}");
+    assert!(line("this-machine").contains("online"), "{devices}");
+    let points = demo.command(&["export", "--device", "this-machine", "--format", "json"]);
+    assert!(points.lines().count() >= 2, "{points}");
+    assert!(!points.contains("\"simulated\":true"), "the real device measures: {points}");
+    assert!(points.contains("\"backend\":\"tract\""), "{points}");
+}
+
+fn reports_can_be_made(demo: &Demo) {
+    let cohort = demo.command(&["report", "cohort", "--model", "temporal", "--batch", "1", "--clip", "8"]);
+    assert!(cohort.contains("sim-orin-nano-5: P") && cohort.contains("thermal trip"), "{cohort}");
+    assert!(cohort.contains("simulated"), "{cohort}");
+    let page = demo.folder.path().join("device.html");
+    let text = demo.command(&["report", "device", "sim-orin-nano-5", "--out", &page.display().to_string()]);
+    assert!(text.contains("Throttle"), "{text}");
+    assert!(fs::read_to_string(page).unwrap().contains("section id=\"soak\""));
+}
+
+fn a_form_from_elsewhere_is_refused(url: &str) {
+    let body = "to=all&guard=guessed";
+    let request = format!(
+        "POST /measure HTTP/1.1\r\nHost: {{host}}\r\nConnection: close\r\nContent-Type: \
+         application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    assert!(answer(url, &request).starts_with("HTTP/1.1 403"));
+}
+
+fn pages_are_shown(browser: &mut Browser, url: &str) {
+    browser.size(1280, 900);
+    browser.open(url);
+    browser.until("document.querySelectorAll('tbody tr[data-device]').length === 9");
+    assert_eq!(
+        browser.value("document.querySelector('[data-device=\"sim-orin-nano-6\"] .pill').textContent"),
+        "offline"
+    );
+    let light = browser.screenshot("fleet-overview");
+    browser.dark(true);
+    let dark = browser.screenshot("fleet-overview-dark");
+    assert!(light.len() > 10_000 && light.starts_with(b"\x89PNG") && light != dark);
+    let ground = browser.value("getComputedStyle(document.body).backgroundColor");
+    browser.dark(false);
+    assert_ne!(browser.value("getComputedStyle(document.body).backgroundColor"), ground);
+    browser.open(&format!("{url}device/sim-orin-nano-5"));
+    browser.until("document.querySelector('#soak svg') !== null");
+    browser.open(&format!("{url}compare?model=temporal&batch=1&clip=8&by=build"));
+    browser.until("document.querySelector('main svg') !== null");
+    browser.open(&format!("{url}compare?model=temporal&batch=1&clip=8&by=firmware"));
+    browser.until("document.body.innerText.includes('sim-orin-nano-5')");
+    browser.screenshot("fleet-compare");
+    browser.open(&format!("{url}trends?model=joint&batch=1&clip=8&figure=p50"));
+    browser.until("document.querySelector('main svg') !== null");
+    let text = browser.value("document.body.innerText").as_str().unwrap().to_owned();
+    assert!(text.contains("worse") && text.contains("36.4.3"), "the planted regression is found: {text}");
+    assert!(text.contains("better") && text.contains("build of the model"), "{text}");
+    browser.screenshot("fleet-trends");
+    // Nothing is wider than a phone but what scrolls by itself.
+    browser.size(390, 800);
+    for page in ["", "compare", "trends", "measure"] {
+        browser.open(&format!("{url}{page}"));
+        let wide = browser.value("document.documentElement.scrollWidth").as_u64().unwrap();
+        assert!(wide <= 390, "{page} is {wide} pixels wide on a phone");
+    }
+    browser.size(1280, 900);
+}
+
+fn a_run_is_asked_for_by_keyboard(browser: &mut Browser, url: &str) {
+    browser.open(&format!("{url}measure"));
+    browser.tab_to("a.skip");
+    browser.tab_to("input[name=device]");
+    browser.type_text("sim-agx-orin");
+    browser.tab_to("input[name=clips]");
+    browser.type_text("8");
+    browser.tab_to("input[name=batches]");
+    browser.type_text("1");
+    browser.tab_to("input[name=budget]");
+    browser.type_text("1");
+    browser.screenshot("fleet-measure");
+    browser.tab_to("button.go");
+    browser.press("Enter");
+    browser.until("location.pathname === '/measure/confirm' && document.activeElement.matches('button.go')");
+    assert_eq!(browser.value("document.querySelector('h1').textContent"), json!("Measure on 1 board?"));
+    browser.press("Enter");
+    browser.until("location.pathname.startsWith('/command/')");
+    browser.until(
+        "document.querySelector('[data-device=\"sim-agx-orin\"] .said')?.textContent === 'successful'",
+    );
+    // A plan that makes no sense is told before anything is asked.
+    browser.open(&format!("{url}measure/confirm?to=all&clips=0"));
+    browser.until("document.body.innerText.includes('clip_lengths')");
+    browser.complaints.retain(|complaint| !complaint.contains("400 (Bad Request)"));
+}
