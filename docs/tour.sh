@@ -7,7 +7,8 @@
 # Needs mosquitto, mosquitto-clients, python3 and its package cbor2. Everything lies in a temporary folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-clipmarkd=$(realpath "${1:-target/release/clipmarkd}")
+clipmarkd=$(realpath -m "${1:-target/release/clipmarkd}")
+[ -x "$clipmarkd" ] || { echo "there is no $clipmarkd; build it: cargo build --release --bin clipmarkd" >&2; exit 1; }
 work=$(mktemp -d)
 export PATH="$PATH:/usr/sbin"
 for program in mosquitto mosquitto_pub mosquitto_sub python3; do
