@@ -3,12 +3,12 @@
 use crate::commands::serve::{Describe, Operate, Serve};
 use crate::exit_codes::{CommandError, ExitCode};
 use clap::Parser;
-use std::error::Error;
+use clipmark_service::outcome;
 
 /// Measures video models on this machine, across clip lengths and batch sizes, and names the operating
 /// points for streaming, offline work and energy.
 #[derive(Debug, Parser)]
-#[command(name = "clipmarkd", version, after_help = ExitCode::help(), max_term_width = 100)]
+#[command(name = "clipmarkd", version, after_help = outcome::help::<ExitCode>(), max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -75,24 +75,7 @@ pub fn main() -> ExitCode {
             return code;
         }
     };
-    match cli.command.execute() {
-        Ok(code) => code,
-        Err(error) => {
-            tell(&error);
-            error.code
-        }
-    }
-}
-
-/// Prints `error` with its causes, one a line.
-#[expect(clippy::print_stderr, reason = "the one place where errors reach the user")]
-fn tell(error: &CommandError) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
+    outcome::told(cli.command.execute())
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use crate::commands;
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use clap::Parser;
-use std::error::Error;
+use clipmark_service::outcome;
 use std::path::PathBuf;
 
 /// Collects, keeps and compares the profiles of a fleet of boards that run clipmarkd.
 #[derive(Debug, Parser)]
-#[command(name = "clipmark-fleet", version, after_help = ExitCode::help(), max_term_width = 100)]
+#[command(name = "clipmark-fleet", version, after_help = outcome::help::<ExitCode>(), max_term_width = 100)]
 pub struct Cli {
     /// The configuration; every key has a default
     #[arg(long, value_name = "FILE", default_value = "/etc/clipmark/fleet.toml", global = true)]
@@ -82,24 +82,7 @@ pub fn main() -> ExitCode {
         }
     };
     let config = Config::load(&cli.config).map_err(|error| CommandError::new(ExitCode::Usage, error));
-    match config.and_then(|config| cli.command.execute(&config)) {
-        Ok(code) => code,
-        Err(error) => {
-            tell(&error);
-            error.code
-        }
-    }
-}
-
-/// Prints `error` with its causes, one a line.
-#[expect(clippy::print_stderr, reason = "the one place where errors reach the user")]
-fn tell(error: &CommandError) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
+    outcome::told(config.and_then(|config| cli.command.execute(&config)))
 }
 
 #[cfg(test)]

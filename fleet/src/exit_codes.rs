@@ -3,8 +3,7 @@
 //! A number means the same as in `clipmarkd`, and is never given another meaning. 1 is left to panics and
 //! 128 + n to signals, as shells have it.
 
-use std::error::Error;
-use std::fmt;
+use clipmark_service::outcome::{self, Code};
 
 /// How the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +27,8 @@ pub enum ExitCode {
     NotSuccessful = 12,
 }
 
-impl ExitCode {
-    /// Every code with its meaning, in order.
-    pub const ALL: [(Self, &'static str); 8] = [
+impl Code for ExitCode {
+    const MEANINGS: &'static [(Self, &'static str)] = &[
         (Self::Success, "done"),
         (Self::Usage, "the command line, a plan file or the configuration is wrong"),
         (Self::Storage, "the store cannot be opened, read or written"),
@@ -41,17 +39,8 @@ impl ExitCode {
         (Self::NotSuccessful, "a command that was waited for did not succeed on every device"),
     ];
 
-    /// The number that the shell sees.
-    #[must_use]
-    pub const fn number(self) -> u8 {
+    fn number(self) -> u8 {
         self as u8
-    }
-
-    /// The table for `--help`.
-    #[must_use]
-    pub fn help() -> String {
-        let lines = Self::ALL.iter().map(|(code, meaning)| format!("  {:>2}  {meaning}", code.number()));
-        format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -62,39 +51,15 @@ impl From<ExitCode> for std::process::ExitCode {
 }
 
 /// An error that ends a command, with the exit code it ends with.
-#[derive(Debug)]
-pub struct CommandError {
-    /// The exit code.
-    pub code: ExitCode,
-    error: Box<dyn Error + Send + Sync>,
-}
-
-impl CommandError {
-    /// `error`, ending with `code`. A message may be given as text.
-    pub fn new(code: ExitCode, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { code, error: error.into() }
-    }
-}
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl Error for CommandError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error.source()
-    }
-}
+pub type CommandError = outcome::CommandError<ExitCode>;
 
 #[cfg(test)]
 mod tests {
-    use super::ExitCode;
+    use super::{Code, ExitCode};
 
     #[test]
     fn codes_are_distinct_and_listed_in_order() {
-        let numbers: Vec<u8> = ExitCode::ALL.iter().map(|(code, _)| code.number()).collect();
+        let numbers: Vec<u8> = ExitCode::MEANINGS.iter().map(|(code, _)| code.number()).collect();
         assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
     }
 }

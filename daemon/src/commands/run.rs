@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use clipmark_profile::plan::{Limits, Load, Mode, Request, RequestedPoint};
 use clipmark_profile::point::Precision;
 use clipmark_profile::summary::{Profile, Status};
+use clipmark_service::outcome::Code as _;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -92,7 +92,9 @@ fn help_lists_every_exit_code() {
     let (_keep, folder) = folder_with("");
     let output = run(&folder, &["--help"]);
     assert_eq!(code(&output), 0);
-    for (code, meaning) in clipmark_daemon::exit_codes::ExitCode::ALL {
+    for (code, meaning) in
+        <clipmark_daemon::exit_codes::ExitCode as clipmark_service::outcome::Code>::MEANINGS
+    {
         // Long meanings are wrapped: their first words are enough.
         let words: Vec<&str> = meaning.split_whitespace().take(3).collect();
         assert!(text(&output).contains(&words.join(" ")), "{code:?} is missing");

@@ -1,0 +1,95 @@
+//! How a command ends: an exit code of the program's own, and an error that carries one.
+
+use std::error::Error;
+use std::fmt;
+
+/// The exit codes of a program.
+pub trait Code: Copy + 'static {
+    /// Every code with its meaning, in the order of their numbers.
+    const MEANINGS: &'static [(Self, &'static str)];
+
+    /// The number that the shell sees.
+    fn number(self) -> u8;
+}
+
+/// The table of exit codes for `--help`.
+#[must_use]
+pub fn help<C: Code>() -> String {
+    let lines = C::MEANINGS.iter().map(|(code, meaning)| format!("  {:>2}  {meaning}", code.number()));
+    format!("Exit codes:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// An error that ends a command, with the exit code it ends with.
+#[derive(Debug)]
+pub struct CommandError<C> {
+    /// The exit code.
+    pub code: C,
+    error: Box<dyn Error + Send + Sync>,
+}
+
+impl<C> CommandError<C> {
+    /// `error`, ending with `code`. A message may be given as text.
+    pub fn new(code: C, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { code, error: error.into() }
+    }
+}
+
+impl<C> fmt::Display for CommandError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<C: fmt::Debug> Error for CommandError<C> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// The code that a command ends with; an error is printed with its causes, one a line.
+#[expect(clippy::print_stderr, reason = "the one place where errors reach the user")]
+pub fn told<C: fmt::Debug>(outcome: Result<C, CommandError<C>>) -> C {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            eprintln!("  because: {error}");
+            cause = error.source();
+        }
+        error.code
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, CommandError, help};
+    use std::error::Error;
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Ending {
+        Good = 0,
+        Bad = 12,
+    }
+
+    impl Code for Ending {
+        const MEANINGS: &'static [(Self, &'static str)] = &[(Self::Good, "done"), (Self::Bad, "not done")];
+
+        fn number(self) -> u8 {
+            self as u8
+        }
+    }
+
+    #[test]
+    fn codes_stand_right_aligned_beside_their_meanings() {
+        assert_eq!(help::<Ending>(), "Exit codes:\n   0  done\n  12  not done");
+    }
+
+    #[test]
+    fn an_error_keeps_its_words_and_causes() {
+        let inner = CommandError::new(Ending::Bad, std::io::Error::other(std::fmt::Error));
+        assert_eq!(inner.to_string(), std::io::Error::other(std::fmt::Error).to_string());
+        let outer = CommandError::new(Ending::Bad, "in words");
+        assert_eq!((outer.to_string().as_str(), outer.code), ("in words", Ending::Bad));
+        assert!(outer.source().is_none());
+    }
+}
