@@ -324,10 +324,20 @@ fn fetched(dashboard: SocketAddr, path: &str) -> usize {
     page.len()
 }
 
-/// What both ways of draining the broker came to.
+/// Profiles that are stored and not yet read.
+fn unread(path: &Path) -> u64 {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let count: i64 = connection.query_row("SELECT COUNT(*) FROM inbox", [], |row| row.get(0)).unwrap();
+    count as u64
+}
+
+/// What both ways of draining the broker came to, in profiles a second.
 struct Drained {
     to_a_file: f64,
+    /// Durable, acknowledged and confirmed.
     ingest: f64,
+    /// Until every point can be asked for.
+    readable: f64,
 }
 
 fn drained(
@@ -349,9 +359,13 @@ fn drained(
         std::thread::sleep(Duration::from_millis(20));
     }
     let ingest = devices() as f64 / start.elapsed().as_secs_f64();
+    while unread(&database) > 0 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let readable = devices() as f64 / start.elapsed().as_secs_f64();
     let memory = peak_kib(&aggregator);
     stop(aggregator);
-    (Drained { to_a_file, ingest }, memory)
+    (Drained { to_a_file, ingest, readable }, memory)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -397,8 +411,14 @@ fn main() {
             true,
         );
         table.tell(
-            &format!("round {round}: clipmark-fleet serve"),
+            &format!("round {round}: serve, stored and confirmed"),
             &format!("{:.0} profiles/s", found.ingest),
+            "",
+            true,
+        );
+        table.tell(
+            &format!("round {round}: serve, read into points"),
+            &format!("{:.0} profiles/s", found.readable),
             "",
             true,
         );

@@ -43,6 +43,7 @@ fn text(counts: &Counts, devices: &[DeviceRow]) -> String {
         ("messages_set_aside", "Messages that could not be understood.", counts.poison),
         ("records_lost", "Records that devices declared lost.", counts.lost),
         ("records_ahead", "Records that came ahead of a missing one.", counts.ahead),
+        ("records_unread", "Profiles and series that are stored and not yet read.", counts.unread),
     ];
     for (name, help, value) in gauges {
         let _ = writeln!(
@@ -76,7 +77,7 @@ mod tests {
         assert!(text.ends_with("# EOF\n"));
         assert!(text.contains("clipmark_devices{state=\"unknown\"} 1\n"), "{text}");
         let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(names.len(), 7);
+        assert_eq!(names.len(), 8);
         assert!(!text.contains("device=\""), "no label per device unless asked for");
     }
 }

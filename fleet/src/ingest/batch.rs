@@ -38,6 +38,10 @@ impl Queue {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes the oldest messages: at most `most`, and of records not many more bytes than [`MOST_BYTES`].
     pub(super) fn take(&mut self, most: usize) -> Batch {
         let (mut bytes, mut batch) = (0, Batch::default());

@@ -22,7 +22,12 @@ const MOST: u64 = i64::MAX as u64;
 /// Understands a message. What cannot be understood becomes a [`Poison`] with the reason.
 #[must_use]
 pub fn read(topic: &str, payload: &[u8], content_type: Option<&str>) -> Inbound {
-    understood(topic, payload, content_type).unwrap_or_else(|reason| {
+    read_as(topic, payload, content_type, true)
+}
+
+/// As [`read`]; unless `is_eager`, profiles and series are left to be read later.
+pub(super) fn read_as(topic: &str, payload: &[u8], content_type: Option<&str>, is_eager: bool) -> Inbound {
+    understood(topic, payload, content_type, is_eager).unwrap_or_else(|reason| {
         let content_type = content_type.map(str::to_owned);
         Inbound::Store(Message::Poison(Poison::new(topic.to_owned(), reason, content_type, payload.to_vec())))
     })
@@ -32,7 +37,12 @@ fn told(error: impl Error) -> String {
     error.to_string()
 }
 
-fn understood(topic: &str, payload: &[u8], content_type: Option<&str>) -> Result<Inbound, String> {
+fn understood(
+    topic: &str,
+    payload: &[u8],
+    content_type: Option<&str>,
+    is_eager: bool,
+) -> Result<Inbound, String> {
     let Topic::Device { device, about } = topic.parse::<Topic>().map_err(told)? else {
         return Ok(Inbound::Nothing);
     };
@@ -40,7 +50,7 @@ fn understood(topic: &str, payload: &[u8], content_type: Option<&str>) -> Result
         return Ok(Inbound::Nothing);
     }
     let message = match about {
-        DeviceTopic::Up(kind) => Message::Record(record(device, kind, payload, content_type)?),
+        DeviceTopic::Up(kind) => Message::Record(record(device, kind, payload, content_type, is_eager)?),
         DeviceTopic::State => {
             Message::State(device, DeviceState::from_bytes(payload, content_type).map_err(told)?)
         }
@@ -75,6 +85,7 @@ fn record(
     kind: UpKind,
     payload: &[u8],
     content_type: Option<&str>,
+    is_eager: bool,
 ) -> Result<Record, String> {
     // A bridge may have dropped the content type, and no device writes envelopes as JSON.
     let content_type = content_type.or(Some("application/cbor"));
@@ -92,7 +103,8 @@ fn record(
     if !in_range || !makes_sense {
         return Err(format!("sequence {sequence}, part {part} of {parts} makes no sense"));
     }
-    let content = (parts == 1).then(|| Content::read(kind, &envelope.content));
+    let is_read = parts == 1 && (is_eager || kind == UpKind::Event);
+    let content = is_read.then(|| Content::read(kind, &envelope.content));
     let (command, spooled_unix_ms, bytes) = (envelope.command, envelope.spooled_unix_ms, envelope.content);
     Ok(Record { device, epoch, sequence, kind, part, parts, command, spooled_unix_ms, bytes, content })
 }

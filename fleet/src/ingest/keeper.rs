@@ -3,7 +3,7 @@
 
 use super::batch::{Acknowledgement, Batch};
 use crate::store::{Committed, Message, Poison, Retention, Store, StoreError};
-use clipmark_profile::topics::{DeviceTopic, Topic};
+use clipmark_profile::topics::{DeviceId, DeviceTopic, Topic};
 use clipmark_service::systemd::Heartbeat;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::sleep;
@@ -12,6 +12,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 /// The pauses between two attempts at a batch.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// When no batch has come for so long, there is time to read what waits.
+const LULL: Duration = Duration::from_millis(2);
+
+/// Contents that are read in one transaction.
+const READ_AT_ONCE: u32 = 64;
 
 /// How often the keeper gives a sign of life without work.
 const IDLE: Duration = Duration::from_secs(10);
@@ -30,6 +36,8 @@ pub(super) enum Order {
 pub(super) enum Report {
     /// A batch is durable: its messages may be acknowledged.
     Stored { committed: Committed, acknowledgements: Vec<Acknowledgement>, messages: Vec<Message> },
+    /// Contents that waited have been read: the devices that they are of.
+    Read(Vec<DeviceId>),
     /// The store takes nothing; the batch is tried again.
     Trouble(String),
     /// The store takes batches again.
@@ -42,7 +50,8 @@ pub(crate) fn now_unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Works until the receiver is gone. A batch in trouble is given up only then: the broker still has it.
+/// Works until the receiver is gone. A batch in trouble is given up only then: the broker still has it. What is
+/// stored and not yet read is read when no batch comes for a moment.
 pub(super) fn keep(
     mut store: Store,
     orders: &Receiver<Order>,
@@ -51,7 +60,8 @@ pub(super) fn keep(
 ) {
     loop {
         heartbeat.beat();
-        match orders.recv_timeout(IDLE) {
+        let patience = if store.has_unread() { LULL } else { IDLE };
+        match orders.recv_timeout(patience) {
             Ok(Order::Commit(batch)) => {
                 let Some(report) = commit(&mut store, batch, reports, heartbeat) else { return };
                 if reports.send(report).is_err() {
@@ -59,8 +69,36 @@ pub(super) fn keep(
                 }
             }
             Ok(Order::Prune(retention)) => prune(&mut store, &retention),
+            Err(RecvTimeoutError::Timeout) if store.has_unread() => {
+                if read_waiting(&mut store, reports).is_none() {
+                    return;
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Reads some of what waits. `None` when nobody wants to know any more.
+fn read_waiting(store: &mut Store, reports: &UnboundedSender<Report>) -> Option<()> {
+    let read = store.read_waiting(READ_AT_ONCE, None).or_else(|error| {
+        if error.is_passing() {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the store refuses what was to be read; it is read one by one");
+        store.read_waiting(1, None).or_else(|error| match error.is_passing() {
+            true => Err(error),
+            false => store.read_waiting(1, Some(&format!("the store refuses it: {error}"))),
+        })
+    });
+    match read {
+        Ok(devices) if devices.is_empty() => Some(()),
+        Ok(devices) => reports.send(Report::Read(devices)).ok(),
+        Err(error) => {
+            tracing::warn!(%error, "what is stored is read later");
+            sleep(PAUSES[0]);
+            Some(())
         }
     }
 }

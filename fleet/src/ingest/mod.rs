@@ -4,7 +4,7 @@
 //! A message is acknowledged to the broker only when the transaction that holds it is durable; while one
 //! transaction runs the next batch gathers, so batches grow with the load and nothing waits for a timer. When
 //! the store is away or full nothing is acknowledged, the broker holds back, and the same batch is tried
-//! again. What cannot be understood or stored is set aside with the reason and blocks nothing.
+//! again. When messages pile up they are stored as they are, acknowledged, and read when there is time. What cannot be understood or stored is set aside with the reason and blocks nothing.
 
 mod batch;
 mod inbound;

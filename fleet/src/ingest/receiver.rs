@@ -2,7 +2,7 @@
 //! is stored, and publishes receipts.
 
 use super::batch::{Acknowledgement, Queue};
-use super::inbound::{Inbound, read};
+use super::inbound::{Inbound, read_as};
 use super::keeper::{self, Order, Report, now_unix_ms};
 use crate::config::Config;
 use crate::store::{Message as Stored, Retention, Store, StoreError};
@@ -27,6 +27,13 @@ const STUCK: Duration = Duration::from_secs(90);
 
 /// A commit may take so long, or a pass of the retention over a large store.
 const STORE_STUCK: Duration = Duration::from_secs(900);
+
+/// Messages that wait for the store beyond which more are not read before they are stored.
+const PILE: usize = 32;
+
+/// While messages pile up receipts are held back, at most for so long: of those of one spool only the newest
+/// is sent, and devices wait longer than this before they send anything again.
+const RECEIPTS_WAIT: Duration = Duration::from_secs(5);
 
 /// How often what is too old is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
@@ -106,6 +113,10 @@ struct Receiver<'a> {
     pending: Queue,
     /// Receipts that are to be published, the newest of each spool.
     receipts: BTreeMap<(DeviceId, Epoch), Receipt>,
+    /// Since when there are any.
+    receipts_since: Option<Instant>,
+    /// Messages in the batch that was handed over last.
+    last_batch: usize,
     live: broadcast::Sender<Live>,
     verdicts: BTreeMap<u64, oneshot::Sender<Verdict>>,
     next_verdict: u64,
@@ -211,6 +222,8 @@ impl<'a> Receiver<'a> {
             is_keeper_busy: false,
             pending: Queue::default(),
             receipts: BTreeMap::new(),
+            receipts_since: None,
+            last_batch: 0,
             live,
             verdicts: BTreeMap::new(),
             next_verdict: 0,
@@ -296,7 +309,9 @@ impl<'a> Receiver<'a> {
 
     fn received(&mut self, received: &Received) {
         let acknowledgement = Acknowledgement { connection: self.connection, handle: received.ack };
-        match read(&received.topic, &received.payload, received.content_type.as_deref()) {
+        // What piles up is stored first and read later.
+        let is_eager = self.pending.len() < PILE;
+        match read_as(&received.topic, &received.payload, received.content_type.as_deref(), is_eager) {
             Inbound::Store(message) => {
                 if let Stored::Poison(poison) = &message {
                     tracing::warn!(topic = poison.topic, reason = poison.reason, "a message is set aside");
@@ -330,6 +345,7 @@ impl<'a> Receiver<'a> {
             batch.acknowledgements.into_iter().for_each(|acknowledgement| self.acknowledge(acknowledgement));
             return;
         }
+        self.last_batch = batch.messages.len();
         self.is_keeper_busy = self.orders.try_send(Order::Commit(batch)).is_ok();
     }
 
@@ -341,11 +357,16 @@ impl<'a> Receiver<'a> {
                     self.acknowledge(acknowledgement);
                 }
                 let stored = committed.receipts.iter().map(|(device, _)| device.clone()).collect();
+                self.receipts_since = self.receipts_since.or(Some(Instant::now()));
                 for (device, receipt) in committed.receipts {
                     let aggregator = Some(self.config.aggregator.id.clone());
                     self.receipts.insert((device, receipt.epoch), Receipt { aggregator, ..receipt });
                 }
                 self.tell(stored, messages);
+            }
+            Report::Read(devices) => {
+                // Nobody may be listening.
+                let _ = self.live.send(Live::Stored(devices));
             }
             Report::Trouble(why) => {
                 tracing::error!(why, "nothing is acknowledged until the store takes it");
@@ -384,9 +405,14 @@ impl<'a> Receiver<'a> {
                 self.is_announced = connection.publish(state, Token::State).is_ok();
             }
         }
+        let piles_up = self.pending.len() >= PILE || self.is_keeper_busy && self.last_batch >= PILE;
+        let may_wait = self.receipts_since.is_none_or(|since| since.elapsed() < RECEIPTS_WAIT);
         let Link::Open(connection) = &mut self.link else { return Ok(()) };
-        while connection.has_room() {
-            let Some(((device, epoch), receipt)) = self.receipts.pop_first() else { break };
+        while connection.has_room() && !(piles_up && may_wait) {
+            let Some(((device, epoch), receipt)) = self.receipts.pop_first() else {
+                self.receipts_since = None;
+                break;
+            };
             let message = Message {
                 topic: Topic::device(&device, DeviceTopic::Receipt).to_string(),
                 payload: receipt.to_bytes()?,

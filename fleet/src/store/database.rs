@@ -121,6 +121,8 @@ pub struct Dialect {
     /// What precedes the name of a table that is to be locked against other writers until the transaction
     /// ends; empty where a transaction that may write is alone anyway.
     pub lock: &'static str,
+    /// What follows a SELECT that leaves out what others have locked; empty where writers are alone anyway.
+    pub skip_locked: &'static str,
 }
 
 /// A connection to a database.

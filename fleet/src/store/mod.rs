@@ -14,6 +14,7 @@ mod content;
 mod coverage;
 pub mod database;
 mod error;
+mod inbox;
 mod live;
 mod postgres;
 mod prune;
@@ -41,6 +42,8 @@ use database::Database;
 #[derive(Debug)]
 pub struct Store {
     database: Box<dyn Database>,
+    /// Whether contents may wait to be read.
+    has_unread: bool,
 }
 
 impl Store {
@@ -57,7 +60,9 @@ impl Store {
 
     fn over(mut database: Box<dyn Database>) -> Result<Self, StoreError> {
         schema::prepare(database.as_mut())?;
-        Ok(Self { database })
+        let mut store = Self { database, has_unread: false };
+        store.find_unread()?;
+        Ok(store)
     }
 
     /// Does `work` all or not at all.

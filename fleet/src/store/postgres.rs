@@ -186,6 +186,7 @@ impl Database for Postgres {
             table: "",
             clustered: "",
             lock: "LOCK TABLE",
+            skip_locked: "FOR UPDATE SKIP LOCKED",
         }
     }
 

@@ -4,7 +4,7 @@ use super::content::Content;
 use super::database::{Database, Value};
 use super::rows::{ProfileRows, SubjectRows, name_of};
 use super::write::{Poison, Record};
-use super::{StoreError, live};
+use super::{StoreError, inbox, live};
 use clipmark_profile::message::SequenceRange;
 use clipmark_profile::topics::{CommandId, DeviceTopic, Topic, UpKind};
 use std::borrow::Cow;
@@ -33,16 +33,25 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Stores a record that was not stored before. Returns the sequences that it declares lost.
+/// Stores a record that was not stored before. Returns the sequences that it declares lost. A content that can
+/// wait is put off when it has not been read, or when `others_wait`: contents are read in the order of arrival.
 pub(super) fn insert(
     database: &mut dyn Database,
     record: &Record,
     now: Value<'_>,
+    others_wait: bool,
 ) -> Result<Option<SequenceRange>, StoreError> {
+    let is_refused = matches!(record.content, Some(Content::Unreadable { .. }));
+    if inbox::can_wait(record) && !is_refused && (others_wait || record.content.is_none()) {
+        return inbox::put_off(database, record, now).map(|()| None);
+    }
     let sequence = record.sequence.saturating_sub(record.part.into());
     let place = Place { record, sequence, now };
     let (content, bytes) = match &record.content {
         Some(content) => (Cow::Borrowed(content), Cow::Borrowed(&record.bytes)),
+        None if record.parts == 1 => {
+            (Cow::Owned(Content::read(record.kind, &record.bytes)), Cow::Borrowed(&record.bytes))
+        }
         None => {
             insert_part(database, &place)?;
             let Some(bytes) = assembled(database, &place)? else {

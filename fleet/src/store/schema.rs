@@ -7,7 +7,7 @@ use super::database::{Database, Dialect};
 const VERSION: i64 = STEPS.len() as i64;
 
 /// What leads from one version to the next. A released step is never changed.
-const STEPS: [&str; 2] = [STEP_1, STEP_2];
+const STEPS: [&str; 3] = [STEP_1, STEP_2, STEP_3];
 
 const STEP_1: &str = "
 -- What a device last said of itself.
@@ -128,6 +128,15 @@ CREATE TABLE poison (
 /// Models are asked for by name, the newest runs first.
 const STEP_2: &str = "
 CREATE INDEX subject_model_name ON subject (model, profile, subject);
+";
+
+/// Contents that are stored and not yet read.
+const STEP_3: &str = "
+CREATE TABLE inbox (
+  inbox {key},
+  device TEXT NOT NULL, epoch {int} NOT NULL, sequence {int} NOT NULL, kind TEXT NOT NULL, command TEXT,
+  spooled_unix_ms {int} NOT NULL, received_unix_ms {int} NOT NULL, content {blob} NOT NULL
+) {table};
 ";
 
 fn spelled(sql: &str, dialect: Dialect) -> String {

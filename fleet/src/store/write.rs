@@ -7,7 +7,7 @@
 use super::content::Content;
 use super::coverage::Coverage;
 use super::database::{Database, Value};
-use super::{Store, StoreError, live, records};
+use super::{Store, StoreError, inbox, live, records};
 use clipmark_profile::message::{CommandStatus, DeviceInfo, DeviceState, Epoch, Receipt, SequenceRange};
 use clipmark_profile::topics::{CommandId, DeviceId, OperationName, UpKind};
 use sha2::{Digest, Sha256};
@@ -63,7 +63,7 @@ pub struct Record {
     pub spooled_unix_ms: u64,
     /// The bytes of this part.
     pub bytes: Vec<u8>,
-    /// The content, when this is all of it.
+    /// The content, when this is all of it and has been read; else it is read later.
     pub content: Option<Content>,
 }
 
@@ -161,10 +161,11 @@ fn store_record(
     record: &Record,
     locked: &mut Locked,
     now: Value<'_>,
+    others_wait: bool,
 ) -> Result<(), StoreError> {
     let own = SequenceRange { first: record.sequence, last: record.sequence };
     locked.stored += locked.now.cover(own);
-    if let Some(lost) = records::insert(database, record, now)? {
+    if let Some(lost) = records::insert(database, record, now, others_wait)? {
         // A range that reaches beyond the event itself would cover what is still to come.
         let last = lost.last.min(record.sequence);
         locked.lost += locked.now.cover(SequenceRange { first: lost.first.max(1), last });
@@ -176,6 +177,7 @@ fn store_all(
     database: &mut dyn Database,
     batch: &[&Message],
     now: Value<'_>,
+    others_wait: bool,
 ) -> Result<(Committed, BTreeMap<Spool, Locked>), StoreError> {
     let mut committed = Committed::default();
     let spools: BTreeSet<Spool> = batch
@@ -202,7 +204,7 @@ fn store_all(
                 let is_unreadable = matches!(record.content, Some(Content::Unreadable { .. }));
                 committed.set_aside += u64::from(is_unreadable);
                 committed.stored += u64::from(!is_unreadable);
-                store_record(database, record, locked, now)?;
+                store_record(database, record, locked, now, others_wait)?;
             }
             Message::Poison(poison) => {
                 records::set_aside(database, poison, None, now)?;
@@ -230,8 +232,12 @@ impl Store {
         // Rows are changed in one order everywhere, so that two aggregators cannot wait for each other.
         let mut ordered: Vec<&Message> = batch.iter().collect();
         ordered.sort_by_key(|message| message.device());
+        let is_unread = |message: &Message| matches!(message, Message::Record(record) if record.content.is_none() && inbox::can_wait(record));
+        // When one content of a batch waits, all do: they are read in the order of arrival.
+        let others_wait = self.has_unread || batch.iter().any(is_unread);
         let (mut committed, locked) =
-            self.in_transaction(|database| store_all(database, &ordered, now_unix_ms.into()))?;
+            self.in_transaction(|database| store_all(database, &ordered, now_unix_ms.into(), others_wait))?;
+        self.has_unread = others_wait;
         committed.receipts = locked
             .into_iter()
             .map(|((device, epoch), Locked { now, .. })| {

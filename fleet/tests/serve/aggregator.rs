@@ -123,6 +123,19 @@ impl Aggregator {
         Store::open(&self.store).unwrap()
     }
 
+    /// How many profiles there are, once everything that is stored has been read too.
+    pub(crate) fn profiles(&self) -> u64 {
+        let (from, mut store) = (Instant::now(), self.store());
+        loop {
+            let counts = store.counts().unwrap();
+            if counts.unread == 0 {
+                return counts.profiles;
+            }
+            assert!(from.elapsed() < PATIENCE, "{} stored records are never read", counts.unread);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub(crate) fn database(&self) -> &Path {
         &self.store.path
     }

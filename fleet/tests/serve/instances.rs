@@ -50,6 +50,6 @@ fn two_instances_share_the_work_and_one_of_them_may_die() {
         }
         confirmed(&mut client, device, 1, RECORDS + 10);
     }
-    let profiles = first.store().counts().unwrap().profiles;
+    let profiles = first.profiles();
     assert_eq!(profiles, (RECORDS + 10) * DEVICES.len() as u64);
 }

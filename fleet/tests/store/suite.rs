@@ -4,7 +4,7 @@ use crate::records::{CBOR, envelope, lost, profile, profile_envelope, received, 
 use clipmark_fleet::config;
 use clipmark_fleet::ingest::{Inbound, read};
 use clipmark_fleet::store::{
-    CommandQuery, Committed, DeviceQuery, Message, PointQuery, ProfileQuery, Retention, Store,
+    CommandQuery, Committed, DeviceQuery, Message, PointQuery, ProfileQuery, Record, Retention, Store,
 };
 use clipmark_profile::message::{
     Availability, CommandState, CommandStatus, DeviceInfo, DeviceState, Envelope, Epoch, Receipt,
@@ -16,10 +16,15 @@ use clipmark_profile::{example, wire};
 
 type Case = fn(&config::Store);
 
-pub(crate) const CASES: [(&str, Case); 12] = [
+pub(crate) const CASES: [(&str, Case); 14] = [
     ("each_record_is_stored_once", each_record_is_stored_once),
     ("reordered_records_leave_gaps_until_they_come", reordered_records_leave_gaps_until_they_come),
     ("parts_come_together_in_any_order", parts_come_together_in_any_order),
+    ("what_piles_up_is_confirmed_at_once_and_read_later", what_piles_up_is_confirmed_at_once_and_read_later),
+    (
+        "what_was_put_off_cannot_be_read_is_set_aside_later",
+        what_was_put_off_cannot_be_read_is_set_aside_later,
+    ),
     ("a_new_epoch_is_a_new_spool", a_new_epoch_is_a_new_spool),
     ("declared_losses_close_gaps", declared_losses_close_gaps),
     ("what_cannot_be_read_is_set_aside", what_cannot_be_read_is_set_aside),
@@ -102,6 +107,51 @@ fn parts_come_together_in_any_order(settings: &config::Store) {
     assert_eq!((rows.len(), rows[0].run_id.as_str(), rows[0].sequence), (1, "in-parts", 10));
     let bytes = store.profile_bytes(rows[0].id).unwrap().unwrap();
     assert_eq!(bytes, wire::encode_profile(&profile).unwrap());
+}
+
+/// A record whose content nobody has read yet.
+fn unread(message: Message) -> Message {
+    let Message::Record(record) = message else { panic!("not a record") };
+    Message::Record(Record { content: None, ..record })
+}
+
+fn what_piles_up_is_confirmed_at_once_and_read_later(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    let batch = [unread(record("a", 1, 1)), record("b", 1, 1), unread(record("a", 1, 2))];
+    let committed = commit(&mut store, &batch);
+    assert_eq!((committed.stored, committed.receipts.len()), (3, 2));
+    assert_eq!(committed.receipts[0].1.contiguous, 2);
+    // What comes meanwhile waits behind it, although it has been read.
+    commit(&mut store, &[record("a", 1, 3), record("a", 1, 1)]);
+    let counts = store.counts().unwrap();
+    assert_eq!((counts.profiles, counts.unread), (0, 4));
+    // Another program takes over.
+    drop(store);
+    let mut store = Store::open(settings).unwrap();
+    assert!(store.has_unread());
+    assert_eq!(store.read_waiting(3, None).unwrap().len(), 3);
+    assert!(store.has_unread());
+    assert_eq!(store.read_waiting(3, None).unwrap().len(), 1);
+    assert!(!store.has_unread());
+    let rows = store.profiles(&ProfileQuery::default()).unwrap();
+    let of_a: Vec<u64> =
+        rows.iter().filter(|row| row.device.as_str() == "a").map(|row| row.sequence).collect();
+    assert_eq!((rows.len(), of_a), (4, vec![3, 2, 1]));
+    assert!(rows.iter().all(|row| row.received_unix_ms == NOW && row.measured == 27));
+    assert_eq!(store.counts().unwrap().unread, 0);
+    let again = commit(&mut store, &batch);
+    assert_eq!((again.stored, again.repeated), (0, 3));
+}
+
+fn what_was_put_off_cannot_be_read_is_set_aside_later(settings: &config::Store) {
+    let mut store = Store::open(settings).unwrap();
+    let nonsense = received("a", &envelope(1, 1, UpKind::Profile, vec![0xff; 100]));
+    commit(&mut store, &[unread(nonsense), unread(record("a", 1, 2))]);
+    assert_eq!(store.read_waiting(10, None).unwrap().len(), 2);
+    assert_eq!(store.counts().unwrap().profiles, 1);
+    let poison = store.poison(10).unwrap();
+    assert_eq!((poison.len(), poison[0].times), (1, 1));
+    assert!(!poison[0].reason.is_empty());
 }
 
 fn a_new_epoch_is_a_new_spool(settings: &config::Store) {

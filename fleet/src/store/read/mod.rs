@@ -23,11 +23,11 @@ fn required<T>(value: Option<T>, what: &'static str) -> Result<T, StoreError> {
     value.ok_or_else(|| StoreError::Damaged { what, problem: "it is missing".into() })
 }
 
-fn text(row: &dyn Row, column: usize, what: &'static str) -> Result<String, StoreError> {
+pub(super) fn text(row: &dyn Row, column: usize, what: &'static str) -> Result<String, StoreError> {
     required(row.text(column)?, what)
 }
 
-fn count(row: &dyn Row, column: usize, what: &'static str) -> Result<u64, StoreError> {
+pub(super) fn count(row: &dyn Row, column: usize, what: &'static str) -> Result<u64, StoreError> {
     let value = required(row.int(column)?, what)?;
     u64::try_from(value).map_err(|error| StoreError::Damaged { what, problem: error.to_string() })
 }
@@ -45,6 +45,9 @@ fn flag(row: &dyn Row, column: usize, what: &'static str) -> Result<bool, StoreE
     Ok(count(row, column, what)? != 0)
 }
 
-fn identifier<T: FromStr<Err = TopicError>>(text: &str, what: &'static str) -> Result<T, StoreError> {
+pub(super) fn identifier<T: FromStr<Err = TopicError>>(
+    text: &str,
+    what: &'static str,
+) -> Result<T, StoreError> {
     text.parse().map_err(|error: TopicError| StoreError::Damaged { what, problem: error.to_string() })
 }

@@ -201,6 +201,8 @@ pub struct Counts {
     pub lost: u64,
     /// Records that came ahead of a missing one.
     pub ahead: u64,
+    /// Profiles and series that are stored and not yet read.
+    pub unread: u64,
 }
 
 impl Store {
@@ -372,13 +374,15 @@ impl Store {
             },
         )?;
         let tables = "SELECT (SELECT COUNT(*) FROM profile), (SELECT COUNT(*) FROM attachment), \
-            (SELECT COUNT(*) FROM poison), (SELECT CAST(COALESCE(SUM(lost), 0) AS BIGINT) FROM spool), (SELECT COUNT(*) FROM ahead)";
+            (SELECT COUNT(*) FROM poison), (SELECT CAST(COALESCE(SUM(lost), 0) AS BIGINT) FROM spool), (SELECT COUNT(*) FROM ahead), \
+            (SELECT COUNT(*) FROM inbox)";
         self.database.query(tables, &[], &mut |row| {
             counts.profiles = count(row, 0, "number")?;
             counts.attachments = count(row, 1, "number")?;
             counts.poison = count(row, 2, "number")?;
             counts.lost = count(row, 3, "number")?;
             counts.ahead = count(row, 4, "number")?;
+            counts.unread = count(row, 5, "number")?;
             Ok(())
         })?;
         Ok(counts)
