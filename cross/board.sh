@@ -4,6 +4,8 @@
 #
 #   cross/board.sh build          builds the image (about 5 minutes; cached)
 #   cross/board.sh boot           boots it, prints how to log in, runs until Ctrl-C
+#   cross/board.sh test [DEB]     boots it, installs the aarch64 package, and asks it for a sweep and a soak
+#                                 through a broker of this machine; DEB is cross/build.sh's by default
 #
 # Timings under emulation mean nothing and are never asserted. Needs root for `build`; what is missing is named.
 set -euo pipefail
@@ -30,7 +32,7 @@ need() { # PROGRAM=PACKAGE...
 build() {
     # The scripts that make the image are its version.
     local version
-    version=$(cat cross/board/*.sh cross/lib/*.sh | sha256sum | cut -c1-16)
+    version=$(cat cross/board/{image,modules}.sh cross/lib/apt.sh | sha256sum | cut -c1-16)
     if [ -e "$image/rootfs.img" ] && [ "$(cat "$image/version" 2>/dev/null)" = "$version" ]; then
         say "using the image in $image"
         return
@@ -39,6 +41,12 @@ build() {
         make=make cpio=cpio bison=bison flex=flex depmod=kmod mkfs.ext4=e2fsprogs arch-test=arch-test bc=bc
     cross/board/image.sh "$image"
     echo "$version" > "$image/version"
+}
+
+python() {
+    [ -x "$cache/venv/bin/python" ] || python3 -m venv "$cache/venv"
+    "$cache/venv/bin/python" -c 'import cbor2' 2>/dev/null ||
+        "$cache/venv/bin/pip" install -q --disable-pip-version-check -r .ci/requirements.txt
 }
 
 free_port() {
@@ -102,5 +110,19 @@ boot)
     say "log in:  ssh -i $image/key -p $ssh_port -o StrictHostKeyChecking=no root@127.0.0.1"
     wait $qemu
     ;;
-*) sed -n '2,9s/^# \{0,1\}//p' "$0"; [ -z "${1:-}" ] || exit 2 ;;
+test)
+    deb=${2:-}
+    if [ -z "$deb" ]; then
+        artefacts=${CARGO_TARGET_DIR:-target}/dist-artefacts/aarch64
+        compgen -G "$artefacts/*.deb" >/dev/null || cross/build.sh aarch64
+        deb=$(compgen -G "$artefacts/*.deb")
+    fi
+    need mosquitto=mosquitto mosquitto_pub=mosquitto-clients
+    python
+    build
+    boot
+    say "testing $deb"
+    PYTHONPATH=cross/lib "$cache/venv/bin/python" -u cross/board/test.py "$image/key" "$ssh_port" "$run" "$deb"
+    ;;
+*) sed -n '2,11s/^# \{0,1\}//p' "$0"; [ -z "${1:-}" ] || exit 2 ;;
 esac

@@ -31,6 +31,17 @@ glibc_needed() {
     objdump -T "$1" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -1
 }
 
+# Without its symbols; the binary with them stays in the target directory, for looking at a core dump.
+stripped() { # NAME FROM TO
+    local strip=strip
+    [ "$1" = "$(uname -m)" ] || strip=$1-linux-gnu-strip
+    if ! command -v "$strip" >/dev/null; then
+        say "$strip is missing; please run:  sudo apt-get install binutils-$(tr _ - <<<"$1")-linux-gnu"
+        exit 1
+    fi
+    "$strip" -o "$3" "$2"
+}
+
 # The components that go into the binary, as CycloneDX 1.3 JSON. cargo-cyclonedx writes one file into each crate.
 components() { # TRIPLE FILE
     if ! command -v cargo-cyclonedx >/dev/null; then
@@ -49,9 +60,13 @@ build() { # NAME TRIPLE
     local name=$1 triple=$2 out="$target_dir/dist-artefacts/$1" needed size
     if [ "$name" = aarch64 ]; then eval "$("$here/toolchain.sh")"; fi
     say "$triple, glibc $floor and later"
-    cargo zigbuild --locked --profile dist --target "$triple.$floor" -p clipmarkd --bins
+    # Nothing unwinds (panic = "abort"): no tables for it are made, and those of precompiled code are left out.
+    local variable="CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$triple")_RUSTFLAGS"
+    export "$variable=${!variable:-} -C force-unwind-tables=no"
+    cargo-zigbuild rustc --locked --profile dist --target "$triple.$floor" -p clipmarkd --bin clipmarkd -- \
+        -C "link-arg=-Wl,-T,$PWD/cross/lib/no-unwind.ld"
     mkdir -p "$out"
-    cp "$target_dir/$triple/dist/clipmarkd" "$out/"
+    stripped "$name" "$target_dir/$triple/dist/clipmarkd" "$out/clipmarkd"
     needed=$(glibc_needed "$out/clipmarkd")
     size=$(stat -c %s "$out/clipmarkd")
     say "clipmarkd: $size bytes, needs glibc $needed"
@@ -65,6 +80,11 @@ build() { # NAME TRIPLE
     fi
     rm -f "$out"/*.deb
     "$here/package.sh" "$out/clipmarkd" "$out"
+    if command -v lintian >/dev/null; then
+        lintian --allow-root --fail-on error "$out"/*.deb
+    else
+        say "lintian is not installed: the package is NOT held against Debian's rules"
+    fi
     components "$triple" "$out/clipmarkd.cdx.json"
     (cd "$out" && sha256sum clipmarkd ./*.deb clipmarkd.cdx.json > SHA256SUMS)
     say "artefacts in $out"

@@ -59,7 +59,8 @@ def soak(fields):
     ]
     return {
         "duration_ms": fields[1], "inferences": fields[2], "aborted": fields.get(3), "throttles": throttles,
-        "burst_frames_per_s": fields[8] / 1000 if 8 in fields else None, "time_to_throttle_ms": fields.get(12),
+        "burst_frames_per_s": fields[8] / 1000 if 8 in fields else None,
+        "sustained_frames_per_s": fields[9] / 1000 if 9 in fields else None, "time_to_throttle_ms": fields.get(12),
         "energy": energy(fields.get(14)), "sustained_energy": energy(fields.get(15)),
         "peak_celsius": {name: value / 1000 for name, value in fields[16]}, "remarks": fields[17],
     }
@@ -77,8 +78,10 @@ def profile(content):
     rows = [{name: values[index] for name, values in columns.items()} for index in range(count)]
     for row in rows:
         row["status"] = POINT_STATUS[row["status"]]
+    for note in fields[8]:
+        rows[note[0]]["failure"] = note[3][2] if 3 in note else None
     return {"environment": fields[3], "points": rows, "soaks": [soak(one) for one in fields[12]],
-            "total_power": fields.get(14), "warnings": fields[16], "size": len(content)}
+            "idle_power_mw": fields[13] / 1000 if 13 in fields else None, "warnings": fields[16], "size": len(content)}
 
 
 class Operator:

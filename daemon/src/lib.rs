@@ -9,6 +9,7 @@ pub mod exit_codes;
 pub mod journal;
 pub mod model;
 pub mod operation;
+pub mod placement;
 pub mod preflight;
 pub mod record_store;
 pub mod run;

@@ -140,10 +140,11 @@ fn without_a_gpu_there_is_one_clear_error() {
 fn engines_are_built_once_and_taken_from_the_cache_afterwards() {
     for major in MAJORS {
         let board = Board::new(major, STEADY);
-        let built = board.prepare(&spec(1, 8)).expect("an engine").remarks();
-        assert!(built.iter().any(|remark| remark.starts_with("engine built in ")), "{built:?}");
-        let cached = board.prepare(&spec(1, 8)).expect("an engine").remarks();
-        assert!(cached.iter().any(|remark| remark.starts_with("engine taken from the cache")), "{cached:?}");
+        let [built, cached] = [(); 2].map(|()| board.prepare(&spec(1, 8)).expect("an engine").build());
+        let (built, cached) = (built.expect("a build"), cached.expect("a build"));
+        assert!(!built.cached && cached.cached);
+        assert!(built.size.get() > 0);
+        assert_eq!((cached.size, cached.took), (built.size, built.took), "the cache keeps how it was built");
         assert_eq!(board.builds().len(), 1);
         board.prepare(&spec(1, 16)).expect("an engine");
         board.prepare(&with(&[("workspace_mib", "64")], spec(1, 8))).expect("an engine");

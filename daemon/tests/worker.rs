@@ -2,6 +2,7 @@
 //! processes that are no workers at all.
 
 use clipmark_daemon::backend::EngineSpec;
+use clipmark_daemon::placement::{self, Asked, CpuList, Placement};
 use clipmark_daemon::worker::handle::{Settings, Trouble, Worker};
 use clipmark_daemon::worker::protocol::{MeasureOrder, PrepareOrder};
 use clipmark_profile::point::{GridPoint, Precision};
@@ -135,6 +136,31 @@ fn a_worker_over_its_memory_limit_is_out_of_memory() {
     let mut tight = Worker::spawn(&settings(Some(128 << 20))).unwrap();
     let failure = failure(tight.prepare(order("simulated", &model)));
     assert_eq!(failure.cause, Cause::OutOfMemory, "{}", failure.message);
+}
+
+#[test]
+fn a_worker_runs_on_the_cpus_it_was_given_with_all_its_threads() {
+    let allowed = placement::allowed().unwrap();
+    let first: CpuList = allowed.to_string().split(['-', ',']).next().unwrap().parse().unwrap();
+    let asked = Asked { cpus: Some(first.clone()), memory_max_bytes: None };
+    let placed = settings(None).placed(&Placement::make(&asked, &allowed));
+    let mut worker = Worker::spawn(&placed).unwrap();
+    // Its answer comes after it has bound itself.
+    worker.check("noop").unwrap();
+    for task in std::fs::read_dir(format!("/proc/{}/task", worker.id())).unwrap() {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+        assert_eq!(line.trim(), first.to_string());
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_entered_is_named() {
+    let mut settings = settings(None);
+    settings.arguments.extend(["--group".into(), "/no/such/group".into()]);
+    let mut worker = Worker::spawn(&settings).unwrap();
+    let failure = failure(worker.check("noop"));
+    assert!(failure.message.contains("/no/such/group"), "{}", failure.message);
 }
 
 #[test]

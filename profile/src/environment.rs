@@ -39,6 +39,12 @@ pub struct Environment {
     pub load_centi: Option<u32>,
     /// Container or virtual machine, where one was recognised.
     pub virtualization: Option<String>,
+    /// CPUs that the measured processes were kept to, e.g. `2-5`, where that was asked for.
+    #[serde(default)]
+    pub worker_cpus: Option<String>,
+    /// Most memory that the measured processes could hold together, where that was asked for.
+    #[serde(default)]
+    pub worker_memory_max: Option<Bytes>,
     /// Conditions that weaken the figures, each a sentence with what to do about it.
     pub warnings: Vec<String>,
     /// Values that could not be read: name and cause.

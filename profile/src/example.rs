@@ -112,6 +112,7 @@ pub fn measured(subject: u16, at: GridPoint, base_ns: u64, iterations: usize) ->
         because_of: None,
         failure: None,
         prepare_ns: Some(61_234_567 + base_ns / 7),
+        engine: None,
         clips_per_s: Some(clips_per_s),
         frames_per_s: Some(frames_per_s),
         compute_p50_ns: None,
@@ -150,6 +151,7 @@ fn bare(subject: u16, at: GridPoint, status: Status) -> PointSummary {
         because_of: None,
         failure: None,
         prepare_ns: None,
+        engine: None,
         latency: None,
         clips_per_s: None,
         frames_per_s: None,
@@ -274,6 +276,8 @@ fn environment() -> Environment {
         swap_total: Some(Bytes(3_995_074_560)),
         load_centi: Some(12),
         virtualization: None,
+        worker_cpus: Some("2-5".into()),
+        worker_memory_max: Some(Bytes(6_442_450_944)),
         warnings: vec![
             "The CPU governor is schedutil, so clocks follow load; run `sudo jetson_clocks` for steady figures."
                 .into(),

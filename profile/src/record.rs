@@ -84,6 +84,9 @@ pub struct PointEvidence {
     pub outcome: Outcome,
     /// Time to load and optimise the model for this point, apart from latency.
     pub prepare: Option<Nanos>,
+    /// What was built for it, where the backend builds engines.
+    #[serde(default)]
+    pub engine: Option<EngineBuild>,
     /// Measured chunks in order of time. The first ones hold the warm-up: nothing is discarded here.
     pub chunks: Vec<Chunk>,
     /// The kernel's account of the worker.
@@ -92,6 +95,17 @@ pub struct PointEvidence {
     pub operators: Vec<OperatorCost>,
     /// Effects seen on the outputs and inputs, e.g. that inputs of zeros run faster.
     pub remarks: Vec<String>,
+}
+
+/// An engine that a backend built for a point, as a file would hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineBuild {
+    /// How long the build took, when it took place.
+    pub took: Nanos,
+    /// The engine's size.
+    pub size: Bytes,
+    /// Whether it was built earlier and taken from the cache.
+    pub cached: bool,
 }
 
 /// How far a point came.

@@ -7,7 +7,7 @@
 use crate::environment::Environment;
 use crate::plan::{Deadline, Load, Mode};
 use crate::point::{GridPoint, PointId, Subject};
-use crate::record::{BackendRecord, Failure, GateOutcome, ModelRecord, NotRun, OperatorCost};
+use crate::record::{BackendRecord, EngineBuild, Failure, GateOutcome, ModelRecord, NotRun, OperatorCost};
 use crate::stats::histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,9 @@ pub struct PointSummary {
     pub failure: Option<Failure>,
     /// Time to load and optimise, apart from latency.
     pub prepare_ns: Option<u64>,
+    /// What was built for it, where the backend builds engines.
+    #[serde(default)]
+    pub engine: Option<EngineBuild>,
     /// Latency per inference.
     pub latency: Option<LatencySummary>,
     /// Clips completed a second of measuring: batch size x iterations / summed latency under closed load,

@@ -137,6 +137,21 @@ def a_request_gives_a_profile(box, operator):
     assert all(json.loads(line)["CLIPMARK_COMMAND"] == "first" for line in lines), lines
 
 
+def measured_processes_are_kept_apart_or_it_is_said_why(box, operator):
+    memory = 1 << 30
+    box.run("sed -i 's/^# cpus = .*/cpus = \"0\"/; s/^# memory_max_bytes = .*/memory_max_bytes = %d/'"
+            " /etc/clipmark/clipmarkd.toml" % memory)
+    box.run(f"systemctl reload {UNIT}")
+    here = operator.request(DEVICE, "apart", QUICK)
+    operator.wait_status(DEVICE, "apart", {"successful"}, 120, here)
+    environment = operator.wait_profile(DEVICE, "apart", 30, here)["environment"]
+    assert environment.get(18) == "0", environment
+    absent = dict(environment[17])
+    print("   ", absent.get("worker_memory_max", f"at most {environment.get(19)} bytes"))
+    # Whether a container gets unified control groups depends on the machine; that it is one or the other does not.
+    assert (environment.get(19) == memory) != ("worker_memory_max" in absent), environment
+
+
 def an_upgrade_keeps_the_settings(box, operator):
     before = box.show("MainPID")
     settings = box.run("cat /etc/clipmark/clipmarkd.toml")
@@ -216,6 +231,7 @@ def removing_keeps_the_data_and_purging_deletes_it(box, operator):
 STEPS = [
     installing_starts_the_daemon, the_unit_is_sound_and_closed,
     a_reload_takes_a_new_configuration_and_refuses_a_wrong_one, a_request_gives_a_profile,
+    measured_processes_are_kept_apart_or_it_is_said_why,
     an_upgrade_keeps_the_settings, the_watchdog_restarts_a_stalled_daemon, a_killed_run_goes_on_where_it_was,
     a_read_only_disk_rejects_runs_and_is_survived, removing_keeps_the_data_and_purging_deletes_it,
 ]

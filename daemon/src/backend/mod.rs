@@ -30,7 +30,7 @@ pub use simulated::{Fault, FaultKind, Simulated, SimulatedModel};
 pub use tract::{TRACT_VERSION, Tract};
 
 use clipmark_profile::point::{GridPoint, Precision};
-use clipmark_profile::record::{BackendRecord, Cause, Failure, OperatorCost, Stage};
+use clipmark_profile::record::{BackendRecord, Cause, EngineBuild, Failure, OperatorCost, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use std::path::{Path, PathBuf};
 
@@ -99,6 +99,11 @@ pub trait Engine {
 
     /// Memory the engine holds on its device, apart from the process's own resident set.
     fn device_memory(&self) -> Option<Bytes> {
+        None
+    }
+
+    /// What was built for it, where the runtime builds engines that a file can hold.
+    fn build(&self) -> Option<EngineBuild> {
         None
     }
 

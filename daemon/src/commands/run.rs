@@ -5,6 +5,7 @@ use super::probe::BoardArgs;
 use super::progress::{JsonLines, Lines, Quiet};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::hints::HintArgs;
+use crate::placement::{self, Asked, CpuList, Placement, confine_this_process};
 use crate::run::{self, Ending, Finished, Setting, Watcher, outputs};
 use clap::{Args, ValueEnum};
 use clipmark_profile::plan::{Limits, Load, Mode, Request, RequestedPoint};
@@ -65,6 +66,9 @@ pub struct RunArgs {
     /// Memory limit of one worker, e.g. 2G.
     #[arg(long, value_parser = bytes, value_name = "SIZE")]
     memory_limit: Option<u64>,
+    /// CPUs of the measured processes, e.g. 2-5; the sampler keeps to the others.
+    #[arg(long, value_name = "LIST")]
+    worker_cpus: Option<CpuList>,
     /// Time limit of one preparation.
     #[arg(long, value_parser = seconds, value_name = "TIME")]
     prepare_limit: Option<f64>,
@@ -257,8 +261,22 @@ impl RunArgs {
             cache_dir: self.engine_cache.clone().or_else(run::engine_cache),
             onnxruntime: self.onnxruntime.clone(),
             origin: std::env::args().collect::<Vec<_>>().join(" "),
+            placement: self.place()?,
             stop,
         })
+    }
+
+    /// Moves this process off the workers' CPUs.
+    fn place(&self) -> Result<Placement, CommandError> {
+        let asked = Asked { cpus: self.worker_cpus.clone(), memory_max_bytes: None };
+        if asked == Asked::default() {
+            return Ok(Placement::default());
+        }
+        let failed = |error: std::io::Error| CommandError::new(ExitCode::Worker, error);
+        let allowed = placement::allowed().map_err(failed)?;
+        let made = Placement::make(&asked, &allowed);
+        confine_this_process(&made.others(&allowed)).map_err(failed)?;
+        Ok(made)
     }
 
     fn watcher(&self) -> Box<dyn Watcher> {

@@ -1,9 +1,11 @@
 //! `clipmarkd worker`: the child process that holds one engine. Started by clipmarkd alone.
 
 use crate::exit_codes::{CommandError, ExitCode};
+use crate::placement::CpuList;
 use crate::worker::child::{Start, serve};
 use clap::Args;
 use clipmark_profile::units::Bytes;
+use std::path::PathBuf;
 
 /// How a worker is started.
 #[derive(Debug, Args)]
@@ -14,6 +16,12 @@ pub struct WorkerArgs {
     /// Most private writable memory in bytes.
     #[arg(long)]
     memory_limit: Option<u64>,
+    /// CPUs to run on, e.g. 2-5.
+    #[arg(long)]
+    cpus: Option<CpuList>,
+    /// Control group to enter.
+    #[arg(long)]
+    group: Option<PathBuf>,
 }
 
 impl WorkerArgs {
@@ -22,8 +30,13 @@ impl WorkerArgs {
     /// # Errors
     /// The pipes fail.
     pub fn execute(&self) -> Result<ExitCode, CommandError> {
-        let start = Start { parent: self.parent, memory_limit: self.memory_limit.map(Bytes) };
-        serve(start).map_err(|error| CommandError::new(ExitCode::Worker, error))?;
+        let start = Start {
+            parent: self.parent,
+            memory_limit: self.memory_limit.map(Bytes),
+            cpus: self.cpus.clone(),
+            group: self.group.clone(),
+        };
+        serve(&start).map_err(|error| CommandError::new(ExitCode::Worker, error))?;
         Ok(ExitCode::Success)
     }
 }

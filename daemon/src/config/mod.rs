@@ -13,6 +13,7 @@ pub use clipmark_service::mqtt::{Mqtt, Tls};
 pub use clipmark_service::secret::{SecretError, SecretPath};
 pub use identity::{IdentityError, device_id_from};
 
+use crate::placement::Asked;
 use crate::spool::Bounds;
 use clipmark_profile::plan::Limits;
 use clipmark_profile::topics::{DeviceId, GroupId};
@@ -35,6 +36,8 @@ pub struct Config {
     pub spool: Spool,
     /// How runs are carried out.
     pub run: Run,
+    /// Where measured processes run.
+    pub worker: Asked,
     /// Caps on the numbers of a request.
     pub limits: Limits,
 }
@@ -196,6 +199,7 @@ impl Config {
             ("run.attempts", run.attempts.into(), 1, 100),
             ("run.longest_s", run.longest_s.into(), 1, 30 * 86_400),
             ("run.progress_s", run.progress_s.into(), 1, 3600),
+            ("worker.memory_max_bytes", self.worker.memory_max_bytes.unwrap_or(1 << 30), 16 << 20, 1 << 40),
         ];
         config::check(path, &self.mqtt.ranges(), &self.mqtt.pairs())?;
         config::check(path, &ranges, &[])

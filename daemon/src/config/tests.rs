@@ -29,7 +29,7 @@ fn every_commented_key_of_the_shipped_file_can_be_uncommented() {
         line.strip_prefix("# ")
             .is_some_and(|rest| rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')))
     };
-    assert_eq!(SHIPPED.lines().filter(|line| is_key(line)).count(), 7);
+    assert_eq!(SHIPPED.lines().filter(|line| is_key(line)).count(), 9);
     let uncommented: Vec<&str> =
         SHIPPED.lines().map(|line| if is_key(line) { &line[2..] } else { line }).collect();
     let text = uncommented.join("\n").replace("enabled = false", "enabled = true");

@@ -16,6 +16,7 @@ pub use carry_out::{CarryOutError, carry_out, describe_device};
 pub use describe::Description;
 
 use crate::config::SeriesPolicy;
+use crate::placement::Placement;
 use crate::session::{Outcome, Task};
 use clipmark_profile::message::{OperationResult, Reason, Temperature};
 use clipmark_profile::plan::Limits;
@@ -39,6 +40,8 @@ pub struct Order {
     pub limits: Limits,
     /// Which series are results.
     pub series: SeriesPolicy,
+    /// Where measured processes run. The daemon has moved out of their way, and its children with it.
+    pub placement: Placement,
     /// Where the request came from, for the record.
     pub origin: String,
 }

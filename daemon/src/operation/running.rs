@@ -75,6 +75,7 @@ fn setting(order: &Order, out: std::path::PathBuf, stop: Arc<AtomicBool>) -> Res
         cache_dir: run::engine_cache(),
         onnxruntime: None,
         origin: order.origin.clone(),
+        placement: order.placement.clone(),
         stop,
     })
 }

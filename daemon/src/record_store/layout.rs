@@ -3,7 +3,7 @@
 use super::error::StoreError;
 use clipmark_profile::point::PointId;
 use clipmark_profile::record::{
-    Chunk, Failure, MemoryEvidence, OperatorCost, Outcome, Phase, PointEvidence, RunHeader,
+    Chunk, EngineBuild, Failure, MemoryEvidence, OperatorCost, Outcome, Phase, PointEvidence, RunHeader,
 };
 use clipmark_profile::sweep::{Step, StepResult, SweepRules};
 use clipmark_profile::units::{Bytes, Microjoules, Nanos};
@@ -50,6 +50,8 @@ pub(super) struct PointOnDisk {
     pub(super) id: PointId,
     pub(super) outcome: Outcome,
     pub(super) prepare_ns: Option<Nanos>,
+    #[serde(default)]
+    pub(super) engine: Option<EngineBuild>,
     pub(super) memory: Option<MemoryEvidence>,
     pub(super) operators: Vec<OperatorCost>,
     pub(super) remarks: Vec<String>,
@@ -100,6 +102,7 @@ impl PointOnDisk {
             id,
             outcome: Outcome::Interrupted,
             prepare_ns: None,
+            engine: None,
             memory: None,
             operators: Vec::new(),
             remarks: Vec::new(),
@@ -112,6 +115,7 @@ impl PointOnDisk {
             id: self.id,
             outcome: self.outcome,
             prepare: self.prepare_ns,
+            engine: self.engine,
             chunks,
             memory: self.memory,
             operators: self.operators,

@@ -10,7 +10,7 @@ use super::layout::{
 use super::read::{Resumed, read_end, read_evidence, read_head, read_journal};
 use super::soaks::{SoakWriter, last_instant};
 use clipmark_profile::point::PointId;
-use clipmark_profile::record::{Chunk, MemoryEvidence, OperatorCost, Outcome, SoakEvidence};
+use clipmark_profile::record::{Chunk, EngineBuild, MemoryEvidence, OperatorCost, Outcome, SoakEvidence};
 use clipmark_profile::sweep::JournalEntry;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct PointNews {
     /// The kernel's account during this step: peaks replace smaller ones, counts are added.
     pub memory: Option<MemoryEvidence>,
+    /// What was built; the first that is known stays, like the time of its preparation.
+    pub engine: Option<EngineBuild>,
     /// Most expensive operators, replacing those known.
     pub operators: Vec<OperatorCost>,
     /// Remarks; one that is known already is not repeated.
@@ -245,6 +247,7 @@ impl OpenPoint {
             let known = self.evidence.memory.get_or_insert_default();
             merge(known, &memory);
         }
+        self.evidence.engine = self.evidence.engine.or(news.engine);
         if !news.operators.is_empty() {
             self.evidence.operators = news.operators;
         }

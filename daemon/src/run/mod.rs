@@ -20,6 +20,7 @@ pub use watch::{BoardNow, News, Watcher};
 
 use crate::backend::{Choice, LIBRARY_VARIABLE, options};
 use crate::model::hints::HintArgs;
+use crate::placement::Placement;
 use crate::record_store::{Head, RecordStore};
 use crate::worker::account::memory_available;
 use crate::worker::clock::monotonic;
@@ -65,6 +66,8 @@ pub struct Setting {
     pub onnxruntime: Option<PathBuf>,
     /// The command line or the request's origin, for the record.
     pub origin: String,
+    /// Where workers run.
+    pub placement: Placement,
     /// Set when the run is to stop.
     pub stop: Arc<AtomicBool>,
 }
@@ -165,7 +168,8 @@ fn worker_settings(request: &Request, setting: &Setting) -> Settings {
         request.memory_limit_bytes,
         span(request.prepare_limit_s),
         span(request.inference_limit_s),
-    );
+    )
+    .placed(&setting.placement);
     settings.stop = Arc::clone(&setting.stop);
     if let Some(library) = &setting.onnxruntime {
         settings.environment.push((LIBRARY_VARIABLE.into(), library.into()));
@@ -190,13 +194,15 @@ fn notes(models: &[RunModel], backends: &[Choice]) -> Vec<String> {
 fn header(setting: &Setting, plan: Plan, models: &[RunModel], backends: Vec<Choice>) -> RunHeader {
     let board = setting.boards.find(&Fingerprint::read(&setting.root));
     let version = env!("CARGO_PKG_VERSION");
+    let mut environment = clipmark_probes::environment::read(&setting.root, &board, version);
+    setting.placement.describe(&mut environment);
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     RunHeader {
         run_id: run_id(),
         started_unix_ms: since_epoch.as_millis() as u64,
         origin: setting.origin.clone(),
         plan,
-        environment: clipmark_probes::environment::read(&setting.root, &board, version),
+        environment,
         models: models.iter().map(|model| model.record.clone()).collect(),
         backends: backends.into_iter().map(|choice| choice.record).collect(),
     }

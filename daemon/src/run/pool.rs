@@ -125,6 +125,7 @@ impl<'a> Pool<'a> {
         let mut worker = Worker::spawn(&settings).map_err(Trouble::Failed)?;
         let prepared = worker.prepare(self.order(step.point)?)?;
         result.prepare = Some(prepared.prepare);
+        news.engine = prepared.engine;
         news.remarks.extend(prepared.remarks);
         self.live.insert(step.point, worker);
         Ok(())

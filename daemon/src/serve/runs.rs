@@ -92,6 +92,7 @@ fn is_run(dir: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::config::SeriesPolicy;
+    use crate::placement::Placement;
     use crate::session::Task;
     use crate::spool::Bounds;
     use clipmark_profile::message::Epoch;
@@ -149,6 +150,7 @@ mod tests {
                 models_dir: PathBuf::new(),
                 limits: Limits::default(),
                 series: SeriesPolicy::default(),
+                placement: Placement::default(),
                 origin: String::new(),
             };
             fs::write(path.join(ORDER), serde_json::to_vec(&order).unwrap()).unwrap();

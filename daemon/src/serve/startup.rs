@@ -41,6 +41,9 @@ pub enum StartError {
     /// No spool.
     #[error("cannot use the spool")]
     Spool(#[from] SpoolError),
+    /// No CPUs.
+    #[error("cannot find out on which CPUs this process may run")]
+    Cpus(#[source] io::Error),
     /// No signal handlers.
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),

@@ -13,6 +13,7 @@ use crate::backend::completion::{CompletionError, check_completion};
 use crate::backend::{Backend, BackendError, Engine, TensorData, registry};
 use crate::model::inputs::{Fill, fill_all};
 use crate::model::onnx::sha256;
+use crate::placement::{self, CpuList};
 use crate::worker::clock::monotonic;
 use clipmark_profile::point::GridPoint;
 use clipmark_profile::record::{Cause, Failure, Stage};
@@ -22,25 +23,36 @@ use rustix::thread::set_current_timer_slack;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 
 /// How a worker is started.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Start {
     /// The process that must be its parent.
     pub parent: u32,
     /// Most private writable memory.
     pub memory_limit: Option<Bytes>,
+    /// The CPUs that it runs on.
+    pub cpus: Option<CpuList>,
+    /// The control group that it enters.
+    pub group: Option<PathBuf>,
 }
 
 /// Serves the parent over standard input and output until it quits or is gone.
 ///
 /// # Errors
 /// The pipes fail, or the limits cannot be set.
-pub fn serve(start: Start) -> Result<(), FrameError> {
+pub fn serve(start: &Start) -> Result<(), FrameError> {
     let output = claim_stdout()?;
+    if cfg!(panic = "abort") {
+        tell_of_panics(output.try_clone()?);
+    }
     if !bind_to_parent(start.parent)? {
         return Ok(());
     }
+    // Before any thread or library: threads inherit the CPUs, and memory is charged where it is first touched.
+    start.group.as_deref().map(placement::enter).transpose()?;
+    start.cpus.as_ref().map(CpuList::confine_this_thread).transpose()?;
     if let Some(Bytes(bytes)) = start.memory_limit {
         let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
         setrlimit(Resource::Data, limit).map_err(std::io::Error::from)?;
@@ -55,6 +67,19 @@ fn claim_stdout() -> std::io::Result<File> {
     let output = rustix::io::dup(rustix::stdio::stdout())?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     Ok(File::from(output))
+}
+
+/// Has panics told in a last answer. Where a panic ends the process at once, nobody else can: tract panics on some
+/// damaged graphs, and that is a point's result, not a riddle.
+fn tell_of_panics(output: File) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let words = payload.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        let place = panic.location().map(|place| format!(" ({place})")).unwrap_or_default();
+        // A parent that is gone hears nothing, and this process ends in either case.
+        let _ = frame::write(&mut &output, &Reply::Panicked(format!("{words}{place}")));
+    }));
 }
 
 /// Asks the kernel to end this process with its parent; `false` when the parent is gone already.
@@ -128,7 +153,7 @@ fn prepare(order: &PrepareOrder) -> Result<(Held, Prepared), BackendError> {
     let first = timing.virtual_wall.unwrap_or_else(|| monotonic().since(begun));
     let virtual_now = timing.virtual_wall.map(|_| Nanos(0));
     let recorded = timing.recorded_wall.is_some();
-    let prepared = Prepared { prepare, first, remarks: engine.remarks() };
+    let prepared = Prepared { prepare, first, engine: engine.build(), remarks: engine.remarks() };
     let inputs = order.spec.inputs.clone();
     let held = Held {
         engine,
@@ -279,13 +304,14 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use super::obey;
+    use super::{obey, tell_of_panics};
     use crate::backend::EngineSpec;
     use crate::worker::frame;
     use crate::worker::protocol::{Command, MeasureOrder, PrepareOrder, Reply};
     use clipmark_profile::point::{GridPoint, Precision};
     use clipmark_profile::units::Nanos;
     use std::collections::BTreeMap;
+    use std::io::Seek;
 
     fn converse(commands: &[Command]) -> Vec<Reply> {
         let (mut said, mut heard) = (Vec::new(), Vec::new());
@@ -331,6 +357,20 @@ mod tests {
         assert_eq!(measured.latencies_ns.len(), 50);
         assert!(measured.failure.is_none());
         assert!(account.peak_resident.is_some());
+    }
+
+    #[test]
+    fn a_panic_is_told_with_its_words_and_place() {
+        let mut answers = tempfile::tempfile().unwrap();
+        tell_of_panics(answers.try_clone().unwrap());
+        let panicked = std::thread::spawn(|| panic!("no such axis: {}", 7)).join();
+        drop(std::panic::take_hook());
+        assert!(panicked.is_err());
+        answers.rewind().unwrap();
+        let Some(Reply::Panicked(words)) = frame::read(&mut answers).unwrap() else {
+            panic!("another answer")
+        };
+        assert!(words.starts_with("no such axis: 7 (") && words.contains("child.rs"), "{words}");
     }
 
     #[test]

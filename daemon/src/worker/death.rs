@@ -34,6 +34,8 @@ pub(super) struct Scene<'a> {
     pub(super) killed_for_memory: bool,
     /// The limit it ran under, in bytes.
     pub(super) memory_limit: Option<u64>,
+    /// The limit of its control group, in bytes.
+    pub(super) group_limit: Option<u64>,
 }
 
 /// The failure that `end` amounts to.
@@ -56,13 +58,15 @@ pub(super) fn judge(end: End, scene: Scene<'_>) -> Failure {
 }
 
 fn exited(status: ExitStatus, scene: Scene<'_>) -> (Cause, String) {
-    let limit = scene.memory_limit.map(|bytes| format!(" under a limit of {} MiB", bytes >> 20));
-    let limit = limit.unwrap_or_default();
+    let under = |bytes: Option<u64>| bytes.map(|bytes| format!(" under a limit of {} MiB", bytes >> 20));
+    let limit = under(scene.memory_limit).unwrap_or_default();
     if refused_memory(scene.last_words) {
         return (Cause::OutOfMemory, format!("the worker could not allocate memory{limit}"));
     }
     match (status.signal(), status.code()) {
         (Some(9), _) if scene.killed_for_memory => {
+            // Only a group's limit makes the kernel kill.
+            let limit = under(scene.group_limit).unwrap_or(limit);
             (Cause::OutOfMemory, format!("the kernel killed the worker for memory{limit}"))
         }
         // Nobody else sends SIGKILL to a worker: the parent knows when it did so itself.
@@ -115,7 +119,13 @@ mod tests {
     use std::process::ExitStatus;
 
     fn scene(last_words: &str) -> Scene<'_> {
-        Scene { stage: Stage::Measure, last_words, killed_for_memory: false, memory_limit: None }
+        Scene {
+            stage: Stage::Measure,
+            last_words,
+            killed_for_memory: false,
+            memory_limit: None,
+            group_limit: None,
+        }
     }
 
     fn signalled(signal: i32) -> End {
@@ -149,6 +159,8 @@ mod tests {
     fn a_counted_kill_names_the_limit() {
         let scene = Scene { killed_for_memory: true, memory_limit: Some(64 << 20), ..scene("") };
         assert!(judge(signalled(9), scene).message.contains("limit of 64 MiB"));
+        let scene = Scene { group_limit: Some(32 << 20), ..scene };
+        assert!(judge(signalled(9), scene).message.contains("limit of 32 MiB"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::account::cgroup_memory_kills;
 use super::death::{End, Scene, judge};
 use super::frame::{self, FrameError};
 use super::protocol::{Account, Command, MeasureOrder, Measured, PrepareOrder, Prepared, Reply};
+use crate::placement::{Group, Placement, memory_kills};
 use clipmark_profile::record::{BackendRecord, Cause, Failure, Stage};
 use std::ffi::OsString;
 use std::io::{BufReader, BufWriter, Read};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub environment: Vec<(OsString, OsString)>,
     /// Most private writable memory of one worker, bytes.
     pub memory_limit: Option<u64>,
+    /// The control group that workers enter by their arguments.
+    pub group: Option<Group>,
     /// Longest preparation.
     pub prepare_limit: Duration,
     /// Longest single inference.
@@ -59,10 +62,29 @@ impl Settings {
             arguments,
             environment: Vec::new(),
             memory_limit,
+            group: None,
             prepare_limit,
             inference_limit,
             stop: Arc::default(),
         }
+    }
+
+    /// Workers that run where `placement` says.
+    #[must_use]
+    pub fn placed(mut self, placement: &Placement) -> Self {
+        if let Some(cpus) = &placement.cpus {
+            self.arguments.extend(["--cpus".into(), cpus.to_string().into()]);
+        }
+        if let Some(group) = &placement.group {
+            self.arguments.extend(["--group".into(), group.path.clone().into()]);
+        }
+        self.group.clone_from(&placement.group);
+        self
+    }
+
+    /// Processes killed for memory where workers are.
+    fn memory_kills(&self) -> Option<u64> {
+        self.group.as_ref().map_or_else(cgroup_memory_kills, |group| memory_kills(&group.path))
     }
 }
 
@@ -138,7 +160,7 @@ impl Worker {
             replies,
             last_words,
             stderr,
-            memory_kills: cgroup_memory_kills(),
+            memory_kills: settings.memory_kills(),
             settings: settings.clone(),
             clip_length: 1,
             alive: true,
@@ -248,6 +270,7 @@ impl Worker {
         loop {
             match self.replies.recv_timeout(LOOK) {
                 Ok(Ok(Reply::Failed(failure))) => return Err(Trouble::Failed(failure)),
+                Ok(Ok(Reply::Panicked(words))) => return Err(Trouble::Failed(self.panicked(&words, stage))),
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(FrameError::Io(_))) | Err(RecvTimeoutError::Disconnected) => {
                     return Err(Trouble::Failed(self.bury(stage)));
@@ -271,6 +294,13 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// The process is ending of a panic: waits for its end. The words are the backend's, and the failure is the point's.
+    fn panicked(&mut self, words: &str, stage: Stage) -> Failure {
+        self.bury(stage);
+        let message = format!("the backend panicked: {words}").chars().take(500).collect();
+        Failure { stage, cause: Cause::Backend, message }
     }
 
     /// The process closed its pipe: waits for its end and says what it means.
@@ -299,7 +329,8 @@ impl Worker {
     }
 
     fn judge(&self, end: End, stage: Stage) -> Failure {
-        let rose = cgroup_memory_kills().zip(self.memory_kills).is_some_and(|(now, then)| now > then);
+        let kills = self.settings.memory_kills();
+        let rose = kills.zip(self.memory_kills).is_some_and(|(now, then)| now > then);
         let words = self.last_words.lock().map(|kept| String::from_utf8_lossy(&kept).into_owned());
         let words = words.unwrap_or_default();
         let scene = Scene {
@@ -307,6 +338,7 @@ impl Worker {
             last_words: &words,
             killed_for_memory: rose,
             memory_limit: self.settings.memory_limit,
+            group_limit: self.settings.group.as_ref().map(|group| group.memory_max.0),
         };
         judge(end, scene)
     }

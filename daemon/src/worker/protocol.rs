@@ -3,7 +3,7 @@
 //! Both ends are the same binary, so there is no version: the parent starts `/proc/self/exe`.
 
 use crate::backend::EngineSpec;
-use clipmark_profile::record::{BackendRecord, Failure, OperatorCost};
+use clipmark_profile::record::{BackendRecord, EngineBuild, Failure, OperatorCost};
 use clipmark_profile::units::{Bytes, Nanos};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -91,6 +91,8 @@ pub enum Reply {
     Account(Account),
     /// To any command: it failed, the worker lives on.
     Failed(Failure),
+    /// To any command: something panicked, in these words, and the worker ends with it.
+    Panicked(String),
 }
 
 /// A prepared engine.
@@ -100,6 +102,8 @@ pub struct Prepared {
     pub prepare: Nanos,
     /// Time of the untimed first inference, which is in no statistic.
     pub first: Nanos,
+    /// What the backend built, where it builds engines.
+    pub engine: Option<EngineBuild>,
     /// What a reader must know of the engine's numbers.
     pub remarks: Vec<String>,
 }

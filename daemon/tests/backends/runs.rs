@@ -24,7 +24,9 @@ fn wall_time_and_the_devices_own_times_stand_side_by_side() {
                 assert_eq!(point[name], ns, "TensorRT {major}, {name}");
             }
             assert!(point["device_memory_bytes"].as_u64() > Some(0), "{point:#}");
-            assert!(remarks(point, "engine built in "), "{point:#}");
+            assert!(remarks(point, "engine built, "), "{point:#}");
+            assert_eq!(point["engine"]["cached"], false, "{point:#}");
+            assert!(point["engine"]["size"].as_u64() > Some(0), "{point:#}");
         }
         let notes = profile["backends"][0]["notes"].to_string();
         assert!(notes.contains("latency is the host's wall time"), "{notes}");
@@ -58,7 +60,8 @@ fn the_second_run_takes_its_engines_from_the_cache() {
     std::fs::remove_dir_all(machine.path("out")).expect("a finished run");
     let (_, profile) = machine.run(QUICK, 0);
     assert_eq!(machine.builds().len(), 2, "one engine a point, built once");
-    assert!(remarks(point(&profile, 8), "engine taken from the cache, built earlier in "), "{profile:#}");
+    assert!(remarks(point(&profile, 8), "engine taken from the cache, "), "{profile:#}");
+    assert_eq!(point(&profile, 8)["engine"]["cached"], true, "{profile:#}");
 }
 
 #[test]

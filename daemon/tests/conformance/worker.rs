@@ -73,13 +73,17 @@ impl Subject {
         (worker, prepared)
     }
 
-    /// The failure of an order, and that the worker lives on and can do a good one.
+    /// The failure of an order, and that the worker lives on, or a new one does, and can do a good one.
     fn refusal(&self, order: PrepareOrder) -> Failure {
         let mut worker = self.spawn();
         let failure = match worker.prepare(order) {
             Err(Trouble::Failed(failure)) => failure,
             other => panic!("{}: expected a failure, got {other:?}", self.label),
         };
+        // A panic ends the worker of a released program, and no other.
+        if !worker.alive() {
+            worker = self.spawn();
+        }
         let good = self.order(&BuiltIn::Temporal.onnx_bytes(), 1, 1);
         worker.prepare(good).unwrap_or_else(|trouble| panic!("{}: {trouble:?}", self.label));
         failure

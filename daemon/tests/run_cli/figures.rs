@@ -1,6 +1,6 @@
 //! The figures of a run are those that anyone computes from its record.
 
-use super::{code, errors, folder_with, json, quick, run, text};
+use super::{SUBJECT, code, errors, folder_with, json, quick, run, text};
 use std::process::Command;
 
 /// Python's own statistics over the raw latencies, as a reader of the record would compute them.
@@ -126,4 +126,23 @@ fn points_beyond_the_memory_limit_are_marked_and_not_dropped() {
     let over: Vec<_> = (0..4).filter(|&at| points[at]["failure"]["cause"] == "out_of_memory").collect();
     assert!(!over.is_empty(), "{points:?}");
     assert_eq!(status(3).1, "would_exceed_memory", "{points:?}");
+}
+
+#[test]
+fn the_cpus_of_the_workers_are_in_the_profile_or_absent_with_their_cause() {
+    let (_keep, folder) = folder_with(SUBJECT);
+    for (cpus, kept) in [("0", true), ("900", false)] {
+        let out = format!("out-{cpus}");
+        let mut arguments = quick(&out);
+        arguments.extend(["--worker-cpus", cpus]);
+        let output = run(&folder, &arguments);
+        assert_eq!(code(&output), 0, "{}", errors(&output));
+        let environment = json(&folder.join(&out).join("profile.json"))["environment"].clone();
+        assert_eq!(environment["worker_cpus"].as_str(), kept.then_some(cpus), "{environment:#}");
+        assert_eq!(
+            environment["absent"].to_string().contains("CPU 900 is not among"),
+            !kept,
+            "{environment:#}"
+        );
+    }
 }

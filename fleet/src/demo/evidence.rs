@@ -139,6 +139,7 @@ fn point(run: &Run<'_>, subjects: &[Subject], id: PointId, clock: &mut Nanos) ->
         id,
         outcome: Outcome::Measured,
         prepare: Some(spec.prepare_time(id.at)),
+        engine: None,
         chunks: Vec::new(),
         memory: Some(MemoryEvidence { peak_resident: Some(spec.memory(id.at)), ..MemoryEvidence::default() }),
         operators: Vec::new(),

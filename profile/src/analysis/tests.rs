@@ -22,6 +22,7 @@ fn evidence(chunks: Vec<Chunk>) -> PointEvidence {
         id: id(2, 8),
         outcome: Outcome::Measured,
         prepare: None,
+        engine: None,
         chunks,
         memory: None,
         operators: Vec::new(),

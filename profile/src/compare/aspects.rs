@@ -206,6 +206,7 @@ pub(super) fn conditions(baseline: &Profile, candidate: &Profile) -> Vec<Conditi
         ("L4T", known(&own.l4t), known(&other.l4t)),
         ("governor", known(&own.governor), known(&other.governor)),
         ("virtualization", known(&own.virtualization), known(&other.virtualization)),
+        ("worker CPUs", known(&own.worker_cpus), known(&other.worker_cpus)),
     ];
     for backend in &baseline.backends {
         if let Some(same) = candidate.backends.iter().find(|other| other.name == backend.name) {

@@ -147,6 +147,7 @@ fn bare(id: PointId, outcome: crate::record::Outcome) -> PointEvidence {
         id,
         outcome,
         prepare: None,
+        engine: None,
         chunks: Vec::new(),
         memory: None,
         operators: Vec::new(),

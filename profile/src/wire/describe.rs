@@ -98,6 +98,8 @@ pub(super) fn encode_environment(e: &Environment) -> layout::Environment {
         virtualization: e.virtualization.clone(),
         warnings: e.warnings.clone(),
         absent: e.absent.clone(),
+        worker_cpus: e.worker_cpus.clone(),
+        worker_memory_max_bytes: e.worker_memory_max.map(Bytes::get),
     }
 }
 
@@ -119,6 +121,8 @@ pub(super) fn decode_environment(e: layout::Environment) -> Environment {
         swap_total: e.swap_total_bytes.map(Bytes),
         load_centi: e.load_centi,
         virtualization: e.virtualization,
+        worker_cpus: e.worker_cpus,
+        worker_memory_max: e.worker_memory_max_bytes.map(Bytes),
         warnings: e.warnings,
         absent: e.absent,
     }

@@ -135,6 +135,8 @@ message! {
         warnings(16): Vec<String>,
         /// Name and cause.
         absent(17): Vec<(String, String)>,
+        worker_cpus(18): Option<String>,
+        worker_memory_max_bytes(19): Option<u64>,
     }
 }
 
@@ -238,6 +240,11 @@ message! {
         h2d_p99_ns_x100(37): Option<Blob>,
         d2h_p50_ns_x2(38): Option<Blob>,
         d2h_p99_ns_x100(39): Option<Blob>,
+        /// How long the build of the point's engine took, with the next two.
+        engine_build_us(40): Option<Blob>,
+        engine_bytes(41): Option<Blob>,
+        /// 1: it was taken from the cache; 0: it was built for this run.
+        engine_cached(42): Option<Blob>,
     }
 }
 

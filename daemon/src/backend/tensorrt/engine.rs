@@ -3,7 +3,7 @@
 use super::convert::{accepts, copy, fill};
 use super::failure::at;
 use crate::backend::{BackendError, Engine, InputSpec, RunTiming, TensorData, check_inputs};
-use clipmark_profile::record::{Cause, OperatorCost, Stage};
+use clipmark_profile::record::{Cause, EngineBuild, OperatorCost, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use clipmark_trt::{LayerTime, Session};
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ pub(super) struct TensorRtEngine {
     session: Session,
     inputs: Vec<InputSpec>,
     held: u64,
+    built: Option<EngineBuild>,
     remarks: Vec<String>,
     ran: bool,
 }
@@ -22,6 +23,7 @@ impl TensorRtEngine {
         session: Session,
         inputs: Vec<InputSpec>,
         held: u64,
+        built: Option<EngineBuild>,
         remarks: Vec<String>,
     ) -> Result<Self, BackendError> {
         for tensor in session.inputs() {
@@ -37,7 +39,7 @@ impl TensorRtEngine {
                 return Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
             }
         }
-        Ok(Self { session, inputs, held, remarks, ran: false })
+        Ok(Self { session, inputs, held, built, remarks, ran: false })
     }
 }
 
@@ -82,6 +84,10 @@ impl Engine for TensorRtEngine {
 
     fn device_memory(&self) -> Option<Bytes> {
         Some(Bytes(self.held))
+    }
+
+    fn build(&self) -> Option<EngineBuild> {
+        self.built
     }
 
     fn remarks(&self) -> Vec<String> {

@@ -21,7 +21,8 @@ pub use options::{share, shared_profile};
 
 use super::{Backend, BackendError, Engine, EngineSpec};
 use cache::{EngineCache, Found, Header};
-use clipmark_profile::record::{BackendRecord, Cause, Stage};
+use clipmark_profile::record::{BackendRecord, Cause, EngineBuild, Stage};
+use clipmark_profile::units::{Bytes, Nanos};
 use clipmark_trt::{
     BuildRequest, DeclaredInput, Engine as Loaded, Network, Search, Session, ShapeRange, TensorRt, TrtError,
     Wait,
@@ -30,7 +31,7 @@ use engine::TensorRtEngine;
 use failure::{at, unavailable};
 use precision::Circumstances;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The backend. Its libraries are searched for when it is used, not before.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +92,8 @@ impl Backend for TensorRtBackend {
         let options = Options::of(self.name(), &spec.options)?;
         let tensorrt = self.open(options.device, options.wait)?;
         let facts = ModelFacts::read(model)?;
-        let mut preparation = Preparation { tensorrt, model, spec, options, facts, remarks: Vec::new() };
+        let mut preparation =
+            Preparation { tensorrt, model, spec, options, facts, built: None, remarks: Vec::new() };
         preparation.remarks.extend(preparation.tensorrt.version().warning());
         let request = preparation.request()?;
         let before = preparation.tensorrt.free_memory().map_err(at(Stage::Prepare))?;
@@ -107,6 +109,7 @@ struct Preparation<'a> {
     spec: &'a EngineSpec,
     options: Options,
     facts: ModelFacts,
+    built: Option<EngineBuild>,
     remarks: Vec<String>,
 }
 
@@ -142,7 +145,7 @@ impl Preparation<'_> {
         match found {
             Found::Engine(header, plan) => match self.tensorrt.load(&plan, self.options.dla_core) {
                 Ok(loaded) => {
-                    self.describe(&header, plan.len(), "taken from the cache, built earlier");
+                    self.describe(&header, plan.len(), true);
                     return Ok(loaded);
                 }
                 Err(error) if error.is_out_of_memory() => return Err(at(Stage::Prepare)(error)),
@@ -152,7 +155,7 @@ impl Preparation<'_> {
             Found::Nothing => {}
         }
         let (header, plan) = self.build(key, request)?;
-        self.describe(&header, plan.len(), "built");
+        self.describe(&header, plan.len(), false);
         if let Some(cache) = cache {
             match cache.put(&header, &plan) {
                 Ok(0) => {}
@@ -252,11 +255,11 @@ impl Preparation<'_> {
         }
     }
 
-    fn describe(&mut self, header: &Header, size: usize, how: &str) {
-        let seconds = Duration::from_millis(header.build_ms).as_secs_f64();
-        let (mib, layers) = (size as f64 / f64::from(1 << 20), header.layers);
-        self.remarks
-            .push(format!("engine {how} in {seconds:.1} s, {mib:.1} MiB, {layers} layers before fusion"));
+    fn describe(&mut self, header: &Header, size: usize, cached: bool) {
+        let took = Nanos(header.build_ms.saturating_mul(1_000_000));
+        self.built = Some(EngineBuild { took, size: Bytes(size as u64), cached });
+        let how = if cached { "taken from the cache" } else { "built" };
+        self.remarks.push(format!("engine {how}, {} layers before fusion", header.layers));
         self.remarks.extend(header.remarks.iter().cloned());
         if let Some(ranges) = &self.options.shared {
             let words = |pick: fn(&ShapeRange) -> &[i64]| {
@@ -302,7 +305,7 @@ impl Preparation<'_> {
             );
         }
         let held = free_before.saturating_sub(free_after);
-        let engine = TensorRtEngine::new(session, self.spec.inputs.clone(), held, self.remarks)?;
+        let engine = TensorRtEngine::new(session, self.spec.inputs.clone(), held, self.built, self.remarks)?;
         Ok(Box::new(engine))
     }
 }

@@ -13,7 +13,8 @@ use super::tensorrt::{self, ModelFacts, Options};
 use super::{
     Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, RunTiming, TensorData, check_inputs,
 };
-use clipmark_profile::record::{BackendRecord, Cause, OperatorCost, Stage};
+use clipmark_profile::record::{BackendRecord, Cause, EngineBuild, OperatorCost, Stage};
+use clipmark_profile::units::{Bytes, Nanos};
 use clipmark_trt::{ShapeRange, die_with_parent};
 use command::{Program, Work};
 use report::Times;
@@ -108,9 +109,9 @@ impl Backend for Trtexec {
             .map_err(|error| refused(format!("trtexec said that it built an engine and left none: {error}")))?
             .len();
         let run = program.run_flags(&engine, &work);
-        let (seconds, mib) = (started.elapsed().as_secs_f64(), size as f64 / f64::from(1 << 20));
+        let took = Nanos(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX));
         let remarks = vec![
-            format!("engine built in {seconds:.1} s, {mib:.1} MiB, by trtexec {}", build.join(" ")),
+            format!("engine built by trtexec {}", build.join(" ")),
             format!("timed by trtexec --iterations={BATCH} {}", run.join(" ")),
         ];
         let inputs = spec.inputs.clone();
@@ -121,6 +122,7 @@ impl Backend for Trtexec {
             inputs,
             files: Vec::new(),
             recorded: VecDeque::new(),
+            built: EngineBuild { took, size: Bytes(size), cached: false },
             remarks,
         }))
     }
@@ -135,6 +137,7 @@ struct TrtexecEngine {
     /// Input files, as trtexec's --loadInputs takes them.
     files: Vec<String>,
     recorded: VecDeque<Times>,
+    built: EngineBuild,
     remarks: Vec<String>,
 }
 
@@ -208,6 +211,10 @@ impl Engine for TrtexecEngine {
 
     fn operators(&mut self, iterations: u32) -> Result<Vec<OperatorCost>, BackendError> {
         self.batch(iterations, &["--dumpProfile"], "--exportProfile", report::profile)
+    }
+
+    fn build(&self) -> Option<EngineBuild> {
+        Some(self.built)
     }
 
     fn remarks(&self) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use super::Server;
 use crate::operation::{Order, Step, Unable, models};
+use crate::placement::{Placement, confine_this_process};
 use crate::serve::execution::{Ending, Execution};
 use crate::serve::{messages, runs};
 use crate::session::{Event, Outcome, Stop};
@@ -28,6 +29,7 @@ impl Server {
             models_dir: dir.clone(),
             limits: self.limits(),
             series: self.config.spool.series,
+            placement: self.place(),
             origin: format!("MQTT command {command}"),
         };
         tracing::info!(%command, attempt, operation = %order.task.operation, "a command starts");
@@ -37,6 +39,20 @@ impl Server {
         self.execution = Some(execution.map_err(Unable::Failed)?);
         self.progress_due = Instant::now();
         Ok(())
+    }
+
+    /// Where the next command's measured processes run; the daemon itself moves out of their way.
+    fn place(&self) -> Placement {
+        let mut made = Placement::make(&self.config.worker, &self.allowed);
+        if let Err(error) = confine_this_process(&made.others(&self.allowed)) {
+            made.warnings.push(format!(
+                "clipmark itself may run on the measured CPUs, it cannot be kept off them: {error}"
+            ));
+        }
+        for (name, cause) in &made.absent {
+            tracing::warn!("{name} is not to be had: {cause}");
+        }
+        made
     }
 
     pub(super) fn progress(&mut self, step: Step) {

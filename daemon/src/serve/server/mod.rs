@@ -19,6 +19,7 @@ use super::uplink::Uplink;
 use super::{broker, messages, runs};
 use crate::config::Config;
 use crate::operation::Description;
+use crate::placement::{self, CpuList};
 use crate::service::Heartbeat;
 use crate::session::{Action, Event, Session};
 use crate::spool::Spool;
@@ -59,6 +60,8 @@ pub(in crate::serve) struct Server {
     no_room: Option<String>,
     told_systemd: String,
     heartbeat: Heartbeat,
+    /// The CPUs that the daemon was started on.
+    allowed: CpuList,
     _lock: File,
 }
 
@@ -116,6 +119,7 @@ impl Server {
             no_room: None,
             told_systemd: String::new(),
             heartbeat,
+            allowed: placement::allowed().map_err(StartError::Cpus)?,
             _lock: lock,
         };
         tracing::info!(device = %server.device, epoch = %server.spool.epoch(), "clipmarkd is up");

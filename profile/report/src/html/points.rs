@@ -6,6 +6,7 @@ use crate::svg;
 use crate::terminal::results::{chosen, short};
 use crate::terminal::sweep::{point_notes, pressure_words};
 use crate::words::{self, clean};
+use clipmark_profile::record::EngineBuild;
 use clipmark_profile::summary::{Interval, LatencySummary, PointSummary, Profile};
 use maud::{Markup, html};
 
@@ -147,7 +148,7 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
         table.ruled {
             thead { tr {
                 th.l scope="col" { "point" }
-                @for head in ["prepared in", "peak", "device", "minor faults", "major faults", "PSI stalls", "pages swapped in"] {
+                @for head in ["prepared in", "build", "engine", "peak", "device", "minor faults", "major faults", "PSI stalls", "pages swapped in"] {
                     th scope="col" { (head) }
                 }
             } }
@@ -156,6 +157,8 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
                     tr {
                         th scope="row" { (short(profile, point.id)) }
                         td { (optional(point.prepare_ns.map(|ns| ns as f64))) }
+                        td { (point.engine.map(build_words).unwrap_or_default()) }
+                        td { (point.engine.map(|engine| format::bytes(engine.size.get())).unwrap_or_default()) }
                         td { (point.peak_memory_bytes.map(format::bytes).unwrap_or_default()) }
                         td { (point.device_memory_bytes.map(format::bytes).unwrap_or_default()) }
                         td { (number(point.minor_faults)) }
@@ -177,6 +180,12 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
             details { summary { "Preparation, memory and page faults of every point" } (scroll("Memory of every point", table)) }
         }
     })
+}
+
+/// How long a build took, and whether this run paid for it.
+fn build_words(engine: EngineBuild) -> String {
+    let took = span(engine.took.get() as f64);
+    if engine.cached { format!("{took}, earlier") } else { took }
 }
 
 /// What a reader must know beside the figures.

@@ -100,9 +100,18 @@ pub(crate) fn machine(environment: &Environment) -> Vec<(&'static str, String)> 
         ("load", e.load_centi.map(|load| format!("{:.2} at the start", f64::from(load) / 100.0))),
         ("system", Some(system.join(", "))),
         ("container", e.virtualization.clone()),
+        ("workers", workers(e)),
         ("clipmark", Some(e.clipmark.clone())),
     ];
     rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// Where measured processes were kept, if anywhere.
+fn workers(e: &Environment) -> Option<String> {
+    let cpus = e.worker_cpus.as_ref().map(|cpus| format!("on CPU {cpus}"));
+    let memory = e.worker_memory_max.map(|most| format!("at most {} together", format::bytes(most.get())));
+    let parts: Vec<String> = [cpus, memory].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// Everything that weakens the figures.

@@ -9,9 +9,11 @@ use super::super::scale::{sum, to_figure, uncount};
 use super::rows::{Row, rows};
 use super::{MAX_POINTS, Percentiles, clips_per_s, energy_of_power, frames, idle_of_gross};
 use crate::point::{GridPoint, PointId};
+use crate::record::EngineBuild;
 use crate::stats::histogram::Histogram;
 use crate::stats::quantile::Quantile;
 use crate::summary::{EnergySummary, LatencySummary, PointSummary, Status, SteadyState};
+use crate::units::{Bytes, Nanos};
 
 /// The points of `columns`; notes are added by the caller.
 pub(in crate::wire) fn decode(
@@ -79,6 +81,7 @@ fn decode_point(
         because_of: None,
         failure: None,
         prepare_ns: optional("preparation time", row.prepare_us)?.map(|us| us.saturating_mul(1000)),
+        engine: engine(row)?,
         latency,
         clips_per_s,
         frames_per_s: clips_per_s.map(|clips| clips * f64::from(id.at.clip_length.get())),
@@ -100,6 +103,18 @@ fn decode_point(
         operators: Vec::new(),
         remarks: Vec::new(),
     })
+}
+
+fn engine(row: &Row) -> Result<Option<EngineBuild>, WireError> {
+    let Some(us) = row.engine_build_us else { return Ok(None) };
+    let us = uncount("an engine's build time", us)?;
+    let size = uncount("an engine's size", need("an engine's size", row.engine_bytes)?)?;
+    let cached = match row.engine_cached {
+        Some(0) => false,
+        Some(1) => true,
+        _ => return Err(WireError::OutOfRange { what: "whether an engine was cached" }),
+    };
+    Ok(Some(EngineBuild { took: Nanos(us.saturating_mul(1000)), size: Bytes(size), cached }))
 }
 
 fn percentiles(row: &Row) -> Result<Percentiles, WireError> {

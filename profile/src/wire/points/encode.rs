@@ -38,7 +38,7 @@ fn row(point: &PointSummary, idle_uw: Option<i64>) -> Result<Row, WireError> {
         batch_size: Some(point.id.at.batch_size.get().into()),
         clip_length: Some(point.id.at.clip_length.get().into()),
         status: Some(point.status.code().into()),
-        prepare_us: optional("preparation time", point.prepare_ns.map(|ns| ns.saturating_add(500) / 1000))?,
+        prepare_us: optional("preparation time", point.prepare_ns.map(microseconds))?,
         elapsed_ns: elapsed(point),
         compute_p50_ns_x2: point.compute_p50_ns.and_then(|ns| to_integer(ns, 2.0)),
         compute_p95_ns_x20: point.compute_p95_ns.and_then(|ns| to_integer(ns, 20.0)),
@@ -56,6 +56,11 @@ fn row(point: &PointSummary, idle_uw: Option<i64>) -> Result<Row, WireError> {
         swap_in_pages: optional("pages swapped in", point.swap_in_pages)?,
         ..Row::default()
     };
+    if let Some(engine) = point.engine {
+        row.engine_build_us = Some(count("an engine's build time", microseconds(engine.took.get()))?);
+        row.engine_bytes = Some(count("an engine's size", engine.size.get())?);
+        row.engine_cached = Some(engine.cached.into());
+    }
     if let Some(latency) = &point.latency {
         put_latency(&mut row, latency)?;
     }
@@ -63,6 +68,10 @@ fn row(point: &PointSummary, idle_uw: Option<i64>) -> Result<Row, WireError> {
         put_energy(&mut row, point, energy, idle_uw)?;
     }
     Ok(row)
+}
+
+const fn microseconds(ns: u64) -> u64 {
+    ns.saturating_add(500) / 1000
 }
 
 fn put_latency(row: &mut Row, latency: &LatencySummary) -> Result<(), WireError> {

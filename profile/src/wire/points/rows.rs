@@ -55,5 +55,6 @@ rows! {
     tau_x10, steady, elapsed_ns, compute_p50_ns_x2, deadline_misses, peak_memory_kib, device_memory_kib,
     minor_faults, major_faults, psi_some_us, swap_in_pages, mean_power_mw, energy_window_ms,
     energy_beyond_power_nj, idle_energy_beyond_idle_power_nj, compute_p95_ns_x20, compute_p99_ns_x100, h2d_p50_ns_x2,
-    h2d_p99_ns_x100, d2h_p50_ns_x2, d2h_p99_ns_x100,
+    h2d_p99_ns_x100, d2h_p50_ns_x2, d2h_p99_ns_x100, engine_build_us,
+    engine_bytes, engine_cached,
 }

@@ -1,9 +1,9 @@
 use crate::example;
 use crate::plan::Deadline;
 use crate::point::{GridPoint, PointId};
-use crate::record::{Cause, Failure, NotRun, OperatorCost, Stage};
+use crate::record::{Cause, EngineBuild, Failure, NotRun, OperatorCost, Stage};
 use crate::summary::{Interval, LatencySummary, PointSummary, Profile, Status};
-use crate::units::Nanos;
+use crate::units::{Bytes, Nanos};
 use crate::wire::{decode_profile, encode_profile};
 use proptest::prelude::*;
 
@@ -180,6 +180,11 @@ prop_compose! {
         point.major_faults = counts[5];
         point.psi_some_us = counts[6];
         point.swap_in_pages = counts[7];
+        point.engine = counts[7].map(|us| EngineBuild {
+            took: Nanos(us * 1000),
+            size: Bytes(us),
+            cached: us % 2 == 0,
+        });
         point.compute_p50_ns = counts[0].map(|n| n as f64 / 2.0);
         point.compute_p95_ns = counts[1].map(|n| n as f64 / 20.0);
         point.compute_p99_ns = counts[2].map(|n| n as f64 / 100.0);
