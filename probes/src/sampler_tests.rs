@@ -96,9 +96,14 @@ fn the_thread_samples_until_it_is_stopped_and_publishes_its_own_cost() {
     let sampler = Sampler::start(sensors(), &options).unwrap();
     let latest = Arc::clone(sampler.latest());
     let rail = latest.channels().iter().position(|channel| channel.id == "power.VDD_IN").unwrap();
-    while latest.get(rail).is_none_or(|newest| newest.stamp.get() < 30_000_000) {
-        std::thread::yield_now();
-    }
+    let newest = |after: Nanos| loop {
+        match latest.get(rail) {
+            Some(newest) if newest.stamp > after => return newest.stamp,
+            _ => std::thread::yield_now(),
+        }
+    };
+    // With the second reading the first one is recorded.
+    newest(newest(Nanos(0)));
     let record = sampler.stop().unwrap();
     assert!(record.sampler_cpu.get() > 0);
     let (tier, column) = record.series(record.find("power.VDD_IN").unwrap()).unwrap();
