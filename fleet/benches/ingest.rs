@@ -46,7 +46,7 @@ const IN_FLIGHT: u16 = 1000;
 const ROUNDS: usize = 3;
 
 /// Backends in the profile, which with 27 points each make it 12 KB long.
-const SUBJECTS: u16 = 3;
+const SUBJECTS: u16 = 4;
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -264,12 +264,12 @@ impl Table {
             (_, false) => "MISSED",
         };
         self.is_missed |= !is_kept;
-        println!("| {what:<52} | {figure:>22} | {bound:>10} | {kept:<6} |");
+        println!("| {what:<56} | {figure:>22} | {bound:>10} | {kept:<6} |");
     }
 
     fn head(&mut self) {
-        println!("| {:<52} | {:>22} | {:>10} | {:<6} |", "figure", "measured", "bound", "");
-        println!("|{:-<54}|{:->24}|{:->12}|{:-<8}|", "", ":", ":", "");
+        println!("| {:<56} | {:>22} | {:>10} | {:<6} |", "figure", "measured", "bound", "");
+        println!("|{:-<58}|{:->24}|{:->12}|{:-<8}|", "", ":", ":", "");
     }
 
     fn query(&mut self, what: &str, (ms, rows): (f64, usize)) {
@@ -290,7 +290,7 @@ fn queries(store: &mut Store, table: &mut Table) {
         batch_size: Some(1),
         clip_length: Some(16),
         newest_first: true,
-        limit: 4000,
+        limit: 1000,
         ..PointQuery::default()
     };
     table.query("a comparison's runs with distributions", p95(|| store.points(&study).unwrap().len()));

@@ -14,10 +14,10 @@ use tokio::sync::mpsc::UnboundedSender;
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
 /// When no batch has come for so long, there is time to read what waits.
-const LULL: Duration = Duration::from_millis(2);
+const LULL: Duration = Duration::from_millis(50);
 
-/// Contents that are read in one transaction.
-const READ_AT_ONCE: u32 = 64;
+/// Contents that are read in one transaction: a batch that comes meanwhile waits for so many.
+const READ_AT_ONCE: u32 = 32;
 
 /// How often the keeper gives a sign of life without work.
 const IDLE: Duration = Duration::from_secs(10);
@@ -58,11 +58,17 @@ pub(super) fn keep(
     reports: &UnboundedSender<Report>,
     heartbeat: &Heartbeat,
 ) {
+    let mut is_quiet = false;
     loop {
         heartbeat.beat();
-        let patience = if store.has_unread() { LULL } else { IDLE };
+        let patience = match (store.has_unread(), is_quiet) {
+            (false, _) => IDLE,
+            (true, false) => LULL,
+            (true, true) => Duration::ZERO,
+        };
         match orders.recv_timeout(patience) {
             Ok(Order::Commit(batch)) => {
+                is_quiet = false;
                 let Some(report) = commit(&mut store, batch, reports, heartbeat) else { return };
                 if reports.send(report).is_err() {
                     return;
@@ -70,6 +76,7 @@ pub(super) fn keep(
             }
             Ok(Order::Prune(retention)) => prune(&mut store, &retention),
             Err(RecvTimeoutError::Timeout) if store.has_unread() => {
+                is_quiet = true;
                 if read_waiting(&mut store, reports).is_none() {
                     return;
                 }

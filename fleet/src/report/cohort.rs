@@ -1,6 +1,6 @@
 //! A study of cohorts, as markup and as text.
 
-use super::study::{Against, Study};
+use super::study::{Against, MOST_POINTS, Study};
 use super::{figure, mark, metric, word};
 use crate::commands::printed::columns;
 use crate::dashboard::encoded;
@@ -40,6 +40,7 @@ pub(crate) fn html(study: &Study, links: Links) -> Markup {
     let Some(baseline) = &study.baseline else { return html! { p { (NOTHING) } } };
     html! {
         @if study.simulated { p.note { span.tag { "simulated" } " Some or all of these figures are simulated." } }
+        @if study.is_cut { p.note { "Made of the newest " (MOST_POINTS) " runs." } }
         (distributions(study))
         @for against in study.against.iter().filter(|against| !against.contrasts.is_empty()) {
             (verdicts(baseline, against))
@@ -171,6 +172,9 @@ pub(crate) fn text(study: &Study) -> String {
     let mut text = format!("{}, batch {batch}, clip {clip}, by {}\n", clean(model, 80), study.factor);
     if study.simulated {
         text.push_str("some or all of these figures are simulated\n");
+    }
+    if study.is_cut {
+        text.push_str(&format!("made of the newest {MOST_POINTS} runs\n"));
     }
     text.push('\n');
     let mut rows =

@@ -8,8 +8,8 @@ use clipmark_profile::cohort::{
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most runs that one study is made of; the newest are taken.
-const MOST_POINTS: u32 = 4000;
+/// Most runs that one study is made of; the newest are taken. More would say the same, more slowly.
+pub(super) const MOST_POINTS: u32 = 1000;
 
 /// Groups that are shown; the largest come first.
 const MOST_GROUPS: usize = 6;
@@ -69,6 +69,8 @@ pub(crate) struct Study {
     pub(crate) outliers: Vec<(String, Outlier)>,
     /// Whether the figures of any run are simulated.
     pub(crate) simulated: bool,
+    /// Whether there may be older runs beyond the newest [`MOST_POINTS`].
+    pub(crate) is_cut: bool,
 }
 
 /// The part of a key that groups are made by, in words.
@@ -135,6 +137,7 @@ impl Study {
             against: Vec::new(),
             outliers: Vec::new(),
             simulated: false,
+            is_cut: false,
             model,
         };
         if let (Some(model), Some((batch, clip))) = (study.model.clone(), at) {
@@ -146,6 +149,7 @@ impl Study {
                 limit: MOST_POINTS,
                 ..PointQuery::default()
             })?;
+            study.is_cut = rows.len() as u64 == u64::from(MOST_POINTS);
             let mut samples = samples(&rows);
             study.compare(&samples, &asked.baseline);
             study.outliers = odd_boards(store, &mut samples)?;

@@ -36,8 +36,8 @@ impl Sqlite {
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "foreign_keys", "ON")?;
             connection.pragma_update(None, "cache_size", -32_768)?;
-            // 64 MiB of log before it is worked into the file: under load fewer pages are written twice.
-            connection.pragma_update(None, "wal_autocheckpoint", 16_384)?;
+            // 128 MiB of log before it is worked into the file: a flood is written once, and again when it is over.
+            connection.pragma_update(None, "wal_autocheckpoint", 32_768)?;
             Ok(connection)
         };
         let connection = open()

@@ -208,6 +208,16 @@ impl Store {
             );
             filter.and_plainly(&newest);
         }
+        // One board's or one run's points are found from there, not from the model's: SQLite keeps the order of a
+        // CROSS JOIN.
+        let is_narrow = query.device.is_some() || query.profile.is_some();
+        let from = if is_narrow {
+            filter.and_plainly("s.profile = p.profile");
+            filter.and_plainly("q.subject = s.subject");
+            "profile p CROSS JOIN subject s CROSS JOIN point q"
+        } else {
+            "profile p JOIN subject s ON s.profile = p.profile JOIN point q ON q.subject = s.subject"
+        };
         filter.and("q.batch_size = ?", query.batch_size);
         filter.and("q.clip_length = ?", query.clip_length);
         let limit = filter.parameter(query.limit);
@@ -218,9 +228,7 @@ impl Store {
             "p.device, p.profile DESC, q.subject, q.batch_size, q.clip_length"
         };
         let sql = format!(
-            "SELECT {COLUMNS}{histogram} FROM profile p JOIN subject s ON s.profile = p.profile \
-             JOIN point q ON q.subject = s.subject {} \
-             ORDER BY {order} LIMIT {limit}",
+            "SELECT {COLUMNS}{histogram} FROM {from} {} ORDER BY {order} LIMIT {limit}",
             filter.clause()
         );
         let mut rows = Vec::new();
