@@ -1,7 +1,7 @@
 //! Exit codes of `clipmarkd`: stable, named, and listed in `clipmarkd --help`.
 //!
-//! Scripts and service units rely on them; a code is never given another meaning. 1 is left to panics
-//! and 128 + n to signals, as shells have it.
+//! Scripts and service units rely on them; a code is never given another meaning. A panic ends a
+//! released binary by SIGABRT and a development build with 101; shells give 128 + n for signals.
 
 use clipmark_service::outcome::{self, Code};
 

@@ -1,7 +1,6 @@
 //! Exit codes of `clipmark-fleet`: stable, named, and listed in `clipmark-fleet --help`.
 //!
-//! A number means the same as in `clipmarkd`, and is never given another meaning. 1 is left to panics and
-//! 128 + n to signals, as shells have it.
+//! A number means the same as in `clipmarkd`, and is never given another meaning.
 
 use clipmark_service::outcome::{self, Code};
 
