@@ -461,6 +461,8 @@ fn main() {
     stop(aggregator);
     if table.is_missed {
         eprintln!("a bound is missed");
+        // Exiting drops nothing: the broker would be left.
+        drop((broker, dir));
         std::process::exit(1);
     }
 }
