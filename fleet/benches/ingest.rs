@@ -411,7 +411,7 @@ fn main() {
             true,
         );
         table.tell(
-            &format!("round {round}: serve, stored and confirmed"),
+            &format!("round {round}: serve, stored and acknowledged"),
             &format!("{:.0} profiles/s", found.ingest),
             "",
             true,
