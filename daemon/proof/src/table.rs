@@ -50,9 +50,12 @@ pub(crate) fn closing(met: usize, missed: usize, absent: usize) {
 
 /// The whole table.
 pub(crate) fn markdown(measured: &[Measured]) -> String {
-    let mut text = String::from(
-        "# The table of measured truth\n\nWritten by `cargo run --release -p clipmark-proof -- --markdown docs/proof.md`. \
-         Timings are of the machine it ran on; ratios were taken in one run.\n",
+    let build = if cfg!(debug_assertions) { "a development build" } else { "a release build" };
+    let cpus = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let mut text = format!(
+        "# The table of measured truth\n\nWritten by `cargo run --release -p clipmark-proof -- --markdown docs/proof.md`; \
+         this one by {build}, on {} with {cpus} CPUs. Timings are of the machine it ran on; ratios were taken in one run.\n",
+        std::env::consts::ARCH,
     );
     for part in measured {
         // Writing to a string cannot fail.
