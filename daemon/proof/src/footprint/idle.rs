@@ -91,8 +91,8 @@ fn start(binary: &Path, config: &Path, dir: &Path) -> anyhow::Result<(Running, D
     }
 }
 
-/// A number of `/proc/PID/status`.
-fn status(pid: u32, task: &str, key: &str) -> anyhow::Result<u64> {
+/// A number of `/proc/PID/status`, or of a task's below it; sizes are in KiB.
+pub(super) fn status(pid: u32, task: &str, key: &str) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/{task}status");
     let text = fs::read_to_string(&path)?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));

@@ -1,6 +1,7 @@
 //! Memory of the process that watches a soak.
 
 use super::Budget;
+use super::idle::status;
 use crate::binary::Clipmarkd;
 use crate::row::Row;
 use crate::{Context, Found};
@@ -15,14 +16,15 @@ pub(super) fn measure(context: &Context, budget: &Budget, found: Found<'_>) -> a
     let mut child =
         clipmarkd.command(folder.path()).args(soak).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut peak = None;
-    let status = loop {
-        peak = high_water_kib(child.id()).max(peak);
-        if let Some(status) = child.try_wait()? {
-            break status;
+    let ended = loop {
+        // It may be over by now.
+        peak = status(child.id(), "", "VmHWM").ok().max(peak);
+        if let Some(ended) = child.try_wait()? {
+            break ended;
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     };
-    anyhow::ensure!(status.success(), "the soak failed: {status}");
+    anyhow::ensure!(ended.success(), "the soak failed: {ended}");
     let peak = peak.context("the soak was over before its memory could be read")?;
     found(Row::at_most(
         format!("resident memory, peak over a soak of {length}"),
@@ -31,11 +33,4 @@ pub(super) fn measure(context: &Context, budget: &Budget, found: Found<'_>) -> a
         budget.soak_resident_mib,
     ));
     Ok(())
-}
-
-/// `VmHWM` of the process, KiB.
-fn high_water_kib(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
 }
