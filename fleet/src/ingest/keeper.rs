@@ -34,10 +34,15 @@ pub(super) enum Order {
 /// What the keeper says.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// A batch is durable: its messages may be acknowledged.
-    Stored { committed: Committed, acknowledgements: Vec<Acknowledgement>, messages: Vec<Message> },
-    /// Contents that waited have been read: the devices that they are of.
-    Read(Vec<DeviceId>),
+    /// A batch is durable: its messages may be acknowledged. With it, whether contents wait to be read.
+    Stored {
+        committed: Committed,
+        acknowledgements: Vec<Acknowledgement>,
+        messages: Vec<Message>,
+        has_unread: bool,
+    },
+    /// Contents that waited have been read: the devices that they are of, and whether more wait.
+    Read { devices: Vec<DeviceId>, has_unread: bool },
     /// The store takes nothing; the batch is tried again.
     Trouble(String),
     /// The store takes batches again.
@@ -100,8 +105,7 @@ fn read_waiting(store: &mut Store, reports: &UnboundedSender<Report>) -> Option<
         })
     });
     match read {
-        Ok(devices) if devices.is_empty() => Some(()),
-        Ok(devices) => reports.send(Report::Read(devices)).ok(),
+        Ok(devices) => reports.send(Report::Read { devices, has_unread: store.has_unread() }).ok(),
         Err(error) => {
             tracing::warn!(%error, "what is stored is read later");
             sleep(PAUSES[0]);
@@ -133,7 +137,8 @@ fn commit(
                     reports.send(Report::Recovered).ok()?;
                 }
                 let Batch { messages, acknowledgements, .. } = batch;
-                return Some(Report::Stored { committed, acknowledgements, messages });
+                let has_unread = store.has_unread();
+                return Some(Report::Stored { committed, acknowledgements, messages, has_unread });
             }
             Err(error) => {
                 was_in_trouble = true;

@@ -110,6 +110,8 @@ struct Receiver<'a> {
     heartbeat: Heartbeat,
     orders: SyncSender<Order>,
     is_keeper_busy: bool,
+    /// Whether contents wait in the store: what comes then waits behind them, and reading it here would be in vain.
+    has_unread: bool,
     pending: Queue,
     /// Receipts that are to be published, the newest of each spool.
     receipts: BTreeMap<(DeviceId, Epoch), Receipt>,
@@ -137,6 +139,7 @@ pub async fn serve(
     // The database's client must not be used inside this event loop.
     let store = tokio::task::spawn_blocking(move || Store::open(&settings)).await;
     let store = store.map_err(|_| ServeError::KeeperGone)??;
+    let has_unread = store.has_unread();
     let mut supervisor = Supervisor::default();
     let beats = supervisor.watch("receiver", STUCK);
     let heartbeat = supervisor.watch("connection", STUCK);
@@ -147,7 +150,8 @@ pub async fn serve(
     let keeper = thread.spawn(move || keeper::keep(store, &taken, &reporter, &keeper_beats));
     let keeper = keeper.map_err(ServeError::Thread)?;
     let watchdog = tokio::spawn(supervisor.feed_watchdog());
-    let mut receiver = Receiver::new(config, heartbeat, orders, serving.live.clone());
+    let mut receiver =
+        Receiver { has_unread, ..Receiver::new(config, heartbeat, orders, serving.live.clone()) };
     let mut ticks = interval(Duration::from_secs(10));
     let mut prunes = interval(PRUNE_EVERY);
     systemd::ready("waiting for the broker");
@@ -220,6 +224,7 @@ impl<'a> Receiver<'a> {
             heartbeat,
             orders,
             is_keeper_busy: false,
+            has_unread: false,
             pending: Queue::default(),
             receipts: BTreeMap::new(),
             receipts_since: None,
@@ -310,7 +315,7 @@ impl<'a> Receiver<'a> {
     fn received(&mut self, received: &Received) {
         let acknowledgement = Acknowledgement { connection: self.connection, handle: received.ack };
         // What piles up is stored first and read later.
-        let is_eager = self.pending.len() < PILE;
+        let is_eager = !self.has_unread && self.pending.len() < PILE;
         match read_as(&received.topic, &received.payload, received.content_type.as_deref(), is_eager) {
             Inbound::Store(message) => {
                 if let Stored::Poison(poison) = &message {
@@ -351,8 +356,9 @@ impl<'a> Receiver<'a> {
 
     fn report(&mut self, report: Report) {
         match report {
-            Report::Stored { committed, acknowledgements, messages } => {
+            Report::Stored { committed, acknowledgements, messages, has_unread } => {
                 self.is_keeper_busy = false;
+                self.has_unread = has_unread;
                 for acknowledgement in acknowledgements {
                     self.acknowledge(acknowledgement);
                 }
@@ -364,9 +370,12 @@ impl<'a> Receiver<'a> {
                 }
                 self.tell(stored, messages);
             }
-            Report::Read(devices) => {
-                // Nobody may be listening.
-                let _ = self.live.send(Live::Stored(devices));
+            Report::Read { devices, has_unread } => {
+                self.has_unread = has_unread;
+                if !devices.is_empty() {
+                    // Nobody may be listening.
+                    let _ = self.live.send(Live::Stored(devices));
+                }
             }
             Report::Trouble(why) => {
                 tracing::error!(why, "nothing is acknowledged until the store takes it");
