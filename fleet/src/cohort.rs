@@ -46,7 +46,7 @@ fn entry(row: &PointRow) -> Option<Entry> {
         at: GridPoint::new(figures.batch_size, figures.clip_length)?,
         board: row.board.clone(),
         power_mode: row.power_mode.clone(),
-        firmware: row.l4t.clone(),
+        firmware: row.firmware().map(|(_, release)| release.to_owned()),
         paced: false,
         simulated: row.simulated,
     };

@@ -109,7 +109,8 @@ fn run(row: &PointRow, metric: Metric) -> Option<Run> {
             if row.simulated { ", simulated" } else { "" }
         ),
         context: vec![
-            ("L4T", row.l4t.clone().unwrap_or_else(unknown)),
+            row.firmware()
+                .map_or_else(|| ("kernel", unknown()), |(name, release)| (name, release.to_owned())),
             (
                 "build of the model",
                 row.model_sha256.as_ref().map_or_else(unknown, |text| text.chars().take(12).collect()),

@@ -113,6 +113,7 @@ mod tests {
                 clipmark: "0.1.0".into(),
                 board: is_known.then(|| "Jetson \u{2713}, \"Nano\"".into()),
                 l4t: None,
+                kernel: None,
                 power_mode: Some("15W".into()),
                 simulated: true,
                 model: subject.model.clone(),

@@ -96,6 +96,8 @@ pub struct PointRow {
     pub board: Option<String>,
     /// Jetson Linux release.
     pub l4t: Option<String>,
+    /// Kernel release.
+    pub kernel: Option<String>,
     /// Power mode.
     pub power_mode: Option<String>,
     /// Whether any figure of the profile is simulated.
@@ -116,10 +118,19 @@ pub struct PointRow {
     pub figures: PointFigures,
 }
 
+impl PointRow {
+    /// What the board runs, by name and value: the Jetson Linux release, elsewhere the kernel's.
+    #[must_use]
+    pub fn firmware(&self) -> Option<(&'static str, &str)> {
+        let l4t = self.l4t.as_deref().map(|release| ("L4T", release));
+        l4t.or_else(|| self.kernel.as_deref().map(|release| ("kernel", release)))
+    }
+}
+
 const COLUMNS: &str = "p.profile, p.device, p.received_unix_ms, p.board, p.l4t, p.power_mode, p.simulated, \
     s.model, s.model_sha256, s.backend, s.backend_version, s.precision_name, s.threads, q.batch_size, \
     q.clip_length, q.status, q.throttled, q.iterations, q.mean_ns, q.p50_ns, q.p95_ns, q.p99_ns, q.max_ns, \
-    q.mad_ns, q.steady, q.frames_per_s, q.energy_per_frame_uj, q.peak_memory_bytes, p.started_unix_ms, p.clipmark";
+    q.mad_ns, q.steady, q.frames_per_s, q.energy_per_frame_uj, q.peak_memory_bytes, p.started_unix_ms, p.clipmark, p.kernel";
 
 fn figures(row: &dyn Row, histogram: Option<Vec<u8>>) -> Result<PointFigures, StoreError> {
     let damaged = |what, problem: String| StoreError::Damaged { what, problem };
@@ -152,7 +163,7 @@ fn figures(row: &dyn Row, histogram: Option<Vec<u8>>) -> Result<PointFigures, St
 }
 
 fn point_row(row: &dyn Row, histograms: bool) -> Result<PointRow, StoreError> {
-    let histogram = if histograms { row.blob(30)? } else { None };
+    let histogram = if histograms { row.blob(31)? } else { None };
     Ok(PointRow {
         profile: ProfileId(row.int(0)?.unwrap_or_default()),
         device: identifier(&text(row, 1, "device")?, "device")?,
@@ -161,6 +172,7 @@ fn point_row(row: &dyn Row, histograms: bool) -> Result<PointRow, StoreError> {
         clipmark: text(row, 29, "version")?,
         board: row.text(3)?,
         l4t: row.text(4)?,
+        kernel: row.text(30)?,
         power_mode: row.text(5)?,
         simulated: flag(row, 6, "flag")?,
         model: text(row, 7, "model")?,
