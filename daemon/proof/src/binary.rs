@@ -10,6 +10,13 @@ pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The profile that a run left in the folder `out`.
+pub(crate) fn profile(out: &Path) -> anyhow::Result<serde_json::Value> {
+    let path = out.join("profile.json");
+    let text = std::fs::read(&path).with_context(|| format!("{} was not written", path.display()))?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
 /// Cargo, in the workspace.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

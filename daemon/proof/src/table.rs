@@ -68,7 +68,7 @@ pub(crate) fn markdown(measured: &[Measured]) -> String {
                 format!("{}<br><small>{}</small>", row.claim, row.note)
             };
             let (figure, target) = (row.figure_text(), row.target_text());
-            let line = format!("| {claim} | {figure} | {target} | {} |\n", word(row.verdict()));
+            let line = format!("| {claim} | {figure} | {target} | {} |", word(row.verdict()));
             text.push_str(&line.replace('\n', " "));
             text.push('\n');
         }

@@ -1,6 +1,6 @@
 //! Whole runs through the binary: engines that cheat, inputs that matter, kills.
 
-use crate::binary::{Clipmarkd, Followed};
+use crate::binary::{Clipmarkd, Followed, profile};
 use crate::row::Row;
 use crate::{Context, Found};
 use anyhow::Context as _;
@@ -45,13 +45,7 @@ fn profile_of(clipmarkd: &Clipmarkd, folder: &Path, name: &str, subject: &str) -
     std::fs::write(folder.join(&file), subject)?;
     let arguments = [&["run"], &GRID[..], &[&file, "--out", name]].concat();
     clipmarkd.run(folder, &arguments)?;
-    read(&folder.join(name))
-}
-
-fn read(out: &Path) -> anyhow::Result<Value> {
-    let path = out.join("profile.json");
-    let text = std::fs::read(&path).with_context(|| format!("{} was not written", path.display()))?;
-    Ok(serde_json::from_slice(&text)?)
+    profile(&folder.join(name))
 }
 
 /// A simulated engine with the inputs of the built-in model temporal, in a worker of its own.
@@ -157,7 +151,7 @@ fn kills(clipmarkd: &Clipmarkd, folder: &Path, found: Found<'_>) -> anyhow::Resu
             clipmarkd.run(folder, &resumed)?;
         }
         killed += 1;
-        different += u32::from(essence(&read(&folder.join(&out))?).as_ref() != Some(&whole));
+        different += u32::from(essence(&profile(&folder.join(&out))?).as_ref() != Some(&whole));
     }
     anyhow::ensure!(killed > 3, "only {killed} kills hit the run");
     found(Row::at_most(

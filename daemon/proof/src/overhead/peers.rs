@@ -1,11 +1,10 @@
 //! tract's own command line and a loop around ONNX Runtime in Python, on the same model file as clipmark.
 
 use super::median;
-use crate::binary::Clipmarkd;
+use crate::binary::{Clipmarkd, profile};
 use crate::row::Row;
 use crate::{Context, Found};
 use anyhow::Context as _;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -47,7 +46,7 @@ fn ours(clipmarkd: &Clipmarkd, folder: &Path, backend: &str) -> anyhow::Result<f
     ];
     clipmarkd.run(folder, &arguments)?;
     let path = folder.join(&out);
-    let profile: Value = serde_json::from_slice(&std::fs::read(path.join("profile.json"))?)?;
+    let profile = profile(&path)?;
     std::fs::remove_dir_all(path)?;
     profile["points"][0]["latency"]["mean_ns"].as_f64().context("the profile has no mean")
 }
