@@ -27,4 +27,4 @@ xargs -a "$scratch/built" cp -t "$scratch"
 printf '#!/bin/sh\nexec qemu-aarch64-static -L %s %q "$@"\n' "$sysroot" "$program" >"$scratch/clipmarkd"
 chmod +x "$scratch/clipmarkd"
 CLIPMARK_TEST_PROGRAM="$scratch/clipmarkd" CLIPMARK_FAKES_DIR="$scratch" \
-    cargo test --locked -p clipmarkd --test conformance -- worker:: --nocapture
+    cargo test --locked --workspace --test conformance -- worker:: --nocapture

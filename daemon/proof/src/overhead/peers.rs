@@ -101,14 +101,18 @@ fn tract_bench(program: &std::ffi::OsStr, folder: &Path) -> anyhow::Result<f64> 
             "--set",
             &format!("frames={CLIP_LENGTH}"),
         ])
-        .args(["--allow-random-input", "bench", "--max-time", "2000"])
+        .args(["bench", "--allow-random-input", "--warmup-time", "500", "--max-time", "2000"])
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let words = || crate::binary::last_words(&output);
     anyhow::ensure!(output.status.success(), "tract bench failed: {}", words());
-    let number = text.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).next_back();
-    let seconds = number.with_context(|| format!("tract bench said no number: {text}"))?;
-    Ok(seconds * 1e6)
+    let seconds = seconds(&text).with_context(|| format!("tract bench said no time: {text}"))?;
+    Ok(seconds * 1e9)
+}
+
+/// The time of an inference, of `real: 0.000508691`.
+fn seconds(text: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix("real: ")?.trim().parse().ok())
 }
 
 /// A plain loop, as ONNX Runtime's documentation has it.
@@ -160,4 +164,13 @@ fn python_loop(python: &Path, folder: &Path) -> anyhow::Result<f64> {
         crate::binary::last_words(&output).lines().last().unwrap_or_default()
     );
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tract_s_time_is_read_from_its_line() {
+        assert_eq!(super::seconds("[WARN] x 3\nreal: 0.000508691\n"), Some(0.000_508_691));
+        assert_eq!(super::seconds("0.5"), None);
+    }
 }
