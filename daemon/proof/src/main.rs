@@ -36,6 +36,11 @@ impl Context {
     }
 }
 
+/// The median, of at least one value.
+pub(crate) fn median(values: &[f64]) -> anyhow::Result<f64> {
+    clipmark_profile::stats::robust::median(values).ok_or_else(|| anyhow::anyhow!("nothing was measured"))
+}
+
 /// Takes the rows as they are found.
 pub(crate) type Found<'a> = &'a mut dyn FnMut(Row);
 

@@ -2,12 +2,15 @@
 
 use crate::binary::{Clipmarkd, profile};
 use crate::row::Row;
-use crate::{Context, Found};
+use crate::{Context, Found, median};
 use anyhow::Context as _;
 use clipmark_profile::truth::sweep::{RacingScore, racing};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Instant;
+
+/// Times that two points are held against each other.
+const ROUNDS: usize = 7;
 
 pub(crate) const HOW: &str = "The same plan swept by racing and exhaustively (100 + 1000 iterations of every point): on random planted surfaces \
      of 27 points on a virtual clock, whose optimum is known, and on the built-in model temporal with tract.";
@@ -64,14 +67,40 @@ fn built_in(context: &Context, found: Found<'_>) -> anyhow::Result<()> {
         "{:.1} s against {:.1} s, 12 points, engines built and everything included",
         racing.seconds, exhaustive.seconds
     )));
-    let chosen = racing.offline().context("racing named no point for offline work")?;
-    let best = exhaustive.offline().context("the exhaustive sweep named no point for offline work")?;
-    let ratio = exhaustive.throughput(chosen)? / exhaustive.throughput(best)?;
-    found(
-        Row::at_least("throughput of the point that racing named / of the best one", ratio, "", 0.95)
-            .note(format!("by the exhaustive sweep's figures: {} and {}", words(chosen), words(best))),
-    );
+    let quick = racing.offline().context("racing named no point for offline work")?;
+    let slow = exhaustive.offline().context("the exhaustive sweep named no point for offline work")?;
+    let ratio = again(&clipmarkd, folder.path(), quick, slow)?;
+    let claim = "throughput of racing's point / the exhaustive sweep's";
+    found(Row::at_least(claim, ratio, "", 0.95).note(format!(
+        "{} and {}, measured again in turn, {ROUNDS} times each; the medians count",
+        words(quick),
+        words(slow)
+    )));
     Ok(())
+}
+
+/// The ratio of two points' throughput, measured apart from the sweeps that named them.
+fn again(clipmarkd: &Clipmarkd, folder: &Path, quick: &Value, slow: &Value) -> anyhow::Result<f64> {
+    if quick == slow {
+        return Ok(1.0);
+    }
+    let (mut of_quick, mut of_slow) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        of_quick.push(throughput(clipmarkd, folder, quick)?);
+        of_slow.push(throughput(clipmarkd, folder, slow)?);
+    }
+    Ok(median(&of_quick)? / median(&of_slow)?)
+}
+
+/// Frames a second at a point.
+fn throughput(clipmarkd: &Clipmarkd, folder: &Path, id: &Value) -> anyhow::Result<f64> {
+    let [batch, clip] = ["batch_size", "clip_length"].map(|name| id["at"][name].to_string());
+    let out = folder.join("again");
+    let only = ["--no-sampler", "--batch-sizes", &batch, "--clip-lengths", &clip, "--iterations", "300"];
+    clipmarkd.run(folder, &[&["run", "temporal", "--out", "again"], &only[..]].concat())?;
+    let found = profile(&out)?["points"][0]["frames_per_s"].as_f64();
+    std::fs::remove_dir_all(out)?;
+    found.with_context(|| format!("no throughput at {}", words(id)))
 }
 
 /// A whole run of the built-in model.
@@ -95,13 +124,6 @@ impl Sweep {
     fn offline(&self) -> Option<&Value> {
         let points = self.profile["operating_points"].as_array()?;
         points.iter().find(|point| point["objective"] == "offline")?["chosen"].get(0)
-    }
-
-    /// Frames a second that this sweep measured at a point.
-    fn throughput(&self, at: &Value) -> anyhow::Result<f64> {
-        let points = self.profile["points"].as_array().context("a profile has points")?;
-        let point = points.iter().find(|point| point["id"] == *at).context("the point is of the grid")?;
-        point["frames_per_s"].as_f64().with_context(|| format!("no throughput at {}", words(at)))
     }
 }
 

@@ -15,7 +15,3 @@ pub(crate) fn measure(context: &Context, found: Found<'_>) -> anyhow::Result<()>
     sampler::measure(context, found)?;
     peers::measure(context, found)
 }
-
-fn median(values: &[f64]) -> anyhow::Result<f64> {
-    clipmark_profile::stats::robust::median(values).ok_or_else(|| anyhow::anyhow!("nothing was measured"))
-}

@@ -1,7 +1,7 @@
 //! tract's own command line and a loop around ONNX Runtime in Python, on the same model file as clipmark.
 
-use super::median;
 use crate::binary::{Clipmarkd, profile};
+use crate::median;
 use crate::row::Row;
 use crate::{Context, Found};
 use anyhow::Context as _;

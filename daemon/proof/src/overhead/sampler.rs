@@ -5,7 +5,7 @@
 //! The channels are 40 descriptors on one real sysfs attribute, so that the kernel's part is a virtual file's; a
 //! board's monitors add the time that their bus takes, in which the thread sleeps.
 
-use super::median;
+use crate::median;
 use crate::row::Row;
 use crate::{Context, Found};
 use clipmark_probes::Cadence;

@@ -1,6 +1,6 @@
 //! The worker's timed loop around an engine that does nothing, and relative to a bare loop around a real one.
 
-use super::median;
+use crate::median;
 use crate::row::Row;
 use crate::{Context, Found};
 use anyhow::Context as _;
