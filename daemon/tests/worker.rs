@@ -104,6 +104,20 @@ fn a_crash_while_preparing_is_a_failure_of_that_stage() {
     assert_eq!((failure.stage, failure.cause), (Stage::Prepare, Cause::Crashed));
 }
 
+/// A released program aborts at a panic, a development build unwinds: the words come in either case.
+#[test]
+fn a_panic_is_told_with_its_words() {
+    for (name, stage) in [("prepare", Stage::Prepare), ("measure", Stage::Measure)] {
+        let (_keep, model) = simulated(&fault("panic", name));
+        let mut worker = Worker::spawn(&settings(None)).unwrap();
+        let prepared = worker.prepare(order("simulated", &model));
+        let failure =
+            if stage == Stage::Prepare { failure(prepared) } else { failure(worker.measure(&chunk(100))) };
+        assert_eq!(failure.stage, stage);
+        assert!(failure.message.contains("panics, as its file asks"), "{}", failure.message);
+    }
+}
+
 #[test]
 fn an_exit_is_told_with_its_code() {
     let (_keep, model) = simulated(&fault("exit", "measure"));

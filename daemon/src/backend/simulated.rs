@@ -57,6 +57,8 @@ pub struct Fault {
 pub enum FaultKind {
     /// The process aborts.
     Crash,
+    /// The backend panics, as tract does on some damaged graphs.
+    Panic,
     /// The call never returns.
     Hang,
     /// The process exits with code 3, as a library that gives up does.
@@ -152,6 +154,7 @@ fn failed(failure: Failure) -> BackendError {
 fn happen(kind: FaultKind) {
     match kind {
         FaultKind::Crash => std::process::abort(),
+        FaultKind::Panic => panic!("the simulated engine panics, as its file asks"),
         FaultKind::Exit => std::process::exit(3),
         FaultKind::Hang => loop {
             std::thread::park();
