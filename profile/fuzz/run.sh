@@ -59,7 +59,9 @@ seed sensor-series
 mkdir -p profile/fuzz/crashes
 for target in "${targets[@]}"; do
     if [ "$target" = daemon ]; then
-        cargo run -q --locked -p clipmarkd --example fuzz -- "$executions"
+        # With the features of a whole build, so that tract is not compiled again with others.
+        cargo build -q --locked --workspace --example fuzz
+        "${CARGO_TARGET_DIR:-target}/debug/examples/fuzz" "$executions"
         continue
     fi
     log="$work/$target.log"
