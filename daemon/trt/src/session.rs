@@ -56,7 +56,6 @@ pub struct Session {
     slots: Vec<Slot>,
     events: [Event; 4],
     stream: Stream,
-    held: u64,
     engine: Engine,
 }
 
@@ -69,7 +68,6 @@ impl Session {
     /// out.
     pub fn new(engine: Engine, inputs: &[(String, Vec<i64>)], graph: bool) -> Result<Self, TrtError> {
         let device = &engine.owner.device;
-        let before = device.free_memory()?;
         let context = engine.context()?;
         set_shapes(&engine, &context, inputs)?;
         let slots = allocate(&engine, &context)?;
@@ -78,19 +76,11 @@ impl Session {
         let event = || Event::new(device, blocking);
         let events = [event()?, event()?, event()?, event()?];
         let stream = Stream::new(device)?;
-        let held = before.saturating_sub(device.free_memory()?);
-        let mut session = Self { graph: None, enqueue, context, slots, events, stream, held, engine };
+        let mut session = Self { graph: None, enqueue, context, slots, events, stream, engine };
         if graph {
             session.record_graph()?;
         }
         Ok(session)
-    }
-
-    /// Bytes by which free device memory shrank when the context and the buffers were made. On an
-    /// integrated GPU other processes' allocations in that moment count too.
-    #[must_use]
-    pub fn held_bytes(&self) -> u64 {
-        self.held
     }
 
     /// The engine.

@@ -98,23 +98,6 @@ impl Rule {
         }
         Decision::Continue
     }
-
-    /// Iterations without a further overrun after which `counts` would pass; `None` beyond the budget.
-    #[must_use]
-    pub fn iterations_to_pass(&self, counts: Counts) -> Option<u64> {
-        let enough = -self.alpha.ln();
-        let passes =
-            |iterations: u64| Counts { iterations, ..counts }.log_evidence_below(self.over_rate) >= enough;
-        let (mut low, mut high) = (counts.iterations, self.max_iterations);
-        if high < low || !passes(high) {
-            return None;
-        }
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if passes(middle) { high = middle } else { low = middle + 1 }
-        }
-        Some(high - counts.iterations)
-    }
 }
 
 /// ln of the mixture e-value for `hits` in `trials` against a rate of `rate` or more.
@@ -208,17 +191,6 @@ mod tests {
         assert_eq!(at(1000, 0), Decision::Pass);
         assert_eq!(at(500, 40), Decision::Exceeded);
         assert_eq!(at(9_900, 90), Decision::OutOfReach);
-    }
-
-    #[test]
-    fn the_announced_number_of_iterations_is_the_first_that_passes() {
-        let counts = Counts { iterations: 300, overruns: 2 };
-        let more = RULE.iterations_to_pass(counts).unwrap();
-        let after = |n| RULE.decide(Counts { iterations: 300 + n, overruns: 2 });
-        assert_eq!(after(more), Decision::Pass);
-        assert_eq!(after(more - 1), Decision::Continue);
-        let hopeless = Counts { iterations: 9_000, overruns: 90 };
-        assert_eq!(RULE.iterations_to_pass(hopeless), None);
     }
 
     #[test]

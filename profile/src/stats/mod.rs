@@ -6,7 +6,6 @@
 
 pub mod autocorrelation;
 pub mod binomial;
-pub mod bootstrap;
 pub mod changepoint;
 pub mod early_stop;
 pub mod histogram;

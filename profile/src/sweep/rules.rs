@@ -4,12 +4,6 @@ use crate::plan::{Load, Plan, Request};
 use crate::units::{Bytes, Nanos};
 use serde::{Deserialize, Serialize};
 
-/// Budget per point without a `budget_s`: 30 points, the default grid of the built-in pair, take two minutes.
-const DEFAULT_BUDGET_PER_POINT: Nanos = Nanos::from_secs(4);
-
-/// Least budget without a `budget_s`.
-const LEAST_DEFAULT_BUDGET: Nanos = Nanos::from_secs(20);
-
 /// How much a budget that nobody asked for may be stretched so that every point gets a first look.
 const SURVEY_STRETCH: u64 = 3;
 
@@ -86,13 +80,19 @@ fn seconds(value: f64) -> Nanos {
 }
 
 impl SweepRules {
+    /// Budget per point without a `budget_s`: 30 points, the default grid of the built-in pair, take two minutes.
+    pub const DEFAULT_BUDGET_PER_POINT: Nanos = Nanos::from_secs(4);
+
+    /// Least budget without a `budget_s`.
+    pub const LEAST_DEFAULT_BUDGET: Nanos = Nanos::from_secs(20);
+
     /// The rules that follow from a plan's request.
     #[must_use]
     pub fn for_plan(plan: &Plan) -> Self {
         let request = &plan.request;
         let points = plan.points.len().max(1) as u64;
         let allotment = allotment(request);
-        let default = Nanos((DEFAULT_BUDGET_PER_POINT.0 * points).max(LEAST_DEFAULT_BUDGET.0));
+        let default = Nanos((Self::DEFAULT_BUDGET_PER_POINT.0 * points).max(Self::LEAST_DEFAULT_BUDGET.0));
         let asked = request.budget_s.map(seconds);
         let (budget, survey_budget) = match (allotment, asked) {
             (Allotment::Fixed { .. }, asked) => (asked, asked),

@@ -45,12 +45,6 @@ impl<'a> VirtualBoard<'a> {
         Self { specs, fps, memory_limit, engines: BTreeMap::new(), now: Nanos(0) }
     }
 
-    /// How many engines are alive.
-    #[must_use]
-    pub fn live_engines(&self) -> usize {
-        self.engines.len()
-    }
-
     /// Carries out one step and moves the clock on.
     pub fn carry_out(&mut self, step: &Step) -> StepResult {
         for closed in &step.close {

@@ -2,9 +2,9 @@
 
 use super::source::{self, Shape};
 use crate::stats::histogram::Histogram;
+use crate::stats::interval;
 use crate::stats::quantile::{self, Quantile};
 use crate::stats::rng::Rng;
-use crate::stats::{autocorrelation, interval};
 use crate::summary::Interval;
 
 /// How intervals fared against a known quantile.
@@ -106,18 +106,6 @@ pub fn coverage_of_mean(phi: f64, n: usize, runs: u32, seed: u64) -> Coverage {
         coverage.count(interval::of_mean(&series), truth);
     }
     coverage
-}
-
-/// Mean of the estimated autocorrelation time of exceedances of a quantile in AR(1) series.
-#[must_use]
-pub fn mean_time(phi: f64, quantile: Quantile, n: usize, runs: u32, seed: u64) -> f64 {
-    let threshold = Shape::Lognormal { median_ns: 1e7, sigma: 0.1 }.quantile_ns(quantile.fraction());
-    let mut rng = Rng::new(seed);
-    let times = (0..runs).map(|_| {
-        let series = source::autoregressive(1e7, 0.1, phi, n, &mut rng);
-        autocorrelation::exceedance_time(&series, threshold)
-    });
-    times.sum::<f64>() / f64::from(runs.max(1))
 }
 
 /// Root-mean-square rank error of the reference quantile: the distance between the share of the distribution
