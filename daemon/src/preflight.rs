@@ -22,6 +22,16 @@ pub enum Standing {
     Advised,
     /// It is not met, and nothing can be measured.
     Missed,
+    /// This machine has nothing that it could concern.
+    NotApplicable,
+}
+
+impl Standing {
+    /// Whether something is to be mended.
+    #[must_use]
+    pub const fn is_gap(self) -> bool {
+        matches!(self, Self::Advised | Self::Missed)
+    }
 }
 
 /// One requirement.
@@ -54,6 +64,10 @@ impl Requirement {
     fn missed(name: &str, found: impl Into<String>, mend: impl Into<String>) -> Self {
         Self { standing: Standing::Missed, ..Self::advised(name, found, mend) }
     }
+
+    fn not_applicable(name: &str, found: impl Into<String>) -> Self {
+        Self { standing: Standing::NotApplicable, ..Self::satisfied(name, found) }
+    }
 }
 
 /// A backend's name and the outcome of its check.
@@ -73,7 +87,8 @@ pub fn requirements(
     list.push(clocks(root, found));
     list.extend(memory(found));
     list.push(load(found));
-    list.extend(backends.iter().map(|(name, outcome)| backend(name, outcome)));
+    let has_nvidia = has_nvidia(root);
+    list.extend(backends.iter().map(|(name, outcome)| backend(name, outcome, has_nvidia)));
     if !backends.iter().any(|(_, outcome)| outcome.as_ref().is_ok_and(|record| !record.simulated)) {
         list.push(Requirement::missed(
             "a real backend",
@@ -214,16 +229,49 @@ fn load(found: &Environment) -> Requirement {
     }
 }
 
-fn backend(name: &str, outcome: &Result<BackendRecord, String>) -> Requirement {
+/// Whether NVIDIA's hardware is here, or the driver for it.
+fn has_nvidia(root: &Root) -> bool {
+    const DRIVER: [&str; 3] = ["/dev/nvidiactl", "/dev/nvhost-gpu", "/proc/driver/nvidia"];
+    const VENDOR: &str = "0x10de";
+    let board = root.read_text("/proc/device-tree/compatible").unwrap_or_default();
+    let devices = root.list("/sys/bus/pci/devices").unwrap_or_default();
+    let is_card = |device: &String| {
+        let vendor = root.read_text(&format!("/sys/bus/pci/devices/{device}/vendor"));
+        vendor.is_ok_and(|vendor| vendor.trim() == VENDOR)
+    };
+    board.contains("nvidia,") || DRIVER.iter().any(|path| root.exists(path)) || devices.iter().any(is_card)
+}
+
+/// The command or step that makes a backend usable whose check ended with `cause`.
+fn mend_of(name: &str, cause: &str) -> &'static str {
+    match name {
+        "onnxruntime" if cause.contains("not installed") => "pip install onnxruntime",
+        "trtexec" if cause.contains("cannot be run") => "sudo apt install libnvinfer-bin",
+        "tensorrt" if cause.contains("libcuda") => {
+            "nvidia-smi   (install the driver where it fails; start a container with --runtime nvidia)"
+        }
+        "tensorrt" if cause.contains("libnvonnxparser") => {
+            "sudo apt install libnvonnxparsers10   (libnvonnxparsers8 on JetPack 5 and earlier)"
+        }
+        "tensorrt" if cause.contains("was not found") => "sudo apt install tensorrt",
+        "onnxruntime" => "pip install --upgrade onnxruntime",
+        "tensorrt" => "sudo apt install --reinstall tensorrt   (where the cause names no other step)",
+        "trtexec" => "sudo apt install --reinstall libnvinfer-bin   (where the cause names no other step)",
+        _ => "none: it needs nothing but clipmark; report the cause to the project",
+    }
+}
+
+fn backend(name: &str, outcome: &Result<BackendRecord, String>, has_nvidia: bool) -> Requirement {
     let title = format!("backend {name}");
     match outcome {
         Ok(record) => {
             let kind = if record.simulated { ", simulated" } else { "" };
             Requirement::satisfied(&title, format!("{} on {}{kind}", record.version, record.device))
         }
-        Err(cause) => {
-            Requirement::advised(&title, cause.clone(), "follow the message; other backends do not need it")
+        Err(_) if matches!(name, "tensorrt" | "trtexec") && !has_nvidia => {
+            Requirement::not_applicable(&title, "this machine has no NVIDIA GPU")
         }
+        Err(cause) => Requirement::advised(&title, cause.clone(), mend_of(name, cause)),
     }
 }
 

@@ -53,10 +53,46 @@ fn a_board_in_order_is_satisfied_and_a_loaded_one_told_so() {
 fn every_gap_comes_with_a_way_to_mend_it() {
     for fixture in ["agx-orin_jp6", "rpi5", "x86-laptop", "nano_jp4", "rk3588_cm3588", "thor_jp7"] {
         for requirement in check(fixture, &[]) {
-            let gap = requirement.standing != Standing::Satisfied;
-            assert_eq!(requirement.mend.is_some(), gap, "{fixture}: {requirement:?}");
+            assert_eq!(
+                requirement.mend.is_some(),
+                requirement.standing.is_gap(),
+                "{fixture}: {requirement:?}"
+            );
         }
     }
+}
+
+fn unusable(name: &str, cause: &str) -> BackendCheck {
+    (name.to_owned(), Err(cause.to_owned()))
+}
+
+#[test]
+fn a_backend_that_can_be_installed_comes_with_the_command_that_does_it() {
+    let backends = [
+        unusable("onnxruntime", "ONNX Runtime is not installed where clipmark looks for it"),
+        unusable("tensorrt", "TensorRT (libnvinfer) was not found (tried libnvinfer.so.10)"),
+        unusable("trtexec", "trtexec cannot be run as /usr/src/tensorrt/bin/trtexec"),
+    ];
+    let list = check("agx-orin_jp6", &backends);
+    for (name, command) in [
+        ("onnxruntime", "pip install onnxruntime"),
+        ("tensorrt", "sudo apt install tensorrt"),
+        ("trtexec", "sudo apt install libnvinfer-bin"),
+    ] {
+        let expected = (Standing::Advised, command.to_owned());
+        assert_eq!(standing(&list, &format!("backend {name}")), expected);
+    }
+}
+
+#[test]
+fn what_needs_an_nvidia_gpu_does_not_concern_a_machine_without_one() {
+    let backends = [unusable("tensorrt", "libcuda.so.1 was not found"), unusable("trtexec", "cannot be run")];
+    let standings = |fixture: &str| {
+        let list = check(fixture, &backends);
+        ["backend tensorrt", "backend trtexec"].map(|name| standing(&list, name).0)
+    };
+    assert_eq!(standings("rpi5"), [Standing::NotApplicable; 2]);
+    assert_eq!(standings("orin-nano-super_jp6"), [Standing::Advised; 2]);
 }
 
 #[test]

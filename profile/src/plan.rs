@@ -79,7 +79,7 @@ pub struct Request {
     pub iterations: Option<u32>,
     /// The whole grid at fixed counts, nothing dropped.
     pub exhaustive: bool,
-    /// Seed of inputs, order and bootstrap.
+    /// Seed of inputs and order.
     pub seed: u64,
     /// Time limit for one point's preparation in seconds.
     pub prepare_limit_s: f64,
@@ -263,12 +263,16 @@ pub enum PlanError {
         second: &'static str,
     },
     /// A field that another field requires is missing.
-    #[error("{field} is required because {because}")]
+    #[error("{because}: give {flag} ({field} in a plan), e.g. {example}")]
     Missing {
         /// The missing field.
         field: &'static str,
         /// The reason.
         because: &'static str,
+        /// Its flag on the command line.
+        flag: &'static str,
+        /// What the flag takes, for example.
+        example: &'static str,
     },
 }
 
@@ -362,10 +366,17 @@ impl Request {
             return Err(PlanError::Exclusive { first: "exhaustive", second: "iterations" });
         }
         if self.load == Load::Paced && self.fps.is_none() {
-            return Err(PlanError::Missing { field: "fps", because: "load is paced" });
+            let because = "a paced load needs the stream's rate";
+            return Err(PlanError::Missing { field: "fps", because, flag: "--fps", example: "30" });
         }
         if self.mode == Mode::Soak && self.soak_points.is_empty() {
-            return Err(PlanError::Missing { field: "soak_points", because: "mode is soak without a sweep" });
+            let because = "a soak without a sweep needs its points";
+            return Err(PlanError::Missing {
+                field: "soak_points",
+                because,
+                flag: "--point",
+                example: "1,16",
+            });
         }
         Ok(())
     }

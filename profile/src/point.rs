@@ -97,6 +97,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Model, Self::Fp32, Self::Tf32, Self::Fp16, Self::Bf16, Self::Int8];
+
+    /// The precision of that name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|precision| precision.name() == name)
+    }
+
     /// The name used on the command line and in requests.
     #[must_use]
     pub const fn name(self) -> &'static str {

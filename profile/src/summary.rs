@@ -71,7 +71,7 @@ pub struct RunInfo {
     pub load: Load,
     /// The streaming constraint.
     pub deadline: Deadline,
-    /// Seed of inputs, order and bootstrap.
+    /// Seed of inputs and order.
     pub seed: u64,
     /// Whether any figure comes from the simulated backend.
     pub simulated: bool,

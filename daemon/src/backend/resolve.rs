@@ -4,6 +4,7 @@
 //! do it.
 
 use super::registry;
+use crate::model::nearest;
 use clipmark_profile::record::{BackendRecord, Failure};
 
 /// What `auto` tries, best first. All others are used by name alone.
@@ -24,7 +25,7 @@ pub struct Choice {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// A name that is not in the registry.
-    #[error("there is no backend `{name}`; choose auto or one of {}", known.join(", "))]
+    #[error("there is no backend `{name}`; {}choose auto or one of {}", meant(name, known), known.join(", "))]
     Unknown {
         /// The name given.
         name: String,
@@ -32,7 +33,7 @@ pub enum ResolveError {
         known: Vec<String>,
     },
     /// A backend that was asked for by name cannot be used here.
-    #[error("the backend {name} cannot be used here: {}", failure.message)]
+    #[error("the backend {name} cannot be used here: {}{}", failure.message, instead(name))]
     Unusable {
         /// Its name.
         name: String,
@@ -45,6 +46,22 @@ pub enum ResolveError {
         /// One reason per backend tried.
         reasons: Vec<String>,
     },
+}
+
+/// What people also call the backends.
+const ALIASES: [(&str, &str); 3] = [("trt", "tensorrt"), ("ort", "onnxruntime"), ("onnx", "onnxruntime")];
+
+/// The backend that `name` was probably meant to be, as a question to follow a semicolon, or nothing.
+fn meant(name: &str, known: &[String]) -> String {
+    let alias = ALIASES.iter().find(|(alias, _)| name.eq_ignore_ascii_case(alias)).map(|(_, name)| *name);
+    let known = || known.iter().map(String::as_str).chain(["auto"]);
+    let meant = alias.filter(|name| known().any(|known| known == *name)).or_else(|| nearest(name, known()));
+    meant.map_or_else(String::new, |meant| format!("did you mean {meant}? "))
+}
+
+/// What serves in place of a backend that needs hardware.
+fn instead(name: &str) -> &'static str {
+    if name == "tensorrt" { "; without a GPU use --backend tract" } else { "" }
 }
 
 /// Chooses the backends for `names`, without repeats, in the order given.
@@ -152,6 +169,28 @@ mod tests {
         let words = error.to_string();
         assert!(words.starts_with("there is no backend `tensorflow`; choose auto or one of "), "{words}");
         assert!(words.contains("tract") && words.contains("noop"), "{words}");
+    }
+
+    #[test]
+    fn a_name_that_is_nearly_a_backends_is_answered_by_that() {
+        let known = names(&["tensorrt", "tract", "onnxruntime", "noop"]);
+        let told = |name: &str| ResolveError::Unknown { name: name.into(), known: known.clone() }.to_string();
+        for (name, meant) in
+            [("trt", "tensorrt"), ("ORT", "onnxruntime"), ("tracd", "tract"), ("Tensor-rt", "tensorrt")]
+        {
+            assert!(told(name).contains(&format!("did you mean {meant}? choose")), "{}", told(name));
+        }
+        assert!(!told("abacus").contains("did you mean"), "{}", told("abacus"));
+    }
+
+    #[test]
+    fn only_a_tensorrt_that_was_asked_for_points_to_another_backend() {
+        let told = |name: &str| {
+            let error = resolve(&names(&[name]), &mut |_| Err(failure("no driver"))).unwrap_err();
+            error.to_string()
+        };
+        assert!(told("tensorrt").ends_with("no driver; without a GPU use --backend tract"));
+        assert!(!told("auto").contains("--backend") && !told("tract").contains("--backend"));
     }
 
     #[test]

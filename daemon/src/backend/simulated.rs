@@ -73,18 +73,25 @@ impl SimulatedModel {
     /// # Errors
     /// The file cannot be read or understood, or a value is out of range.
     pub fn read(path: &Path) -> Result<Self, BackendError> {
-        let bad = |words: String| {
-            let message = format!("the simulated model {}: {words}", path.display());
+        Self::declared(path).map_err(|reason| {
+            let message = format!("the simulated model {}: {reason}", path.display());
             BackendError::new(Stage::Load, Cause::BadModel, message)
-        };
+        })
+    }
+
+    /// As [`Self::read`].
+    ///
+    /// # Errors
+    /// The reason alone, to follow the file's name.
+    pub fn declared(path: &Path) -> Result<Self, String> {
         if path.extension().is_none_or(|extension| extension != "toml") {
             return Ok(Self::default());
         }
-        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
-        let model: Self = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
-        model.subject.validate().map_err(|error| bad(error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let model: Self = toml::from_str(&text).map_err(|error| error.to_string())?;
+        model.subject.validate().map_err(|error| error.to_string())?;
         if model.zero_inputs_factor.is_some_and(|factor| !(factor.is_finite() && factor > 0.0)) {
-            return Err(bad("zero_inputs_factor must be a number above 0".into()));
+            return Err("zero_inputs_factor must be a number above 0".into());
         }
         Ok(model)
     }

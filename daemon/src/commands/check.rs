@@ -2,9 +2,9 @@
 
 use crate::backend;
 use crate::commands::drop_in;
-use crate::commands::print;
 use crate::commands::probe::BoardArgs;
 use crate::commands::selftest;
+use crate::commands::{RUNTIMES, print};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::preflight::{BackendCheck, Requirement, Standing, requirements};
 use crate::worker::handle::{Settings, Trouble, Worker};
@@ -17,8 +17,14 @@ use std::time::Duration;
 /// Longest time for one backend to say whether it can be used.
 const BACKEND_LIMIT: Duration = Duration::from_secs(60);
 
+const EXAMPLES: &str = "Examples:
+  clipmarkd check                             what is missing here, with the command that mends it
+  clipmarkd check --selftest                  TensorRT's outputs against tract's, on the model joint
+  sudo clipmarkd check --drop-in --install    what the systemd unit needs on this board";
+
 /// Arguments of `clipmarkd check`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{RUNTIMES}"))]
 pub struct CheckArgs {
     #[command(flatten)]
     board: BoardArgs,
@@ -96,6 +102,7 @@ fn to_text(list: &[Requirement]) -> String {
             Standing::Satisfied => "ok     ",
             Standing::Advised => "advised",
             Standing::Missed => "MISSED ",
+            Standing::NotApplicable => "n/a    ",
         };
         let _ = writeln!(text, "{mark}  {}: {}", requirement.name, requirement.found);
         if let Some(mend) = &requirement.mend {
@@ -104,8 +111,13 @@ fn to_text(list: &[Requirement]) -> String {
     }
     let count =
         |standing: Standing| list.iter().filter(|requirement| requirement.standing == standing).count();
-    let (satisfied, advised, missed) =
-        (count(Standing::Satisfied), count(Standing::Advised), count(Standing::Missed));
-    let _ = writeln!(text, "{satisfied} satisfied, {advised} advised, {missed} missed");
+    let (satisfied, advised, missed, idle) = (
+        count(Standing::Satisfied),
+        count(Standing::Advised),
+        count(Standing::Missed),
+        count(Standing::NotApplicable),
+    );
+    let idle = if idle == 0 { String::new() } else { format!(", {idle} not applicable here") };
+    let _ = writeln!(text, "{satisfied} satisfied, {advised} advised, {missed} missed{idle}");
     text
 }

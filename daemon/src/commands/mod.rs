@@ -9,10 +9,12 @@ pub mod model;
 pub mod probe;
 pub mod progress;
 pub mod replay;
+pub mod request;
 pub mod run;
 pub mod selftest;
 pub mod serve;
 pub mod show;
+pub mod values;
 pub mod watch;
 pub mod worker;
 
@@ -36,6 +38,12 @@ pub fn print(text: &str) -> Result<(), CommandError> {
         _ => Ok(()),
     }
 }
+
+/// The variables that say where inference runtimes lie, for `--help`.
+const RUNTIMES: &str = "Environment:
+  CLIPMARK_TENSORRT_DIR  a folder where TensorRT and the CUDA driver are looked for first
+  CLIPMARK_TRTEXEC       the trtexec to use, where it is not in the usual places
+  CLIPMARK_ONNXRUNTIME   ONNX Runtime's shared library, where it is not in the usual places";
 
 /// Columns assumed where standard output is no terminal.
 const DEFAULT_WIDTH: usize = 100;

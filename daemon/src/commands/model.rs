@@ -27,7 +27,7 @@ pub struct ModelArgs {
 /// What to do with a model.
 #[derive(Debug, Clone, clap::Subcommand)]
 enum ModelCommand {
-    /// Write a built-in model as an ONNX file: the same bytes every time
+    /// Writes a built-in model as an ONNX file: the same bytes every time
     Write {
         /// Which one
         model: BuiltIn,
@@ -37,11 +37,17 @@ enum ModelCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Show a model's inputs, outputs and axes, and probe which axes are really dynamic
+    /// Shows a model's inputs, outputs and axes, and probes which axes are really dynamic
     Inspect(InspectArgs),
 }
 
+const INSPECT_EXAMPLES: &str = "Examples:
+  clipmarkd model inspect model.onnx                       axes: declared, found, and really dynamic
+  clipmarkd model inspect model.onnx --no-probe --json     what the file says, for a program
+  clipmarkd model inspect model.onnx --axes video=batch,3,frames,224,224";
+
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = INSPECT_EXAMPLES)]
 struct InspectArgs {
     /// The ONNX file
     model: PathBuf,

@@ -20,6 +20,18 @@ use std::time::Duration;
 /// Time between the two readings that counters need.
 const COUNTER_PAUSE: Duration = Duration::from_millis(100);
 
+const READ_EXAMPLES: &str = "Examples:
+  clipmarkd probe read                     this board
+  clipmarkd probe read --root board.txt    a board that was captured
+  clipmarkd probe read --json              for a program";
+
+const WATCH_EXAMPLES: &str = "Examples:
+  clipmarkd probe watch                    what matters for throttling and energy
+  clipmarkd probe watch --all --interval 1000";
+
+const CAPTURE_EXAMPLES: &str = "Examples:
+  clipmarkd probe capture board.txt        then: clipmarkd probe read --root board.txt";
+
 /// Arguments of `clipmarkd probe`.
 #[derive(Debug, clap::Args)]
 pub struct ProbeArgs {
@@ -30,6 +42,7 @@ pub struct ProbeArgs {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Reads every channel once: value, unit and source, or why it is absent
+    #[command(after_help = READ_EXAMPLES)]
     Read {
         #[command(flatten)]
         board: BoardArgs,
@@ -41,6 +54,7 @@ enum Action {
         at: u64,
     },
     /// Shows the channels live, with sparklines; Ctrl-C ends it
+    #[command(after_help = WATCH_EXAMPLES)]
     Watch {
         #[command(flatten)]
         board: BoardArgs,
@@ -49,6 +63,7 @@ enum Action {
     },
     /// Writes one text file that reproduces this board's tree, for bug reports and new boards.
     /// Serial numbers and MAC addresses are left out
+    #[command(after_help = CAPTURE_EXAMPLES)]
     Capture {
         /// The file to write
         file: PathBuf,

@@ -4,7 +4,7 @@
 
 use crate::run::{BoardNow, News, Watcher};
 use clipmark_profile::plan::Plan;
-use clipmark_profile::point::PointId;
+use clipmark_profile::point::{PointId, Subject};
 use clipmark_profile::record::Phase;
 use clipmark_profile::stats::robust;
 use clipmark_profile::sweep::{Progress, Step, StepResult};
@@ -58,7 +58,7 @@ impl Lines {
         for note in notes {
             self.line(note);
         }
-        self.line(&format!("measuring {} points of {} subjects", plan.points.len(), plan.subjects.len()));
+        self.line(&opening(plan));
     }
 
     fn step(&self, step: &Step, progress: Progress, elapsed: Nanos, board: BoardNow) {
@@ -118,6 +118,26 @@ impl Drop for Lines {
     fn drop(&mut self) {
         self.fleeting("");
     }
+}
+
+/// What a run begins with, e.g. `measuring 15 points of temporal on tract`.
+fn opening(plan: &Plan) -> String {
+    let names = |name: fn(&Subject) -> &str| {
+        let mut names: Vec<&str> = Vec::new();
+        for subject in &plan.subjects {
+            if !names.contains(&name(subject)) {
+                names.push(name(subject));
+            }
+        }
+        names.join(", ")
+    };
+    let (models, backends) = (names(|subject| &subject.model), names(|subject| &subject.backend));
+    let (doing, count) = match plan.points.len() {
+        0 => ("soaking", plan.request.soak_points.len() * plan.subjects.len()),
+        count => ("measuring", count),
+    };
+    let noun = if count == 1 { "point" } else { "points" };
+    format!("{doing} {count} {noun} of {models} on {backends}")
 }
 
 /// One JSON object a line, for the daemon that started this run.
@@ -215,9 +235,38 @@ fn clock(span: Nanos) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::board_words;
+    use super::{board_words, opening};
     use crate::run::BoardNow;
+    use clipmark_profile::plan::{Limits, Plan, Request, RequestedPoint, UsableSubject};
+    use clipmark_profile::point::{Precision, Subject};
     use clipmark_profile::units::{MilliCelsius, Milliwatts};
+
+    fn plan(subjects: &[(&str, &str)], request: Request) -> Plan {
+        let usable = |&(model, backend): &(&str, &str)| UsableSubject {
+            subject: Subject {
+                model: model.into(),
+                backend: backend.into(),
+                precision: Precision::Model,
+                threads: 1,
+            },
+            fixed_clip_length: None,
+            fixed_batch_size: None,
+        };
+        Plan::expand(request, subjects.iter().map(usable).collect(), &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn a_run_begins_with_what_is_measured_on_what() {
+        let one = plan(&[("temporal", "tract")], Request::default());
+        assert_eq!(opening(&one), "measuring 15 points of temporal on tract");
+        let pairs = [("joint", "tract"), ("joint", "noop"), ("temporal", "tract"), ("temporal", "noop")];
+        let crossed = plan(&pairs, Request::default());
+        assert_eq!(opening(&crossed), "measuring 60 points of joint, temporal on tract, noop");
+        let soak_points = vec![RequestedPoint { batch_size: 1, clip_length: 8 }];
+        let mut soak = plan(&[("heat", "simulated")], Request { soak_points, ..Request::default() });
+        soak.points.clear();
+        assert_eq!(opening(&soak), "soaking 1 point of heat on simulated");
+    }
 
     #[test]
     fn the_live_view_tells_what_the_board_can_and_nothing_else() {

@@ -7,8 +7,13 @@ use crate::run::outputs;
 use clipmark_profile::analysis::study;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "Examples:
+  clipmarkd replay clipmark-out/3              profile and report anew, after an update of clipmark
+  clipmarkd replay clipmark-out/3 --dry-run    only look";
+
 /// Arguments of `clipmarkd replay`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ReplayArgs {
     /// The folder that `run --out` wrote; it must hold record/
     #[arg(value_name = "DIR")]

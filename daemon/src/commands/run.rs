@@ -1,15 +1,15 @@
 //! `clipmarkd run`: the main job on one machine.
 
-use super::print;
 use super::probe::BoardArgs;
 use super::progress::{JsonLines, Lines, Quiet};
+use super::request::{self, RequestArgs};
+use super::{RUNTIMES, print};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::hints::HintArgs;
 use crate::placement::{self, Asked, CpuList, Placement, confine_this_process};
 use crate::run::{self, Ending, Finished, Setting, Watcher, outputs};
-use clap::{Args, ValueEnum};
-use clipmark_profile::plan::{Limits, Load, Mode, Request, RequestedPoint};
-use clipmark_profile::point::Precision;
+use clap::Args;
+use clipmark_profile::plan::Limits;
 use clipmark_profile::summary::{Profile, Status};
 use clipmark_service::outcome::Code as _;
 use std::io::IsTerminal;
@@ -17,84 +17,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Measure models across clip lengths and batch sizes, and name the operating points.
+/// Measures models across clip lengths and batch sizes, and names the operating points.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{RUNTIMES}"))]
 pub struct RunArgs {
-    /// Models: ONNX files, or built-in ones by name (joint, temporal, conv3d). None: joint and temporal.
-    #[arg(value_name = "MODEL.onnx")]
-    models: Vec<String>,
-    /// Backends, e.g. tract,onnxruntime. `auto` takes the best that this machine has.
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
-    backend: Option<Vec<String>>,
-    /// Clip lengths in frames.
-    #[arg(long, value_delimiter = ',', value_name = "FRAMES")]
-    clip_lengths: Option<Vec<u32>>,
-    /// Batch sizes in clips.
-    #[arg(long, value_delimiter = ',', value_name = "CLIPS")]
-    batch_sizes: Option<Vec<u32>>,
-    /// Streaming deadline of one inference in milliseconds.
-    #[arg(long, value_name = "MS", conflicts_with = "fps")]
-    deadline: Option<f64>,
-    /// Frames a second of the stream: a clip must complete within clip length / fps.
-    #[arg(long)]
-    fps: Option<f64>,
-    /// Numeric precision asked of the backend.
-    #[arg(long, value_enum)]
-    precision: Option<PrecisionArg>,
-    /// Threads per inference.
-    #[arg(long)]
-    threads: Option<u32>,
-    /// Time for the sweep, e.g. 90s, 5m.
-    #[arg(long, value_parser = seconds)]
-    budget: Option<f64>,
-    /// A fixed number of iterations per point, after a tenth as many uncounted ones.
-    #[arg(long, conflicts_with = "exhaustive")]
-    iterations: Option<u32>,
-    /// The whole grid at 100 + 1000 iterations, nothing dropped.
-    #[arg(long)]
-    exhaustive: bool,
-    /// One inference after another, or on the schedule of a live stream (needs --fps).
-    #[arg(long, value_enum)]
-    load: Option<LoadArg>,
-    /// Seed of inputs and order.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Record the ten most expensive operators of every point.
-    #[arg(long)]
-    per_op: bool,
-    /// Memory limit of one worker, e.g. 2G.
-    #[arg(long, value_parser = bytes, value_name = "SIZE")]
-    memory_limit: Option<u64>,
+    #[command(flatten)]
+    request: RequestArgs,
     /// CPUs of the measured processes, e.g. 2-5; the sampler keeps to the others.
     #[arg(long, value_name = "LIST")]
     worker_cpus: Option<CpuList>,
-    /// Time limit of one preparation.
-    #[arg(long, value_parser = seconds, value_name = "TIME")]
-    prepare_limit: Option<f64>,
-    /// Time limit of one inference.
-    #[arg(long, value_parser = seconds, value_name = "TIME")]
-    inference_limit: Option<f64>,
-    /// After the sweep, soak the chosen points (or --point) for this long, e.g. 30m.
-    #[arg(long, value_parser = seconds, value_name = "TIME")]
-    soak: Option<f64>,
-    /// Points to soak: BATCH,FRAMES (repeatable). Without it, the chosen operating points.
-    #[arg(long, value_parser = point, value_name = "B,T", requires = "soak")]
-    point: Vec<RequestedPoint>,
-    /// Soak without a sweep (needs --soak and --point).
-    #[arg(long, requires = "soak", requires = "point")]
-    soak_only: bool,
-    /// End the run when a thermal zone reaches this temperature, degrees Celsius.
-    #[arg(long, value_name = "CELSIUS")]
-    abort_celsius: Option<f64>,
-    /// A plan file in TOML; flags given beside it win.
+    /// A plan file in TOML (config/plan.toml shows every key); flags given beside it win.
     #[arg(long, value_name = "FILE.toml")]
     plan: Option<PathBuf>,
     /// Where results go; a new folder below ./clipmark-out by default.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with the run in this folder.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "plan", "models"])]
+    /// Go on with the run in this folder, as it was asked for (no other setting of the run may be given).
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "plan"], conflicts_with_all = request::NAMES)]
     resume: Option<PathBuf>,
     /// Print the profile as JSON instead of tables.
     #[arg(long)]
@@ -108,9 +47,6 @@ pub struct RunArgs {
     /// A simulated subject instead of models; everything it yields is labelled simulated.
     #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["models", "backend"])]
     simulate: Option<PathBuf>,
-    /// Backend options, e.g. dla_core=0 (repeatable).
-    #[arg(long = "backend-option", value_name = "NAME=VALUE", value_parser = pair)]
-    backend_options: Vec<(String, String)>,
     /// ONNX Runtime's shared library, where it is not in the usual places.
     #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
@@ -129,124 +65,10 @@ const EXAMPLES: &str = "Examples:
   clipmarkd run model.onnx --clip-lengths 16,64 --batch-sizes 1 --iterations 1000
   clipmarkd run model.onnx --backend tract,onnxruntime  two backends on the same points
   clipmarkd run model.onnx --soak 30m                   then soak the chosen points
+  clipmarkd run --plan plan.toml --out results          what config/plan.toml shows, from a file
   clipmarkd run --resume clipmark-out/3                 go on after Ctrl-C or a power cut";
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum PrecisionArg {
-    Model,
-    Fp32,
-    Tf32,
-    Fp16,
-    Bf16,
-    Int8,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LoadArg {
-    Closed,
-    Paced,
-}
-
-impl From<PrecisionArg> for Precision {
-    fn from(precision: PrecisionArg) -> Self {
-        match precision {
-            PrecisionArg::Model => Self::Model,
-            PrecisionArg::Fp32 => Self::Fp32,
-            PrecisionArg::Tf32 => Self::Tf32,
-            PrecisionArg::Fp16 => Self::Fp16,
-            PrecisionArg::Bf16 => Self::Bf16,
-            PrecisionArg::Int8 => Self::Int8,
-        }
-    }
-}
-
-fn number_and_unit(text: &str) -> Result<(f64, &str), String> {
-    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let number = text[..end].trim().parse().map_err(|_| format!("`{text}` does not begin with a number"))?;
-    Ok((number, text[end..].trim()))
-}
-
-/// `90`, `90s`, `5m`, `2h` in seconds.
-fn seconds(text: &str) -> Result<f64, String> {
-    let (number, unit) = number_and_unit(text)?;
-    let factor = match unit {
-        "" | "s" => 1.0,
-        "ms" => 1e-3,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("`{unit}` is no unit of time; use ms, s, m or h")),
-    };
-    Ok(number * factor)
-}
-
-/// `512M`, `2G` in bytes, with binary units.
-fn bytes(text: &str) -> Result<u64, String> {
-    let (number, unit) = number_and_unit(text)?;
-    let shift = match unit.trim_end_matches(['B', 'i']) {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        _ => return Err(format!("`{unit}` is no unit of memory; use K, M or G")),
-    };
-    Ok((number * f64::from(1_u32 << shift)) as u64)
-}
-
-fn point(text: &str) -> Result<RequestedPoint, String> {
-    let form = || format!("`{text}` is no point; write BATCH,FRAMES, e.g. 1,16");
-    let (batch, frames) = text.split_once(',').ok_or_else(form)?;
-    let number = |text: &str| text.trim().parse().map_err(|_| form());
-    Ok(RequestedPoint { batch_size: number(batch)?, clip_length: number(frames)? })
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
-    Ok((name.into(), value.into()))
-}
-
 impl RunArgs {
-    /// The request: defaults, then the plan file, then the flags.
-    fn request(&self) -> Result<Request, CommandError> {
-        let mut request = match &self.plan {
-            Some(path) => read_plan(path)?,
-            None => Request::default(),
-        };
-        fn set<T: Clone>(field: &mut T, flag: &Option<T>) {
-            if let Some(value) = flag {
-                field.clone_from(value);
-            }
-        }
-        if !self.models.is_empty() {
-            request.models.clone_from(&self.models);
-        }
-        set(&mut request.backends, &self.backend);
-        set(&mut request.clip_lengths, &self.clip_lengths);
-        set(&mut request.batch_sizes, &self.batch_sizes);
-        set(&mut request.precision, &self.precision.map(Into::into));
-        set(&mut request.threads, &self.threads);
-        set(&mut request.seed, &self.seed);
-        set(&mut request.prepare_limit_s, &self.prepare_limit);
-        set(&mut request.inference_limit_s, &self.inference_limit);
-        request.deadline_ms = self.deadline.or(request.deadline_ms.filter(|_| self.fps.is_none()));
-        request.fps = self.fps.or(request.fps.filter(|_| self.deadline.is_none()));
-        request.budget_s = self.budget.or(request.budget_s);
-        request.iterations = self.iterations.or(request.iterations);
-        request.memory_limit_bytes = self.memory_limit.or(request.memory_limit_bytes);
-        request.abort_celsius = self.abort_celsius.or(request.abort_celsius);
-        request.backend_options.extend(self.backend_options.iter().cloned());
-        request.exhaustive |= self.exhaustive;
-        request.per_op |= self.per_op;
-        if let Some(load) = self.load {
-            request.load = if matches!(load, LoadArg::Paced) { Load::Paced } else { Load::Closed };
-        }
-        if let Some(length) = self.soak {
-            request.soak_s = Some(length);
-            request.mode = if self.soak_only { Mode::Soak } else { Mode::Auto };
-            request.soak_points.clone_from(&self.point);
-        }
-        Ok(request)
-    }
-
     fn setting(&self, stop: Arc<AtomicBool>) -> Result<Setting, CommandError> {
         let out = self.out.clone().or_else(|| self.resume.clone());
         let (root, boards) = self.board.open()?;
@@ -275,6 +97,10 @@ impl RunArgs {
         let failed = |error: std::io::Error| CommandError::new(ExitCode::Worker, error);
         let allowed = placement::allowed().map_err(failed)?;
         let made = Placement::make(&asked, &allowed);
+        if let (Some(cpus), Some((_, cause))) = (&asked.cpus, made.absent.first()) {
+            let message = format!("--worker-cpus {cpus}: {cause}; choose from these");
+            return Err(CommandError::new(ExitCode::Usage, message));
+        }
         confine_this_process(&made.others(&allowed)).map_err(failed)?;
         Ok(made)
     }
@@ -299,7 +125,11 @@ impl RunArgs {
         let mut watcher = self.watcher();
         let finished = match &self.resume {
             Some(_) => run::resume(&setting, watcher.as_mut())?,
-            None => run::begin(self.request()?, &setting, watcher.as_mut())?,
+            None => {
+                let request = self.request.over(self.plan.as_deref())?;
+                run::begin(request, &setting, watcher.as_mut())
+                    .map_err(|error| self.request.in_flags(error, self.plan.is_some()))?
+            }
         };
         drop(watcher);
         if self.json {
@@ -310,15 +140,6 @@ impl RunArgs {
         }
         Ok(exit_code(&finished))
     }
-}
-
-fn read_plan(path: &Path) -> Result<Request, CommandError> {
-    let wrong = |reason: String| {
-        let message = format!("the plan file {} cannot be used: {reason}", path.display());
-        CommandError::new(ExitCode::Usage, message)
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| wrong(error.to_string()))
 }
 
 fn whereabouts(out: &Path) -> String {
@@ -352,22 +173,4 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, CommandError> {
             .map_err(|error| CommandError::new(ExitCode::Worker, error))?;
     }
     Ok(stop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{bytes, point, seconds};
-
-    #[test]
-    fn spans_sizes_and_points_are_read_with_their_units() {
-        assert_eq!(seconds("90"), Ok(90.0));
-        assert_eq!(seconds("1.5m"), Ok(90.0));
-        assert_eq!(seconds("250ms"), Ok(0.25));
-        assert!(seconds("5 days").unwrap_err().contains("ms, s, m or h"));
-        assert_eq!(bytes("2GiB"), Ok(2 << 30));
-        assert_eq!(bytes("64M"), Ok(64 << 20));
-        let read = point("2,16").unwrap();
-        assert_eq!((read.batch_size, read.clip_length), (2, 16));
-        assert!(point("2x16").is_err());
-    }
 }

@@ -1,5 +1,6 @@
 //! `clipmarkd serve`: the daemon, and the children that it starts.
 
+use crate::commands::RUNTIMES;
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::journal::Journal;
@@ -11,8 +12,18 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+const EXAMPLES: &str = "Examples:
+  clipmarkd serve                                  with /etc/clipmark/clipmarkd.toml
+  clipmarkd serve --config config/clipmarkd.toml   from a checkout: every key with its default
+  CLIPMARK_LOG=debug clipmarkd serve               with everything that it does";
+
+/// The variable that says what is logged, as [`log`] reads it.
+const LOG: &str =
+    "  CLIPMARK_LOG           what is logged, e.g. debug or info,rumqttc=debug [default: info,rumqttc=error]";
+
 /// Takes requests from an MQTT broker and publishes what they lead to.
 #[derive(Debug, clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{RUNTIMES}\n{LOG}"))]
 pub struct Serve {
     /// The configuration; every key has a default
     #[arg(long, value_name = "FILE", default_value = "/etc/clipmark/clipmarkd.toml")]

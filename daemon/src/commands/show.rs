@@ -8,8 +8,13 @@ use clipmark_profile::summary::Profile;
 use clipmark_profile::wire;
 use std::path::{Path, PathBuf};
 
+const EXAMPLES: &str = "Examples:
+  clipmarkd show clipmark-out/3            the profile of a run
+  clipmarkd show profile.cbor --json       a profile that came over MQTT, as JSON";
+
 /// Arguments of `clipmarkd show`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct ShowArgs {
     /// profile.cbor, profile.json, or the folder of a run
     #[arg(value_name = "FILE")]

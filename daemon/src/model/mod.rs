@@ -13,7 +13,28 @@ pub mod inspect;
 pub mod onnx;
 pub mod random;
 
-use std::path::PathBuf;
+use built_in::BuiltIn;
+use std::path::{Path, PathBuf};
+
+/// Most letters in which a misspelt name may differ from the one that was meant.
+const MISSPELT: usize = 2;
+
+/// The one of `known` that `name` is a misspelling of, or `None` where none is near.
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let near = known.map(|known| (strsim::osa_distance(&name, known), known));
+    near.filter(|(distance, known)| *distance <= MISSPELT && *distance < known.len())
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// The built-in model that `path` was probably meant to be, as a question, or nothing.
+fn meant(path: &Path) -> String {
+    let names = BuiltIn::ALL.into_iter().map(BuiltIn::name);
+    let meant = path.to_str().and_then(|name| nearest(name, names));
+    meant.map_or_else(String::new, |meant| format!("did you mean {meant}? "))
+}
 
 /// Why a model cannot be written, read or understood.
 #[derive(Debug, thiserror::Error)]
@@ -82,11 +103,35 @@ pub enum ModelError {
     },
     /// There is no such file.
     #[error(
-        "there is no file {}, and no built-in model of that name either; check the path, or choose joint, temporal or conv3d",
-        path.display()
+        "there is no file {}, and no built-in model of that name either; {}check the path, or choose joint, temporal \
+         or conv3d",
+        path.display(),
+        meant(path)
     )]
     Missing {
         /// The file.
         path: PathBuf,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ModelError, nearest};
+
+    #[test]
+    fn a_misspelt_model_is_answered_by_the_one_that_was_meant() {
+        let told = |name: &str| ModelError::Missing { path: name.into() }.to_string();
+        for (name, meant) in [("jiont", "joint"), ("Temporl", "temporal"), ("conv3", "conv3d")] {
+            assert!(told(name).contains(&format!("did you mean {meant}? check the path")), "{}", told(name));
+        }
+        for name in ["model.onnx", "x3d", "models/joint.onnx"] {
+            assert!(!told(name).contains("did you mean"), "{}", told(name));
+        }
+    }
+
+    #[test]
+    fn of_several_near_names_the_nearest_is_meant_and_a_short_one_matches_nothing() {
+        assert_eq!(nearest("tracd", ["trace", "track", "trac"].into_iter()), Some("trac"));
+        assert_eq!(nearest("ab", ["cd"].into_iter()), None);
+    }
 }

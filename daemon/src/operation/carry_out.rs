@@ -2,7 +2,7 @@
 
 use super::{Done, Line, ORDER, Order, Output, Unable, describe, models, readings, running};
 use crate::commands::check::backends;
-use crate::preflight::{Standing, requirements};
+use crate::preflight::requirements;
 use crate::serve::{unix_ms, write_durably};
 use clipmark_probes::board::{BoardError, Boards};
 use clipmark_probes::environment;
@@ -143,7 +143,7 @@ fn check(models_dir: &Path) -> Result<OperationResult, BoardError> {
     let required = requirements(&root, &sensors, &found, &backends(), models_dir);
     let checks = required.into_iter().map(|requirement| Check {
         name: requirement.name,
-        met: requirement.standing == Standing::Satisfied,
+        met: !requirement.standing.is_gap(),
         detail: match requirement.mend {
             Some(mend) => format!("{}; mend: {mend}", requirement.found),
             None => requirement.found,

@@ -21,7 +21,7 @@ pub enum RunError {
     #[error("the request cannot be carried out; see `clipmarkd run --help`")]
     Plan(#[source] PlanError),
     /// A model cannot be used at all.
-    #[error("no run without its model")]
+    #[error("the model cannot be used")]
     Model(#[source] ModelError),
     /// A model is not the one that was asked for.
     #[error("{} has the SHA-256 {found}, the request asks for {wanted}; fetch the right file", path.display())]
@@ -43,8 +43,13 @@ pub enum RunError {
     #[error(transparent)]
     Option(#[from] OptionError),
     /// The simulated subject is not understood.
-    #[error("{0}")]
-    Simulated(String),
+    #[error("the simulated subject {} cannot be read: {reason}; check the path and the file", path.display())]
+    Simulated {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The record cannot be written or read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,6 +74,17 @@ pub enum RunError {
     /// The profile cannot be encoded.
     #[error("the profile cannot be written as CBOR; profile.json holds it all the same")]
     Wire(#[source] WireError),
+    /// The results' folder cannot be made.
+    #[error(
+        "cannot make the results folder {}; check the path and its permissions, or choose another by --out",
+        path.display()
+    )]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A result file cannot be written.
     #[error("cannot write {}; check that the folder is writable and the disk has space", path.display())]
     Output {
@@ -85,9 +101,8 @@ impl From<RunError> for CommandError {
             RunError::Plan(_)
             | RunError::SameName(_)
             | RunError::Option(_)
-            | RunError::Simulated(_)
+            | RunError::Simulated { .. }
             | RunError::Complete { .. } => ExitCode::Usage,
-            RunError::Model(ModelError::Write { .. }) => ExitCode::Storage,
             RunError::Model(_) | RunError::Digest { .. } => ExitCode::BadModel,
             RunError::Backend(ResolveError::Unknown { .. }) | RunError::Root(_) | RunError::Board(_) => {
                 ExitCode::Usage
@@ -97,6 +112,7 @@ impl From<RunError> for CommandError {
             | RunError::Replay(_)
             | RunError::Sampler(_)
             | RunError::Wire(_)
+            | RunError::Folder { .. }
             | RunError::Output { .. } => ExitCode::Storage,
         };
         Self::new(code, error)

@@ -100,6 +100,18 @@ pub struct Finished {
 /// The request, a model, a backend or the results' folder cannot be used. Points that fail are results.
 pub fn begin(request: Request, setting: &Setting, watcher: &mut dyn Watcher) -> Result<Finished, RunError> {
     request.validate(&setting.limits).map_err(RunError::Plan)?;
+    let made: Vec<&Path> = setting.out.ancestors().take_while(|folder| !folder.exists()).collect();
+    std::fs::create_dir_all(&setting.out)
+        .map_err(|source| RunError::Folder { path: setting.out.clone(), source })?;
+    let finished = carry_out(request, setting, watcher);
+    if finished.is_err() {
+        // Removes empty folders alone: those of a run of which nothing came.
+        let _ = made.iter().try_for_each(std::fs::remove_dir);
+    }
+    finished
+}
+
+fn carry_out(request: Request, setting: &Setting, watcher: &mut dyn Watcher) -> Result<Finished, RunError> {
     let settings = worker_settings(&request, setting);
     let models = find_models(&request, setting)?;
     let names = backend_names(&request, setting);

@@ -74,18 +74,21 @@ fn stem(path: &Path) -> String {
 fn write_built_in(model: BuiltIn, scratch: &Path) -> Result<PathBuf, RunError> {
     let path = scratch.join(format!("{}.onnx", model.name()));
     std::fs::create_dir_all(scratch).map_err(|source| RunError::Output { path: scratch.into(), source })?;
-    model.write(&path, true).map_err(RunError::Model)?;
+    model.write(&path, true).map_err(|error| match error {
+        ModelError::Write { path, source } => RunError::Output { path, source },
+        other => RunError::Model(other),
+    })?;
     Ok(path)
 }
 
 /// The simulated subject that the TOML file at `path` declares, in place of a model.
 ///
 /// # Errors
-/// The file cannot be read.
+/// The file cannot be read or understood.
 pub fn simulated(path: &Path) -> Result<RunModel, RunError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| RunError::Model(ModelError::Read { path: path.into(), source }))?;
-    crate::backend::SimulatedModel::read(path).map_err(|error| RunError::Simulated(error.message))?;
+    let unreadable = |reason: String| RunError::Simulated { path: path.into(), reason };
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    crate::backend::SimulatedModel::declared(path).map_err(unreadable)?;
     let record = ModelRecord {
         name: stem(path),
         sha256: crate::model::onnx::sha256(&bytes),
@@ -99,8 +102,7 @@ pub fn simulated(path: &Path) -> Result<RunModel, RunError> {
         fixed_clip_length: None,
         findings: Vec::new(),
     };
-    let path = std::fs::canonicalize(path)
-        .map_err(|source| RunError::Model(ModelError::Read { path: path.into(), source }))?;
+    let path = std::fs::canonicalize(path).map_err(|error| unreadable(error.to_string()))?;
     Ok(RunModel { path, shape, record })
 }
 

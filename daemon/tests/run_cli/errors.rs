@@ -40,8 +40,8 @@ fn a_file_that_is_cut_short_is_named() {
 
 #[test]
 fn a_batch_size_of_zero_is_refused_with_its_range() {
-    check("run --batch-sizes 0 --no-sampler", 2, &["batch_sizes", "0", "1 to"]);
-    check("run --clip-lengths 0 --no-sampler", 2, &["clip_lengths", "1 to"]);
+    check("run --batch-sizes 0 --no-sampler", 2, &["--batch-sizes", "0", "1 to"]);
+    check("run --clip-lengths 0 --no-sampler", 2, &["--clip-lengths", "1 to"]);
 }
 
 #[test]
@@ -66,20 +66,94 @@ fn an_unknown_backend_is_refused_with_the_known_ones() {
 
 #[test]
 fn a_backend_that_this_machine_lacks_is_unavailable() {
-    check("run --backend tensorrt --no-sampler", 4, &["tensorrt"]);
+    check("run --backend tensorrt --no-sampler", 4, &["tensorrt", "without a GPU use --backend tract"]);
 }
 
 #[test]
 fn flags_that_contradict_each_other_are_refused() {
     check("run --fps 30 --deadline 10 --no-sampler", 2, &["--deadline"]);
-    check("run --load paced --no-sampler", 2, &["fps"]);
+    check("run --load paced --no-sampler", 2, &["give --fps (fps in a plan), e.g. 30"]);
     check("run --budget soon --no-sampler", 2, &["--budget"]);
 }
 
 #[test]
 fn a_plan_file_with_an_unknown_field_is_refused_with_its_line() {
     check("run --plan plan.toml --no-sampler", 2, &["plan.toml", "clip_lenghts"]);
-    check("run --plan absent.toml --no-sampler", 2, &["absent.toml"]);
+    check("run --plan absent.toml --no-sampler", 2, &["absent.toml", "check the path"]);
+}
+
+#[test]
+fn a_value_that_is_no_number_is_named_with_the_form_that_is_expected() {
+    check("run --clip-lengths 8-16", 2, &["`8-16` is no whole number", "separated by commas, e.g. 8,16,32"]);
+    check("run --batch-sizes 8,x", 2, &["`x` is no whole number", "separated by commas"]);
+    check("run --deadline abc", 2, &["`abc` is no number; write milliseconds, e.g. 33.3"]);
+    check("run --seed x", 2, &["`x` is no whole number; write a number from 0 on"]);
+}
+
+#[test]
+fn a_number_out_of_range_is_named_by_its_flag() {
+    check("run --budget 0 --no-sampler", 2, &["--budget (in seconds) = 0 is outside 1 to"]);
+    check("run --fps -3 --no-sampler", 2, &["--fps = -3 is outside 0.01 to"]);
+    check("run --memory-limit 1k --no-sampler", 2, &["--memory-limit (in bytes) = 1024 is outside 1048576"]);
+}
+
+#[test]
+fn a_cpu_that_is_not_there_is_refused_with_those_that_are() {
+    let parts = ["--worker-cpus 999: CPU 999 is not among those", "(0", "choose from these"];
+    check("run --simulate subject.toml --no-sampler --worker-cpus 999", 2, &parts);
+}
+
+#[test]
+fn a_simulated_subject_that_cannot_be_read_is_named() {
+    let told = "the simulated subject absent.toml cannot be read";
+    check("run --simulate absent.toml --no-sampler", 2, &[told, "check the path"]);
+    let told = "the simulated subject plan.toml cannot be read";
+    check("run --simulate plan.toml --no-sampler", 2, &[told, "clip_lenghts"]);
+}
+
+#[test]
+fn a_misspelt_name_is_answered_by_the_one_that_was_meant() {
+    check("run jiont --no-sampler", 3, &["the model cannot be used", "did you mean joint?"]);
+    check("run --backend trt --no-sampler", 2, &["did you mean tensorrt?"]);
+}
+
+#[test]
+fn no_setting_of_a_run_is_taken_when_it_is_resumed() {
+    for flags in ["--fps 30", "--budget 5m", "--seed 3", "--exhaustive", "--plan plan.toml", "--out p"] {
+        let flag = flags.split(' ').next().expect("a flag");
+        check(&format!("run --resume o {flags}"), 2, &["cannot be used with", "--resume", flag]);
+    }
+    check("run --resume o whole.onnx", 2, &["cannot be used with", "MODEL.onnx"]);
+}
+
+#[test]
+fn a_run_of_which_nothing_comes_leaves_no_folder() {
+    let (_keep, folder) = folder_with(super::SUBJECT);
+    assert_eq!(code(&run(&folder, &["run", "absent.onnx", "--no-sampler"])), 3);
+    let left: Vec<_> = std::fs::read_dir(&folder).expect("readable").flatten().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn help_names_the_defaults_of_a_run() {
+    let (_keep, folder) = folder_with("");
+    let shown = text(&run(&folder, &["run", "--help"]));
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "[default: 8,16,32,64,128]",
+        "[default: 1,2,4]",
+        "[default: 4s a point, at least 20s]",
+        "[default: 120s]",
+        "[default: 30s]",
+        "--budget <TIME>",
+        "--fps <RATE>",
+        "--iterations <COUNT>",
+        "config/plan.toml",
+        "CLIPMARK_TENSORRT_DIR",
+        "[possible values: model, fp32, tf32, fp16, bf16, int8]",
+    ] {
+        assert!(words.contains(part), "{part:?} is missing: {words}");
+    }
 }
 
 #[test]
@@ -103,6 +177,7 @@ fn help_lists_every_exit_code() {
 
 #[test]
 fn a_folder_that_cannot_be_created_is_named() {
+    check("run --no-sampler --out /proc/foo", 5, &["cannot make the results folder /proc/foo", "--out"]);
     check("run --simulate subject.toml --no-sampler --out notes.txt/results", 5, &["notes.txt/results"]);
 }
 

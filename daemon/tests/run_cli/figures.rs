@@ -129,20 +129,23 @@ fn points_beyond_the_memory_limit_are_marked_and_not_dropped() {
 }
 
 #[test]
-fn the_cpus_of_the_workers_are_in_the_profile_or_absent_with_their_cause() {
+fn the_cpus_of_the_workers_are_in_the_profile() {
     let (_keep, folder) = folder_with(SUBJECT);
-    for (cpus, kept) in [("0", true), ("900", false)] {
-        let out = format!("out-{cpus}");
-        let mut arguments = quick(&out);
-        arguments.extend(["--worker-cpus", cpus]);
-        let output = run(&folder, &arguments);
-        assert_eq!(code(&output), 0, "{}", errors(&output));
-        let environment = json(&folder.join(&out).join("profile.json"))["environment"].clone();
-        assert_eq!(environment["worker_cpus"].as_str(), kept.then_some(cpus), "{environment:#}");
-        assert_eq!(
-            environment["absent"].to_string().contains("CPU 900 is not among"),
-            !kept,
-            "{environment:#}"
-        );
-    }
+    let mut arguments = quick("out");
+    arguments.extend(["--worker-cpus", "0"]);
+    let output = run(&folder, &arguments);
+    assert_eq!(code(&output), 0, "{}", errors(&output));
+    let environment = json(&folder.join("out/profile.json"))["environment"].clone();
+    assert_eq!(environment["worker_cpus"], "0", "{environment:#}");
+}
+
+#[test]
+fn cpus_that_are_not_there_are_refused_before_anything_runs() {
+    let (_keep, folder) = folder_with(SUBJECT);
+    let mut arguments = quick("out");
+    arguments.extend(["--worker-cpus", "900"]);
+    let output = run(&folder, &arguments);
+    assert_eq!(code(&output), 2, "{}", errors(&output));
+    assert!(errors(&output).contains("--worker-cpus 900: CPU 900 is not among"), "{}", errors(&output));
+    assert!(!folder.join("out").exists());
 }

@@ -40,6 +40,14 @@ fn a_soak_alone_measures_the_given_point_for_its_length() {
     assert_eq!(soak["inferences"].as_u64().map(|count| count.div_ceil(100)), Some(100), "{soak}");
     assert_eq!(soak["aborted"], serde_json::Value::Null);
     assert_eq!(soak["throttles"].as_array().map(Vec::len), Some(0));
+    // Nothing was swept, so nothing is said of points that a sweep would have measured.
+    let objectives: Vec<_> = profile["operating_points"]
+        .as_array()
+        .expect("operating points")
+        .iter()
+        .map(|point| point["objective"].as_str().expect("an objective").to_owned())
+        .collect();
+    assert_eq!(objectives, ["sustained_streaming", "sustained_offline", "sustained_efficiency"]);
 }
 
 #[test]

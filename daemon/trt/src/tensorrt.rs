@@ -10,8 +10,7 @@ use std::cell::OnceCell;
 use std::ffi::{c_char, c_void};
 use std::rc::Rc;
 
-const TENSORRT_HINT: &str =
-    "install TensorRT 8, 10 or 11 (on a Jetson: sudo apt install tensorrt), or use --backend tract";
+const TENSORRT_HINT: &str = "install TensorRT 8, 10 or 11 (on a Jetson: sudo apt install tensorrt)";
 const PARSER_HINT: &str =
     "install TensorRT's ONNX parser (on a Jetson: sudo apt install libnvonnxparsers8 or libnvonnxparsers10)";
 

@@ -83,14 +83,17 @@ pub fn budget_ns(deadline: Deadline, at: crate::point::GridPoint) -> f64 {
     }
 }
 
-/// The operating points of every model in `profile`, from its points and soaks alone.
+/// The operating points of every model in `profile`, from its points and soaks alone. A run without a sweep has
+/// none but those of its soaks.
 #[must_use]
 pub fn operating_points(profile: &Profile) -> Vec<OperatingPoint> {
     let mut rows = Vec::new();
     for model in models(profile) {
         let burst = candidates::of_points(profile, &model);
         let sustained = candidates::of_soaks(profile, &model);
-        for objective in [Objective::Streaming, Objective::Offline, Objective::Efficiency] {
+        let has_swept = !profile.points.is_empty();
+        let of_sweep = [Objective::Streaming, Objective::Offline, Objective::Efficiency];
+        for objective in of_sweep.into_iter().filter(|_| has_swept) {
             rows.push(words::operating_point(profile, &model, objective, &burst));
         }
         if sustained.is_empty() {

@@ -59,8 +59,8 @@ macro_rules! driver {
 
 type InstantiateLog = unsafe extern "C" fn(*mut Handle, Handle, *mut Handle, *mut c_char, usize) -> Status;
 
-const DRIVER_HINT: &str = "this machine has no NVIDIA driver, or the container was started without \
-                           --runtime nvidia; without a GPU use --backend tract";
+const DRIVER_HINT: &str =
+    "this machine has no NVIDIA driver, or the container was started without --runtime nvidia";
 
 driver! {
     init = "cuInit" (u32);

@@ -53,12 +53,13 @@ pub(super) fn environment(page: &mut Page, profile: &Profile) {
         let parameters =
             model.parameters.map_or(String::new(), |n| format!(", {} parameters", format::compact(n)));
         let inputs: Vec<String> = model.inputs.iter().map(|input| clean(input, 100)).collect();
+        let inputs =
+            if inputs.is_empty() { String::new() } else { format!("; inputs {}", inputs.join(", ")) };
         let text = format!(
-            "{}: {}{parameters}, SHA-256 {}; inputs {}",
+            "{}: {}{parameters}, SHA-256 {}{inputs}",
             clean(&model.name, 60),
             format::bytes(model.size_bytes.get()),
             clean(&model.sha256, 12),
-            inputs.join(", ")
         );
         page.item("  model     ", &" ".repeat(12), &text, Look::Normal);
     }

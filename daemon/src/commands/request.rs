@@ -1,0 +1,302 @@
+//! What `clipmarkd run` is asked to measure: its flags, laid over a plan file.
+
+use super::values::{bytes, decimal, pair, point, precision, seconds, whole};
+use crate::exit_codes::{CommandError, ExitCode};
+use crate::run::RunError;
+use clap::{Args, ValueEnum};
+use clipmark_profile::plan::{Load, Mode, PlanError, Request, RequestedPoint};
+use clipmark_profile::point::Precision;
+use clipmark_profile::sweep::SweepRules;
+use clipmark_profile::units::Nanos;
+use std::path::Path;
+
+/// Form of the numbers of a list and of a count, in errors.
+const LIST: &str = "numbers separated by commas, e.g. 8,16,32";
+const COUNT: &str = "a count, e.g. 4";
+
+/// Every flag below, by its name here: none of them fits a run that was asked for earlier.
+pub const NAMES: [&str; 22] = [
+    "models",
+    "backend",
+    "clip_lengths",
+    "batch_sizes",
+    "deadline",
+    "fps",
+    "precision",
+    "threads",
+    "budget",
+    "iterations",
+    "exhaustive",
+    "load",
+    "seed",
+    "per_op",
+    "memory_limit",
+    "prepare_limit",
+    "inference_limit",
+    "soak",
+    "point",
+    "soak_only",
+    "abort_celsius",
+    "backend_options",
+];
+
+/// The flags that make up a request.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RequestArgs {
+    /// Models: ONNX files, or built-in ones by name (joint, temporal, conv3d). None: joint and temporal.
+    #[arg(value_name = "MODEL.onnx")]
+    pub models: Vec<String>,
+    /// Backends, e.g. tract,onnxruntime. `auto` takes the best that this machine has [default: auto]
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    backend: Option<Vec<String>>,
+    #[arg(long, value_delimiter = ',', value_name = "FRAMES", value_parser = whole::<u32>(LIST))]
+    #[arg(allow_negative_numbers = true, help = clip_lengths_help())]
+    clip_lengths: Option<Vec<u32>>,
+    #[arg(long, value_delimiter = ',', value_name = "CLIPS", value_parser = whole::<u32>(LIST))]
+    #[arg(allow_negative_numbers = true, help = batch_sizes_help())]
+    batch_sizes: Option<Vec<u32>>,
+    /// Streaming deadline of one inference in milliseconds, e.g. 33.3
+    #[arg(long, value_name = "MS", conflicts_with = "fps")]
+    #[arg(value_parser = decimal("milliseconds, e.g. 33.3"), allow_negative_numbers = true)]
+    deadline: Option<f64>,
+    /// Frames a second of the stream, e.g. 30: a clip must complete within clip length / fps
+    #[arg(long, value_name = "RATE")]
+    #[arg(value_parser = decimal("frames a second, e.g. 30"), allow_negative_numbers = true)]
+    fps: Option<f64>,
+    /// Numeric precision asked of the backend [default: model]
+    #[arg(long, value_parser = precision())]
+    precision: Option<Precision>,
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u32>(COUNT), allow_negative_numbers = true)]
+    #[arg(help = format!("Threads per inference [default: {}]", Request::default().threads))]
+    threads: Option<u32>,
+    #[arg(long, value_name = "TIME", value_parser = seconds, allow_negative_numbers = true)]
+    #[arg(help = budget_help())]
+    budget: Option<f64>,
+    /// A fixed number of iterations per point, e.g. 1000, after a tenth as many uncounted ones [default:
+    /// as many as each point needs]
+    #[arg(long, value_name = "COUNT", conflicts_with = "exhaustive")]
+    #[arg(value_parser = whole::<u32>(COUNT), allow_negative_numbers = true)]
+    iterations: Option<u32>,
+    /// The whole grid at 100 + 1000 iterations, nothing dropped
+    #[arg(long)]
+    exhaustive: bool,
+    /// One inference after another, or on the schedule of a live stream (needs --fps) [default: closed]
+    #[arg(long, value_enum)]
+    load: Option<LoadArg>,
+    #[arg(long, value_name = "NUMBER", value_parser = whole::<u64>("a number from 0 on, e.g. 42"))]
+    #[arg(allow_negative_numbers = true)]
+    #[arg(help = format!("Seed of inputs and order [default: {}]", Request::default().seed))]
+    seed: Option<u64>,
+    /// Record the ten most expensive operators of every point
+    #[arg(long)]
+    per_op: bool,
+    /// Memory limit of one worker, e.g. 512M or 2G [default: none]
+    #[arg(long, value_parser = bytes, value_name = "SIZE", allow_negative_numbers = true)]
+    memory_limit: Option<u64>,
+    #[arg(long, value_parser = seconds, value_name = "TIME", allow_negative_numbers = true)]
+    #[arg(help = span_help("Time limit of one preparation, e.g. 90s or 5m", Request::default().prepare_limit_s))]
+    prepare_limit: Option<f64>,
+    #[arg(long, value_parser = seconds, value_name = "TIME", allow_negative_numbers = true)]
+    #[arg(help = span_help("Time limit of one inference, e.g. 500ms or 5s", Request::default().inference_limit_s))]
+    inference_limit: Option<f64>,
+    /// After the sweep, soak the chosen points (or --point) for this long, e.g. 30m
+    #[arg(long, value_parser = seconds, value_name = "TIME", allow_negative_numbers = true)]
+    soak: Option<f64>,
+    /// Points to soak: BATCH,FRAMES (repeatable). Without it, the chosen operating points
+    #[arg(long, value_parser = point, value_name = "B,T", requires = "soak")]
+    point: Vec<RequestedPoint>,
+    /// Soak without a sweep (needs --soak and --point)
+    #[arg(long, requires = "soak", requires = "point")]
+    soak_only: bool,
+    /// End the run when a thermal zone reaches this temperature, degrees Celsius, e.g. 95 [default: none]
+    #[arg(long, value_name = "CELSIUS")]
+    #[arg(value_parser = decimal("degrees Celsius, e.g. 95"), allow_negative_numbers = true)]
+    abort_celsius: Option<f64>,
+    /// Backend options, e.g. dla_core=0 (repeatable)
+    #[arg(long = "backend-option", value_name = "NAME=VALUE", value_parser = pair)]
+    backend_options: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LoadArg {
+    Closed,
+    Paced,
+}
+
+fn list(values: &[u32]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn clip_lengths_help() -> String {
+    let default = list(&Request::default().clip_lengths);
+    format!("Clip lengths in frames, separated by commas [default: {default}]")
+}
+
+fn batch_sizes_help() -> String {
+    let default = list(&Request::default().batch_sizes);
+    format!("Batch sizes in clips, separated by commas [default: {default}]")
+}
+
+fn budget_help() -> String {
+    let seconds = |span: Nanos| span.get() / Nanos::PER_SECOND;
+    let each = seconds(SweepRules::DEFAULT_BUDGET_PER_POINT);
+    let least = seconds(SweepRules::LEAST_DEFAULT_BUDGET);
+    format!("Time for the sweep, e.g. 90s or 5m [default: {each}s a point, at least {least}s]")
+}
+
+fn span_help(text: &str, default_s: f64) -> String {
+    format!("{text} [default: {default_s}s]")
+}
+
+/// A field of a request, what the command line calls it, and whether its flag was given.
+type Named = (&'static str, &'static str, fn(&RequestArgs) -> bool);
+
+/// Fields as errors name them. Flags with units take them written out, so what is shown has its unit.
+const FLAGS: [Named; 19] = [
+    ("models", "MODEL.onnx (count)", |args| !args.models.is_empty()),
+    ("backends", "--backend (count)", |args| args.backend.is_some()),
+    ("clip_lengths (count)", "--clip-lengths (count)", |args| args.clip_lengths.is_some()),
+    ("clip_lengths", "--clip-lengths", |args| args.clip_lengths.is_some()),
+    ("batch_sizes (count)", "--batch-sizes (count)", |args| args.batch_sizes.is_some()),
+    ("batch_sizes", "--batch-sizes", |args| args.batch_sizes.is_some()),
+    ("soak_points.clip_length", "clip length of --point", |args| !args.point.is_empty()),
+    ("soak_points.batch_size", "batch size of --point", |args| !args.point.is_empty()),
+    ("soak_points (count)", "--point (count)", |args| !args.point.is_empty()),
+    ("threads", "--threads", |args| args.threads.is_some()),
+    ("iterations", "--iterations", |args| args.iterations.is_some()),
+    ("prepare_limit_s", "--prepare-limit (in seconds)", |args| args.prepare_limit.is_some()),
+    ("inference_limit_s", "--inference-limit (in seconds)", |args| args.inference_limit.is_some()),
+    ("deadline_ms", "--deadline (in milliseconds)", |args| args.deadline.is_some()),
+    ("fps", "--fps", |args| args.fps.is_some()),
+    ("budget_s", "--budget (in seconds)", |args| args.budget.is_some()),
+    ("soak_s", "--soak (in seconds)", |args| args.soak.is_some()),
+    ("abort_celsius", "--abort-celsius", |args| args.abort_celsius.is_some()),
+    ("memory_limit_bytes", "--memory-limit (in bytes)", |args| args.memory_limit.is_some()),
+];
+
+fn set<T: Clone>(field: &mut T, flag: Option<&T>) {
+    if let Some(value) = flag {
+        field.clone_from(value);
+    }
+}
+
+impl RequestArgs {
+    /// The request: defaults, then the plan file, then the flags.
+    ///
+    /// # Errors
+    /// The plan file cannot be read or understood.
+    pub fn over(&self, plan: Option<&Path>) -> Result<Request, CommandError> {
+        let mut request = plan.map(read_plan).transpose()?.unwrap_or_default();
+        if !self.models.is_empty() {
+            request.models.clone_from(&self.models);
+        }
+        set(&mut request.backends, self.backend.as_ref());
+        set(&mut request.clip_lengths, self.clip_lengths.as_ref());
+        set(&mut request.batch_sizes, self.batch_sizes.as_ref());
+        set(&mut request.precision, self.precision.as_ref());
+        set(&mut request.threads, self.threads.as_ref());
+        set(&mut request.seed, self.seed.as_ref());
+        set(&mut request.prepare_limit_s, self.prepare_limit.as_ref());
+        set(&mut request.inference_limit_s, self.inference_limit.as_ref());
+        request.deadline_ms = self.deadline.or(request.deadline_ms.filter(|_| self.fps.is_none()));
+        request.fps = self.fps.or(request.fps.filter(|_| self.deadline.is_none()));
+        request.budget_s = self.budget.or(request.budget_s);
+        request.iterations = self.iterations.or(request.iterations);
+        request.memory_limit_bytes = self.memory_limit.or(request.memory_limit_bytes);
+        request.abort_celsius = self.abort_celsius.or(request.abort_celsius);
+        request.backend_options.extend(self.backend_options.iter().cloned());
+        request.exhaustive |= self.exhaustive;
+        request.per_op |= self.per_op;
+        if let Some(load) = self.load {
+            request.load = if matches!(load, LoadArg::Paced) { Load::Paced } else { Load::Closed };
+        }
+        if let Some(length) = self.soak {
+            request.soak_s = Some(length);
+            request.mode = if self.soak_only { Mode::Soak } else { Mode::Auto };
+            request.soak_points.clone_from(&self.point);
+        }
+        Ok(request)
+    }
+
+    /// `error` in the words of the command line, where it is a flag that is wrong and not a key of the plan file.
+    #[must_use]
+    pub fn in_flags(&self, error: RunError, has_plan: bool) -> RunError {
+        let told = |key: &'static str| {
+            let named = FLAGS.iter().find(|(field, _, given)| *field == key && (!has_plan || given(self)));
+            named.map_or(key, |(_, flag, _)| flag)
+        };
+        match error {
+            RunError::Plan(PlanError::OutOfRange { field, value, bound }) => {
+                RunError::Plan(PlanError::OutOfRange { field: told(field), value, bound })
+            }
+            other => other,
+        }
+    }
+}
+
+fn read_plan(path: &Path) -> Result<Request, CommandError> {
+    let wrong = |reason: String| {
+        let message = format!("the plan file {} cannot be used: {reason}", path.display());
+        CommandError::new(ExitCode::Usage, message)
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("{error}; check the path")))?;
+    toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// A plan with every key, as it lies beside the configurations.
+    const PLAN: &str = include_str!("../../../config/plan.toml");
+
+    /// A line that shows a key without setting it, e.g. `# fps = 30`.
+    fn is_commented_key(line: &str) -> bool {
+        let key = line.strip_prefix("# ").and_then(|rest| rest.split_once(" = "));
+        key.is_some_and(|(key, _)| !key.contains(' '))
+    }
+
+    #[test]
+    fn the_plan_that_shows_every_key_asks_for_the_defaults() {
+        assert_eq!(toml::from_str::<Request>(PLAN).unwrap(), Request::default());
+    }
+
+    #[test]
+    fn the_plan_shows_every_key_of_a_request_with_a_value_that_is_understood() {
+        let uncommented: Vec<&str> =
+            PLAN.lines().map(|line| if is_commented_key(line) { &line[2..] } else { line }).collect();
+        let table: toml::Table = uncommented.join("\n").parse().unwrap();
+        let shown: BTreeSet<String> = table.keys().cloned().collect();
+        let known = serde_json::to_value(Request::default()).unwrap();
+        let known: BTreeSet<String> = known.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(shown, known);
+        let request: Request = table.try_into().unwrap();
+        assert!(request.fps.is_some() && request.soak_s.is_some() && request.abort_celsius.is_some());
+    }
+
+    #[test]
+    fn every_flag_of_a_request_is_among_the_names() {
+        let command = RequestArgs::augment_args(clap::Command::new("run"));
+        let flags: BTreeSet<&str> = command.get_arguments().map(|flag| flag.get_id().as_str()).collect();
+        assert_eq!(flags, BTreeSet::from(NAMES));
+    }
+
+    fn refused(args: &RequestArgs, has_plan: bool) -> String {
+        let request = Request { budget_s: Some(0.0), ..Request::default() };
+        let error = request.validate(&clipmark_profile::plan::Limits::default()).unwrap_err();
+        let RunError::Plan(error) = args.in_flags(RunError::Plan(error), has_plan) else {
+            panic!("another kind of error")
+        };
+        error.to_string()
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_named_by_its_flag_unless_the_plan_file_says_it() {
+        let flag = RequestArgs { budget: Some(0.0), ..RequestArgs::default() };
+        let told = "--budget (in seconds) = 0 is outside 1 to 86400; choose a value inside it";
+        assert_eq!(refused(&flag, false), told);
+        assert_eq!(refused(&flag, true), told);
+        assert!(refused(&RequestArgs::default(), true).starts_with("budget_s = 0 is outside"));
+    }
+}
