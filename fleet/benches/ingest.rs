@@ -35,7 +35,7 @@ use rumqttc::v5::{Client, Event, MqttOptions};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,15 @@ const UNBATCHED: u64 = 500;
 
 /// Repetitions of each query.
 const ASKED: usize = 40;
+
+/// Pages of the dashboard that are timed.
+const PAGES: [&str; 5] = [
+    "/",
+    "/device/device-00042",
+    "/compare?model=joint&batch=1&clip=16",
+    "/trends?model=joint&batch=1&clip=16",
+    "/metrics",
+];
 
 /// A profile; every second device has the newer release.
 fn content(is_newer: bool) -> Vec<u8> {
@@ -213,7 +222,7 @@ fn stored(path: &Path, sequence: u64) -> u64 {
 
 fn unbatched(dir: &Path, payload: &[u8]) -> f64 {
     let settings = config::Store { path: dir.join("unbatched.db"), ..config::Store::default() };
-    let mut store = Store::open(&settings).unwrap();
+    let mut store = Store::create(&settings).unwrap();
     let start = Instant::now();
     for device in 0..UNBATCHED {
         store.commit(&[message(device, payload)], 1).unwrap();
@@ -270,6 +279,15 @@ impl Table {
     fn head(&mut self) {
         println!("| {:<56} | {:>22} | {:>10} | {:<6} |", "figure", "measured", "bound", "");
         println!("|{:-<58}|{:->24}|{:->12}|{:-<8}|", "", ":", ":", "");
+    }
+
+    fn rate(&mut self, what: &str, profiles_per_s: f64) {
+        self.tell(what, &format!("{profiles_per_s:.0} profiles/s"), "", true);
+    }
+
+    fn memory(&mut self, what: &str, kib: u64) {
+        let mib = kib / 1024;
+        self.tell(what, &format!("{mib} MiB"), "< 256 MiB", mib < 256);
     }
 
     fn query(&mut self, what: &str, (ms, rows): (f64, usize)) {
@@ -340,32 +358,114 @@ struct Drained {
     readable: f64,
 }
 
-fn drained(
-    broker: &Broker,
-    dir: &Path,
-    config: &Path,
-    contents: &[Vec<u8>; 2],
-    sequence: u64,
-) -> (Drained, u64) {
-    let (output, database) = (dir.join("received"), dir.join("fleet.db"));
-    publish(broker.port, contents, sequence);
-    let start = Instant::now();
-    let count = devices().to_string();
-    assert!(mosquitto_sub(broker.port, &["-C", &count], &output).wait().unwrap().success());
-    let to_a_file = devices() as f64 / start.elapsed().as_secs_f64();
-    let start = Instant::now();
-    let aggregator = serve(config, SocketAddr::from(([127, 0, 0, 1], 0)));
-    while stored(&database, sequence) < devices() {
-        std::thread::sleep(Duration::from_millis(20));
+/// A real broker, a configuration of the aggregator, and what the devices publish.
+struct Bench {
+    broker: Broker,
+    dir: tempfile::TempDir,
+    config: PathBuf,
+    database: PathBuf,
+    contents: [Vec<u8>; 2],
+}
+
+/// The aggregator's dashboard where nobody asks it: any free port.
+fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+impl Bench {
+    fn set_up() -> Self {
+        let settings =
+            "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\nlog_type error\n";
+        let broker = Broker::with_settings(settings);
+        let dir = tempfile::tempdir().unwrap();
+        let (database, config) = (dir.path().join("fleet.db"), dir.path().join("fleet.toml"));
+        let text = format!(
+            "[mqtt]\nhost = \"127.0.0.1\"\nport = {}\n[aggregator]\nreceive_maximum = {IN_FLIGHT}\n[store]\npath = \"{}\"\n",
+            broker.port,
+            database.display()
+        );
+        fs::write(&config, text).unwrap();
+        Self { broker, dir, config, database, contents: [content(false), content(true)] }
     }
-    let ingest = devices() as f64 / start.elapsed().as_secs_f64();
-    while unread(&database) > 0 {
-        std::thread::sleep(Duration::from_millis(20));
+
+    fn received(&self) -> PathBuf {
+        self.dir.path().join("received")
     }
-    let readable = devices() as f64 / start.elapsed().as_secs_f64();
-    let memory = peak_kib(&aggregator);
-    stop(aggregator);
-    (Drained { to_a_file, ingest, readable }, memory)
+
+    /// Makes both sessions, so that they are there before anything is published.
+    fn subscribe(&self) {
+        let subscribed = mosquitto_sub(self.broker.port, &["-E"], &self.received()).wait().unwrap();
+        assert!(subscribed.success());
+        let first = serve(&self.config, anywhere());
+        wait_online(self.broker.port);
+        stop(first);
+    }
+
+    /// Publishes one profile a device and drains the broker in both ways; with the rates the most memory that
+    /// the aggregator had, in KiB.
+    fn drained(&self, sequence: u64) -> (Drained, u64) {
+        publish(self.broker.port, &self.contents, sequence);
+        let start = Instant::now();
+        let count = devices().to_string();
+        let mut subscriber = mosquitto_sub(self.broker.port, &["-C", &count], &self.received());
+        assert!(subscriber.wait().unwrap().success());
+        let to_a_file = devices() as f64 / start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let aggregator = serve(&self.config, anywhere());
+        while stored(&self.database, sequence) < devices() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let ingest = devices() as f64 / start.elapsed().as_secs_f64();
+        while unread(&self.database) > 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let readable = devices() as f64 / start.elapsed().as_secs_f64();
+        let memory = peak_kib(&aggregator);
+        stop(aggregator);
+        (Drained { to_a_file, ingest, readable }, memory)
+    }
+
+    /// Drains the broker in rounds and tells each, and what they come to beside `one_by_one`.
+    fn drain(&self, one_by_one: f64, table: &mut Table) {
+        table.rate("SQLite, a commit each", one_by_one);
+        let mut rounds = Vec::new();
+        let mut memory = 0;
+        for round in 1..=ROUNDS as u64 {
+            let (found, peak) = self.drained(round);
+            memory = memory.max(peak);
+            table.rate(&format!("round {round}: mosquitto_sub to a file"), found.to_a_file);
+            table.rate(&format!("round {round}: serve, stored and acknowledged"), found.ingest);
+            table.rate(&format!("round {round}: serve, read into points"), found.readable);
+            rounds.push(found);
+        }
+        let batched = median(rounds.iter().map(|round| round.ingest / one_by_one).collect());
+        let against = median(rounds.iter().map(|round| round.ingest / round.to_a_file).collect());
+        let (told, bound) = (format!("{batched:.1}"), ">= 10");
+        table.tell("serve / SQLite with a commit each, median", &told, bound, batched >= 10.0);
+        let (told, bound) = (format!("{against:.2}"), ">= 0.5");
+        table.tell("serve / mosquitto_sub to a file, median", &told, bound, against >= 0.5);
+        table.memory("serve, peak resident memory", memory);
+    }
+
+    /// Grows the store and times the dashboard's queries, then its pages.
+    fn ask(&self, table: &mut Table) {
+        let settings = config::Store { path: self.database.clone(), ..config::Store::default() };
+        let mut store = Store::create(&settings).unwrap();
+        let points = grow(&mut store, &self.contents);
+        let bytes = fs::metadata(&self.database).unwrap().len();
+        let each = bytes / store.counts().unwrap().profiles;
+        table.tell("points in the store", &points.to_string(), "", true);
+        table.tell("size of the store, a profile", &format!("{} MiB, {each} B", bytes >> 20), "", true);
+        queries(&mut store, table);
+        let address = SocketAddr::from(([127, 0, 0, 1], self.broker.tls_port));
+        let aggregator = serve(&self.config, address);
+        wait_online(self.broker.port);
+        for path in PAGES {
+            table.page(path.split('?').next().unwrap_or(path), p95(|| fetched(address, path)));
+        }
+        table.memory("serve with pages, peak resident memory", peak_kib(&aggregator));
+        stop(aggregator);
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -374,95 +474,19 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn main() {
-    let settings = "allow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\nlog_type error\n";
-    let broker = Broker::with_settings(settings);
-    let dir = tempfile::tempdir().unwrap();
-    let database = dir.path().join("fleet.db");
-    let config = dir.path().join("fleet.toml");
-    let text = format!(
-        "[mqtt]\nhost = \"127.0.0.1\"\nport = {}\n[aggregator]\nreceive_maximum = {IN_FLIGHT}\n[store]\npath = \"{}\"\n",
-        broker.port,
-        database.display()
-    );
-    fs::write(&config, text).unwrap();
-    let contents = [content(false), content(true)];
-    let payload = envelope(&contents[0], 1);
-    let one_by_one = unbatched(dir.path(), &payload);
-    // Both sessions are there before anything is published.
-    let output = dir.path().join("received");
-    assert!(mosquitto_sub(broker.port, &["-E"], &output).wait().unwrap().success());
-    let first = serve(&config, SocketAddr::from(([127, 0, 0, 1], 0)));
-    wait_online(broker.port);
-    stop(first);
-
+    let bench = Bench::set_up();
+    let payload = envelope(&bench.contents[0], 1);
+    let one_by_one = unbatched(bench.dir.path(), &payload);
+    bench.subscribe();
     let mut table = Table::default();
     println!("{} devices, {} bytes a profile with {} points\n", devices(), payload.len(), 27 * SUBJECTS);
     table.head();
-    table.tell("SQLite, a commit each", &format!("{one_by_one:.0} profiles/s"), "", true);
-    let mut rounds = Vec::new();
-    let mut memory = 0;
-    for round in 1..=ROUNDS as u64 {
-        let (found, peak) = drained(&broker, dir.path(), &config, &contents, round);
-        memory = memory.max(peak);
-        table.tell(
-            &format!("round {round}: mosquitto_sub to a file"),
-            &format!("{:.0} profiles/s", found.to_a_file),
-            "",
-            true,
-        );
-        table.tell(
-            &format!("round {round}: serve, stored and acknowledged"),
-            &format!("{:.0} profiles/s", found.ingest),
-            "",
-            true,
-        );
-        table.tell(
-            &format!("round {round}: serve, read into points"),
-            &format!("{:.0} profiles/s", found.readable),
-            "",
-            true,
-        );
-        rounds.push(found);
-    }
-    let batched = median(rounds.iter().map(|round| round.ingest / one_by_one).collect());
-    let against = median(rounds.iter().map(|round| round.ingest / round.to_a_file).collect());
-    table.tell(
-        "serve / SQLite with a commit each, median",
-        &format!("{batched:.1}"),
-        ">= 10",
-        batched >= 10.0,
-    );
-    table.tell("serve / mosquitto_sub to a file, median", &format!("{against:.2}"), ">= 0.5", against >= 0.5);
-    let mib = memory / 1024;
-    table.tell("serve, peak resident memory", &format!("{mib} MiB"), "< 256 MiB", mib < 256);
-
-    let settings = config::Store { path: database.clone(), ..config::Store::default() };
-    let mut store = Store::open(&settings).unwrap();
-    let points = grow(&mut store, &contents);
-    let bytes = fs::metadata(&database).unwrap().len();
-    let each = bytes / store.counts().unwrap().profiles;
-    table.tell("points in the store", &points.to_string(), "", true);
-    table.tell("size of the store, a profile", &format!("{} MiB, {each} B", bytes >> 20), "", true);
-    queries(&mut store, &mut table);
-    let address = SocketAddr::from(([127, 0, 0, 1], broker.tls_port));
-    let aggregator = serve(&config, address);
-    wait_online(broker.port);
-    for path in [
-        "/",
-        "/device/device-00042",
-        "/compare?model=joint&batch=1&clip=16",
-        "/trends?model=joint&batch=1&clip=16",
-        "/metrics",
-    ] {
-        table.page(path.split('?').next().unwrap_or(path), p95(|| fetched(address, path)));
-    }
-    let mib = peak_kib(&aggregator) / 1024;
-    table.tell("serve with pages, peak resident memory", &format!("{mib} MiB"), "< 256 MiB", mib < 256);
-    stop(aggregator);
+    bench.drain(one_by_one, &mut table);
+    bench.ask(&mut table);
     if table.is_missed {
         eprintln!("a bound is missed");
         // Exiting drops nothing: the broker would be left.
-        drop((broker, dir));
+        drop(bench);
         std::process::exit(1);
     }
 }

@@ -41,7 +41,7 @@ pub enum Command {
     Report(commands::report::Report),
     /// Compares two profiles, with an exit code for CI
     Compare(commands::compare::Compare),
-    /// Writes stored points as CSV or JSON
+    /// Writes stored points as CSV, JSON or Parquet
     Export(commands::export::Export),
     /// Forgets what is too old
     Prune(commands::prune::Prune),

@@ -34,7 +34,8 @@ fn entry(row: &PointRow) -> Option<Entry> {
     let usable = matches!(figures.status, Status::Measured | Status::Dominated);
     let unsteady = matches!(figures.steady, SteadyState::Slowdown | SteadyState::NoSteadyState);
     let mut signs = Signs::default();
-    if figures.throttled {
+    let is_throttled = figures.throttled == Some(true);
+    if is_throttled {
         signs.throttles.insert(ThrottleCause::Unexplained);
     }
     let key = CohortKey {
@@ -62,7 +63,7 @@ fn entry(row: &PointRow) -> Option<Entry> {
         frames_per_s: figures.frames_per_s,
         energy_per_frame_uj: figures.energy_per_frame_uj,
         peak_memory_bytes: figures.peak_memory_bytes.map(|bytes| bytes as f64),
-        throttled: (figures.throttled && unsteady).then_some(ThrottleCause::Unexplained),
+        throttled: (is_throttled && unsteady).then_some(ThrottleCause::Unexplained),
         signs,
     };
     (usable && figures.p50_ns > 0.0).then_some(Entry { key, sample })

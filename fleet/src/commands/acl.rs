@@ -15,7 +15,7 @@ use clipmark_profile::topics::{ROOT, up_filter};
   DEVICE=orin-7 PASSWORD=... sh clipmark-roles.sh device -h localhost -u admin -P ...
   PASSWORD=... sh clipmark-roles.sh fleet -h localhost -u admin -P ...")]
 pub struct Acl {
-    /// Which broker's form
+    /// Print the rules in this form
     #[arg(long, value_enum, default_value_t = Form::Mosquitto)]
     form: Form,
 }

@@ -1,6 +1,6 @@
 //! `clipmark-fleet cancel`: gives a command up.
 
-use crate::commands::printed::{failed, print_line};
+use crate::commands::printed::{broker_failed, print_line};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{Inbound, read};
@@ -15,6 +15,9 @@ const QUIET: Duration = Duration::from_millis(700);
 
 /// Gives a command up on every device that has not finished it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  clipmark-fleet cancel c-64d1f0a2b3c4d-1f2e
+  clipmark-fleet cancel c-64d1f0a2b3c4d-1f2e --device orin-7")]
 pub struct Cancel {
     /// The command's id, as `trigger` prints it
     command: CommandId,
@@ -29,11 +32,10 @@ impl Cancel {
     /// # Errors
     /// When the broker cannot be reached.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
-        let broker = failed(ExitCode::Broker);
+        let broker = broker_failed(config);
         let filter = every_device_filter(&format!("cmd/+/{}/status", self.command));
         let mut operator = Operator::connect(config, vec![filter]).map_err(&broker)?;
         let mut unfinished: BTreeMap<DeviceId, OperationName> = BTreeMap::new();
-        let broker = failed(ExitCode::Broker);
         while let Some(received) = operator.receive(QUIET).map_err(&broker)? {
             let read = read(&received.topic, &received.payload, received.content_type.as_deref());
             let Inbound::Store(Stored::Status(device, status)) = read else { continue };
@@ -49,7 +51,11 @@ impl Cancel {
             print_line(&format!("{} {device}", self.command))?;
         }
         if unfinished.is_empty() {
-            let what = format!("no device says that {} is waiting or running", self.command);
+            let what = format!(
+                "no device says that {} is waiting or running; a board that has been away since the request has no \
+                 status yet and can be asked again when it is back",
+                self.command
+            );
             return Err(CommandError::new(ExitCode::NothingFound, what));
         }
         Ok(ExitCode::Success)

@@ -1,59 +1,69 @@
 //! `clipmark-fleet compare`: two profiles held against each other, with an exit code for CI.
 
-use crate::commands::printed::print;
+use crate::commands::choices::aspect;
+use crate::commands::printed::{failed, opened, print};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::report::{Compared, comparison_text};
-use crate::store::{ProfileId, Store};
+use crate::store::ProfileId;
 use clipmark_profile::compare::{Aspect, CompareRule, Verdict, compare};
 use clipmark_profile::summary::Profile;
 use clipmark_profile::wire::decode_profile;
+use std::error::Error;
 use std::path::Path;
 
 /// Compares two profiles; ends with 9 when the second is worse.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  clipmark-fleet compare 118 131
+  clipmark-fleet compare baseline.cbor clipmark-out/7/profile.cbor
+  clipmark-fleet compare 118 131 --vary power-mode")]
 pub struct Compare {
     /// The baseline: a profile's file (CBOR or JSON), or the number of a stored one
     baseline: String,
     /// The candidate, likewise
     candidate: String,
-    /// What is meant to differ: model, backend, precision, threads, board or power-mode; repeatable
-    #[arg(long, value_name = "ASPECT", value_parser = aspect)]
+    /// What is meant to differ; repeatable
+    #[arg(long, value_name = "ASPECT", value_parser = aspect())]
     vary: Vec<Aspect>,
 }
 
-pub(crate) fn aspect(name: &str) -> Result<Aspect, String> {
-    match name {
-        "model" => Ok(Aspect::Model),
-        "backend" => Ok(Aspect::Backend),
-        "precision" => Ok(Aspect::Precision),
-        "threads" => Ok(Aspect::Threads),
-        "board" => Ok(Aspect::Board),
-        "power-mode" => Ok(Aspect::PowerMode),
-        _ => Err("choose one of model, backend, precision, threads, board, power-mode".into()),
+/// A file or a stored profile that is no profile that this version reads.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} is no profile that this version reads; check that it is one, or update clipmark-fleet")]
+struct Unreadable {
+    name: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+/// The bytes of a profile: of the store where `name` is a number and no file has that name.
+fn bytes(name: &str, config: &Config) -> Result<Vec<u8>, CommandError> {
+    match name.parse::<i64>() {
+        Ok(number) if !Path::new(name).exists() => {
+            let bytes =
+                opened(config)?.profile_bytes(ProfileId(number)).map_err(failed(ExitCode::Storage))?;
+            bytes.ok_or_else(|| {
+                let what = format!(
+                    "profile {number} is not stored, or retention dropped it; see `clipmark-fleet profiles`"
+                );
+                CommandError::new(ExitCode::NothingFound, what)
+            })
+        }
+        _ => std::fs::read(name).map_err(|error| {
+            let what = format!("cannot read the profile {name}: {error}; check the path");
+            CommandError::new(ExitCode::Usage, what)
+        }),
     }
 }
 
 fn load(name: &str, config: &Config) -> Result<Profile, CommandError> {
-    let told = |code, what: String| CommandError::new(code, what);
-    let bytes = match name.parse::<i64>() {
-        Ok(number) if !Path::new(name).exists() => {
-            let mut store =
-                Store::open(&config.store).map_err(|e| CommandError::new(ExitCode::Storage, e))?;
-            let bytes = store.profile_bytes(ProfileId(number));
-            let bytes = bytes.map_err(|e| CommandError::new(ExitCode::Storage, e))?;
-            let missing = format!("profile {number} is not stored, or retention dropped it; see `profiles`");
-            bytes.ok_or_else(|| told(ExitCode::NothingFound, missing))?
-        }
-        _ => std::fs::read(name)
-            .map_err(|e| told(ExitCode::Usage, format!("cannot read the profile {name}: {e}")))?,
-    };
-    let parsed = if bytes.first() == Some(&b'{') {
-        serde_json::from_slice(&bytes).map_err(|e| e.to_string())
+    let bytes = bytes(name, config)?;
+    let parsed: Result<Profile, Box<dyn Error + Send + Sync>> = if bytes.first() == Some(&b'{') {
+        serde_json::from_slice(&bytes).map_err(Into::into)
     } else {
-        decode_profile(&bytes).map_err(|e| e.to_string())
+        decode_profile(&bytes).map_err(Into::into)
     };
-    parsed.map_err(|e| told(ExitCode::Usage, format!("{name} is no profile that this version reads: {e}")))
+    parsed.map_err(|source| failed(ExitCode::Usage)(Unreadable { name: name.to_owned(), source }))
 }
 
 /// Two profiles to be held against each other.
@@ -119,5 +129,24 @@ mod tests {
         };
         assert_eq!(run(slower), ExitCode::CheckFailed);
         assert_eq!(run(|profile| profile.environment.board_id = Some("nano".into())), ExitCode::NothingFound);
+    }
+
+    #[test]
+    fn what_is_no_profile_is_named_with_the_whole_cause() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let name = file.path().display().to_string();
+        let mut bytes = clipmark_profile::wire::encode_profile(&example::profile_of_27_points()).unwrap();
+        bytes.truncate(bytes.len() / 2);
+        for content in [bytes.as_slice(), b"{\"schema\": true}"] {
+            std::fs::write(file.path(), content).unwrap();
+            let told = load(&name, &Config::default()).unwrap_err();
+            let outermost = decode_profile(content).map(drop).unwrap_err();
+            assert!(told.to_string().starts_with(&name), "{told}");
+            let cause = told.source().expect("the cause is passed on");
+            if content[0] != b'{' {
+                assert_eq!(cause.to_string(), outermost.to_string());
+                assert_eq!(cause.source().is_some(), outermost.source().is_some());
+            }
+        }
     }
 }

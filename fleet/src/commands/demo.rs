@@ -27,13 +27,13 @@ pub struct Demo {
     /// Do not open the dashboard in a browser
     #[arg(long)]
     no_open: bool,
-    /// Seconds that a device may measure for
+    /// Let a device measure for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
     budget: f64,
-    /// The clipmarkd to start; else the one beside this program
+    /// Start this clipmarkd; else the one beside this program
     #[arg(long, value_name = "FILE")]
     clipmarkd: Option<PathBuf>,
-    /// Where the dashboard listens; else on port 8780, or on any that is free
+    /// Offer the dashboard at this address; else on port 8780, or on any that is free
     #[arg(long, value_name = "ADDRESS")]
     dashboard: Option<SocketAddr>,
 }
@@ -72,7 +72,7 @@ fn configured(folder: &Path, broker: SocketAddr) -> Result<Config, CommandError>
     fs::write(&path, &text).map_err(|error| {
         CommandError::new(ExitCode::Storage, format!("cannot write {}: {error}", path.display()))
     })?;
-    Config::parse(&text, &path).map_err(|error| CommandError::new(ExitCode::Usage, error))
+    Config::load(&path).map_err(|error| CommandError::new(ExitCode::Usage, error))
 }
 
 impl Demo {

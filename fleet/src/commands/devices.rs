@@ -1,20 +1,24 @@
 //! `clipmark-fleet devices`: every device at a glance.
 
-use crate::commands::printed::{ago, columns, failed, or_dash, print};
+use crate::commands::printed::{ago, columns, failed, nothing, opened, or_dash, print};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::now_unix_ms;
-use crate::store::{DeviceQuery, DeviceRow, Store};
+use crate::store::{DeviceQuery, DeviceRow};
 use clipmark_profile::message::Availability;
 use clipmark_profile::topics::GroupId;
 
 /// Lists devices: state, board, L4T, last profile, throttling.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  clipmark-fleet devices
+  clipmark-fleet devices --group lab
+  clipmark-fleet devices --board orin")]
 pub struct Devices {
     /// Only members of this group
     #[arg(long)]
     group: Option<GroupId>,
-    /// Only this board model
+    /// Only devices whose board model contains this text
     #[arg(long)]
     board: Option<String>,
 }
@@ -34,7 +38,7 @@ fn cells(row: &DeviceRow, now: u64) -> Vec<String> {
         or_dash(row.l4t.as_deref()),
         or_dash(row.power_mode.as_deref()),
         last.map_or_else(|| "-".to_owned(), |last| ago(last.received_unix_ms, now)),
-        last.map_or("-", |last| if last.throttled { "yes" } else { "no" }).to_owned(),
+        or_dash(last.and_then(|last| last.throttled).map(|throttled| if throttled { "yes" } else { "no" })),
         last.map_or("", |last| if last.simulated { "simulated" } else { "" }).to_owned(),
         reasons,
     ]
@@ -46,7 +50,7 @@ impl Devices {
     /// # Errors
     /// When the store cannot be read.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
-        let mut store = Store::open(&config.store).map_err(failed(ExitCode::Storage))?;
+        let mut store = opened(config)?;
         let query = DeviceQuery {
             group: self.group.clone(),
             board: self.board.clone(),
@@ -60,6 +64,9 @@ impl Devices {
         let now = now_unix_ms();
         rows.extend(devices.iter().map(|row| cells(row, now)));
         print(&columns(&rows))?;
-        Ok(if devices.is_empty() { ExitCode::NothingFound } else { ExitCode::Success })
+        if devices.is_empty() {
+            return nothing("no device matches", &mut store);
+        }
+        Ok(ExitCode::Success)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod cancel;
+mod choices;
 pub mod compare;
 pub mod demo;
 pub mod devices;

@@ -1,12 +1,69 @@
-//! Standard output, errors with exit codes, and times for people.
+//! Standard output, what is said beside it, errors with exit codes, and times for people.
 
+use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
+use crate::operator::OperatorError;
+use crate::store::{Store, StoreError};
+use clipmark_service::mqtt::Closed;
 use std::error::Error;
 use std::io::Write;
 
 /// Makes any error end the command with `code`.
 pub(crate) fn failed<E: Error + Send + Sync + 'static>(code: ExitCode) -> impl Fn(E) -> CommandError {
     move |error| CommandError::new(code, error)
+}
+
+/// Makes an error of the broker's connection end the command; where there is none, the keys that name the broker
+/// are told with their place.
+pub(crate) fn broker_failed(config: &Config) -> impl Fn(OperatorError) -> CommandError {
+    let place = config.place();
+    move |error| match error {
+        OperatorError::Closed(Closed::Lost { .. }) => {
+            let what = format!("{error}; mqtt.host and mqtt.port are in {place}");
+            CommandError::new(ExitCode::Broker, what)
+        }
+        error => CommandError::new(ExitCode::Broker, error),
+    }
+}
+
+/// The store that the configuration names; one that is missing is not made.
+pub(crate) fn opened(config: &Config) -> Result<Store, CommandError> {
+    Store::open(&config.store).map_err(|error| match error {
+        StoreError::Missing { .. } => {
+            CommandError::new(ExitCode::Storage, format!("{error} in {}", config.place()))
+        }
+        error => CommandError::new(ExitCode::Storage, error),
+    })
+}
+
+/// Tells something beside the results.
+pub(crate) fn note(text: &str) {
+    // Results stand even where this cannot be told.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A number of things, in words.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Ends a command that found nothing: what, in how much, and how more comes about.
+pub(crate) fn nothing(what: &str, store: &mut Store) -> Result<ExitCode, CommandError> {
+    let counts = store.counts().map_err(failed(ExitCode::Storage))?;
+    let (devices, profiles) = (counted(counts.devices, "device"), counted(counts.profiles, "profile"));
+    note(&format!(
+        "{what}; the store {} holds {devices} and {profiles}; boards appear when `clipmarkd serve` reaches the same \
+         broker",
+        store.place()
+    ));
+    Ok(ExitCode::NothingFound)
+}
+
+/// Says that a list ended at its limit.
+pub(crate) fn note_limit(rows: usize, limit: u32) {
+    if rows as u64 == u64::from(limit) {
+        note(&format!("stopped at --limit {limit}; there may be more"));
+    }
 }
 
 /// Prints text as it is.

@@ -1,6 +1,6 @@
 //! `clipmark-fleet profiles`: what is stored, and a profile as it came.
 
-use crate::commands::printed::{ago, columns, failed, or_dash, print};
+use crate::commands::printed::{ago, columns, failed, note_limit, nothing, opened, or_dash, print};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::now_unix_ms;
@@ -11,6 +11,10 @@ use std::path::PathBuf;
 
 /// Lists profiles, newest first, or writes one to a file.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  clipmark-fleet profiles --device orin-7
+  clipmark-fleet profiles --model joint --throttled --limit 10
+  clipmark-fleet profiles --get 118 --out profile.cbor && clipmarkd show profile.cbor")]
 pub struct Profiles {
     /// Only of this device
     #[arg(long)]
@@ -21,21 +25,21 @@ pub struct Profiles {
     /// Only those whose soak throttled
     #[arg(long)]
     throttled: bool,
-    /// Most lines
+    /// List at most so many
     #[arg(long, default_value_t = 50)]
     limit: u32,
-    /// Write the profile with this number, as it came, to --output; `clipmarkd show` reads it
-    #[arg(long, value_name = "NUMBER", requires = "output")]
+    /// Write the profile with this number, as it came, to --out; `clipmarkd show` reads it
+    #[arg(long, value_name = "NUMBER", requires = "out")]
     get: Option<i64>,
-    /// Where to
-    #[arg(long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Write the profile of --get to this file
+    #[arg(long, value_name = "FILE", alias = "output", requires = "get")]
+    out: Option<PathBuf>,
 }
 
 fn cells(row: &ProfileRow, now: u64) -> Vec<String> {
     let mut marks = Vec::new();
     for (is_set, mark) in
-        [(row.throttled, "throttled"), (row.partial, "partial"), (row.simulated, "simulated")]
+        [(row.throttled == Some(true), "throttled"), (row.partial, "partial"), (row.simulated, "simulated")]
     {
         if is_set {
             marks.push(mark);
@@ -55,14 +59,17 @@ fn cells(row: &ProfileRow, now: u64) -> Vec<String> {
 }
 
 impl Profiles {
-    fn write(&self, store: &mut Store, id: i64, output: &PathBuf) -> Result<ExitCode, CommandError> {
+    fn write(&self, store: &mut Store, id: i64, out: &PathBuf) -> Result<ExitCode, CommandError> {
         let bytes = store.profile_bytes(ProfileId(id)).map_err(failed(ExitCode::Storage))?;
         let Some(bytes) = bytes else {
-            let what = format!("there is no profile {id}, or retention has dropped its bytes");
+            let what = format!(
+                "there is no profile {id}, or retention has dropped its bytes; `clipmark-fleet profiles` lists them"
+            );
             return Err(CommandError::new(ExitCode::NothingFound, what));
         };
-        fs::write(output, bytes).map_err(|error| {
-            let what = format!("cannot write {}: {error}", output.display());
+        fs::write(out, bytes).map_err(|error| {
+            let what =
+                format!("cannot write {}: {error}; check who may write there and for room", out.display());
             CommandError::new(ExitCode::Storage, what)
         })?;
         Ok(ExitCode::Success)
@@ -73,9 +80,9 @@ impl Profiles {
     /// # Errors
     /// When the store cannot be read.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
-        let mut store = Store::open(&config.store).map_err(failed(ExitCode::Storage))?;
-        if let (Some(id), Some(output)) = (self.get, &self.output) {
-            return self.write(&mut store, id, output);
+        let mut store = opened(config)?;
+        if let (Some(id), Some(out)) = (self.get, &self.out) {
+            return self.write(&mut store, id, out);
         }
         let query = ProfileQuery {
             device: self.device.clone(),
@@ -91,6 +98,10 @@ impl Profiles {
         let mut rows = vec![headings.map(str::to_owned).to_vec()];
         rows.extend(profiles.iter().map(|row| cells(row, now)));
         print(&columns(&rows))?;
-        Ok(if profiles.is_empty() { ExitCode::NothingFound } else { ExitCode::Success })
+        if profiles.is_empty() {
+            return nothing("no profile matches", &mut store);
+        }
+        note_limit(profiles.len(), self.limit);
+        Ok(ExitCode::Success)
     }
 }

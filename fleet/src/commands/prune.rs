@@ -1,14 +1,18 @@
 //! `clipmark-fleet prune`: forgets what is too old, now.
 
-use crate::commands::printed::{failed, print_line};
+use crate::commands::printed::{failed, opened, print_line};
 use crate::config::{Config, RetentionDays};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::now_unix_ms;
-use crate::store::{Retention, Store};
+use crate::store::Retention;
 
 /// Forgets what is older than the configuration's [retention], or than these numbers of days. `serve` does
 /// so every hour.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  clipmark-fleet prune
+  clipmark-fleet prune --blob-days 30
+  clipmark-fleet prune --profile-days 365")]
 pub struct Prune {
     /// Drop the bytes of profiles, series and events; points stay
     #[arg(long, value_name = "DAYS")]
@@ -24,7 +28,7 @@ impl Prune {
     /// # Errors
     /// When the store cannot be written.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
-        let mut store = Store::open(&config.store).map_err(failed(ExitCode::Storage))?;
+        let mut store = opened(config)?;
         let days = RetentionDays {
             blob_days: self.blob_days.unwrap_or(config.retention.blob_days),
             profile_days: self.profile_days.unwrap_or(config.retention.profile_days),

@@ -1,11 +1,12 @@
 //! `clipmark-fleet report`: one board, a cohort, or two runs, on the terminal and as one HTML file.
 
-use crate::commands::compare::{Pair, aspect};
-use crate::commands::printed::{failed, print, print_line};
+use crate::commands::choices::{aspect, one_of};
+use crate::commands::compare::Pair;
+use crate::commands::printed::{failed, opened, print, print_line};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::now_unix_ms;
-use crate::report::{self, Asked, Compared, Links, Study};
+use crate::report::{self, Asked, Compared, FACTORS, Links, Study};
 use crate::store::{ProfileId, ProfileQuery, Store};
 use clipmark_profile::cohort::Factor;
 use clipmark_profile::compare::{Aspect, CompareRule, compare};
@@ -55,8 +56,8 @@ enum Of {
         /// The clip length; else that which most boards have
         #[arg(long, requires = "batch")]
         clip: Option<u32>,
-        /// What the groups differ in: firmware, build, power-mode, board, backend, precision or threads
-        #[arg(long, default_value = "firmware", value_parser = factor)]
+        /// What the groups differ in
+        #[arg(long, default_value = "firmware", value_parser = one_of(FACTORS.map(|one| (one.name(), one))))]
         by: Factor,
         /// The group that the others are held against; else the first
         #[arg(long)]
@@ -68,17 +69,10 @@ enum Of {
         baseline: String,
         /// The candidate, likewise
         candidate: String,
-        /// What is meant to differ: model, backend, precision, threads, board or power-mode; repeatable
-        #[arg(long, value_name = "ASPECT", value_parser = aspect)]
+        /// What is meant to differ; repeatable
+        #[arg(long, value_name = "ASPECT", value_parser = aspect())]
         vary: Vec<Aspect>,
     },
-}
-
-fn factor(name: &str) -> Result<Factor, String> {
-    Factor::from_name(name).ok_or_else(|| {
-        let names: Vec<&str> = Factor::ALL.iter().map(|factor| factor.name()).collect();
-        format!("choose one of {}", names.join(", "))
-    })
 }
 
 /// A stored run with its series.
@@ -126,7 +120,7 @@ impl Report {
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
         match &self.of {
             Of::Device { device, profile } => {
-                let mut store = Store::open(&config.store).map_err(failed(ExitCode::Storage))?;
+                let mut store = opened(config)?;
                 let (profile, series) = stored(&mut store, device, *profile)?;
                 let options = clipmark_report::Options::default();
                 print(&clipmark_report::terminal(&profile, &series, options))?;
@@ -157,7 +151,7 @@ impl Report {
     }
 
     fn cohort(&self, asked: &Asked, config: &Config) -> Result<ExitCode, CommandError> {
-        let mut store = Store::open(&config.store).map_err(failed(ExitCode::Storage))?;
+        let mut store = opened(config)?;
         let study = Study::of(&mut store, asked).map_err(failed(ExitCode::Storage))?;
         print(&report::cohorts_text(&study))?;
         let title = match (&study.model, study.at) {

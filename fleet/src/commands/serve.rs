@@ -1,11 +1,12 @@
 //! `clipmark-fleet serve`: the aggregator as a service.
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::dashboard::{Dashboard, DashboardError, Offer};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{self, Serving};
+use clipmark_service::secret::SecretPath;
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
 use tracing_subscriber::EnvFilter;
@@ -15,23 +16,32 @@ const LIVE: usize = 1024;
 
 /// Stores what the devices publish and answers with receipts, until a signal ends it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  clipmark-fleet serve
+  clipmark-fleet serve --embedded-broker --config my.toml
+  clipmark-fleet serve --dashboard 0.0.0.0:8780 --dashboard-token-file /etc/clipmark/fleet-dashboard-token")]
 pub struct Serve {
     /// Run a broker inside this process, on the loopback address and the configured port: for trying, not for
     /// production
     #[arg(long)]
     embedded_broker: bool,
-    /// Where the dashboard listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8780")]
-    dashboard: SocketAddr,
+    /// Offer the dashboard at this address; else at dashboard.address of the configuration, 127.0.0.1:8780 by default
+    #[arg(long, value_name = "ADDRESS")]
+    dashboard: Option<SocketAddr>,
     /// Serve no dashboard
     #[arg(long, conflicts_with = "dashboard")]
     no_dashboard: bool,
-    /// A file with the token that the dashboard asks for; required where other machines reach it
-    #[arg(long, value_name = "FILE")]
-    dashboard_token_file: Option<PathBuf>,
+    /// Ask browsers for the token in this file, or in credential:NAME; required where other machines reach the
+    /// dashboard; else dashboard.token_file of the configuration
+    #[arg(long, value_name = "FILE", value_parser = secret)]
+    dashboard_token_file: Option<SecretPath>,
     /// Give every device a line of its own in /metrics
     #[arg(long)]
     per_device_metrics: bool,
+}
+
+fn secret(path: &str) -> Result<SecretPath, Infallible> {
+    Ok(path.into())
 }
 
 /// Logs to standard error, without time stamps where systemd's journal adds its own. `CLIPMARK_LOG` filters, else
@@ -82,7 +92,7 @@ impl Serve {
         let runtime = runtime.map_err(|error| CommandError::new(ExitCode::Storage, error))?;
         let (live, _) = broadcast::channel(LIVE);
         let (publisher, outgoing) = mpsc::channel(16);
-        let offer = self.offer()?;
+        let offer = self.offer(&config.dashboard)?;
         runtime.block_on(async {
             let pages = async {
                 if let Some(offer) = offer {
@@ -104,23 +114,87 @@ impl Serve {
         Ok(ExitCode::Success)
     }
 
-    /// Where the dashboard is offered, if it is.
-    fn offer(&self) -> Result<Option<Offer>, CommandError> {
-        if self.no_dashboard {
+    /// Where the dashboard is offered, if it is. What the command line says wins over the configuration.
+    fn offer(&self, config: &config::Dashboard) -> Result<Option<Offer>, CommandError> {
+        let is_asked_for = self.dashboard.is_some() || config.enabled;
+        if self.no_dashboard || !is_asked_for {
             return Ok(None);
         }
-        let read = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).map(|text| text.trim().to_owned());
-            let text = text.ok().filter(|token| !token.is_empty());
-            text.ok_or_else(|| {
-                let place = path.display();
-                let what =
-                    format!("the dashboard's token file {place} cannot be read or is empty; write one line");
-                CommandError::new(ExitCode::Usage, what)
-            })
+        let file = self.dashboard_token_file.as_ref().or(config.token_file.as_ref());
+        let token = file.map(token).transpose()?;
+        Ok(Some(Offer {
+            address: self.dashboard.unwrap_or(config.address),
+            token,
+            per_device_metrics: self.per_device_metrics || config.per_device_metrics,
+        }))
+    }
+}
+
+/// The dashboard's token, from its file.
+fn token(file: &SecretPath) -> Result<String, CommandError> {
+    let line = file.read_line().map_err(|error| CommandError::new(ExitCode::Usage, error))?;
+    let token = line.trim().to_owned();
+    if token.is_empty() {
+        let place = file.resolve().map(|path| path.display().to_string()).unwrap_or_default();
+        let what =
+            format!("the dashboard's token file {place} is empty; write the token into it, as one line");
+        return Err(CommandError::new(ExitCode::Usage, what));
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Command;
+    use clap::{FromArgMatches, Subcommand};
+    use std::path::Path;
+
+    /// What is offered with these options and this table of the configuration.
+    fn offered(options: &[&str], table: &str) -> Result<Option<Offer>, CommandError> {
+        let command = Command::augment_subcommands(clap::Command::new("clipmark-fleet"));
+        let matches = command.get_matches_from(["clipmark-fleet", "serve"].iter().chain(options).copied());
+        let Command::Serve(serve) = Command::from_arg_matches(&matches).unwrap() else {
+            panic!("{options:?}");
         };
-        let token = self.dashboard_token_file.as_ref().map(read).transpose()?;
-        let per_device_metrics = self.per_device_metrics;
-        Ok(Some(Offer { address: self.dashboard, token, per_device_metrics }))
+        let text = format!("[dashboard]\n{table}");
+        serve.offer(&Config::parse(&text, Path::new("fleet.toml")).unwrap().dashboard)
+    }
+
+    #[test]
+    fn the_dashboard_is_where_the_configuration_says_unless_an_option_says_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("configured"), "s3cret\n").unwrap();
+        std::fs::write(path("given"), "0ther\n").unwrap();
+        let table = format!(
+            "address = \"0.0.0.0:9000\"\ntoken_file = \"{}\"\nper_device_metrics = true",
+            path("configured")
+        );
+        let found = offered(&[], &table).unwrap().unwrap();
+        assert_eq!((found.address.to_string().as_str(), found.per_device_metrics), ("0.0.0.0:9000", true));
+        assert_eq!(found.token.as_deref(), Some("s3cret"));
+        let given = ["--dashboard", "[::]:1", "--dashboard-token-file", &path("given")];
+        let found = offered(&given, &table).unwrap().unwrap();
+        assert_eq!((found.address.to_string().as_str(), found.token.as_deref()), ("[::]:1", Some("0ther")));
+        let found = offered(&[], "").unwrap().unwrap();
+        assert_eq!((found.address.to_string().as_str(), found.per_device_metrics), ("127.0.0.1:8780", false));
+        assert_eq!(found.token, None);
+    }
+
+    #[test]
+    fn a_dashboard_that_is_switched_off_is_offered_only_where_an_option_names_its_address() {
+        assert!(offered(&[], "enabled = false").unwrap().is_none());
+        assert!(offered(&["--no-dashboard"], "").unwrap().is_none());
+        assert!(offered(&["--dashboard", "127.0.0.1:1"], "enabled = false").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_token_file_that_is_empty_or_missing_is_named() {
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        for path in [empty.path().display().to_string(), "/nonexistent/token".to_owned()] {
+            let told = offered(&["--dashboard-token-file", &path], "").unwrap_err();
+            assert!(told.code == ExitCode::Usage && told.to_string().contains(&path), "{told}");
+        }
     }
 }

@@ -1,24 +1,30 @@
 //! `clipmark-fleet trigger`: asks devices for a run or another operation.
 
-use crate::commands::printed::{failed, print_line};
+use crate::commands::choices::one_of;
+use crate::commands::printed::{broker_failed, print_line};
 use crate::commands::progress::Board;
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::operator::{Ask, AskError, Operator, Roster, Target, roster};
+use crate::operator::{Ask, AskError, Operator, OperatorError, Roster, Target, roster};
 use clipmark_profile::plan::Request;
 use clipmark_profile::topics::{DeviceId, Operation, every_device_filter};
 use clipmark_service::mqtt::Verdict;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Asks devices for a run, or for one of the other operations.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  clipmark-fleet trigger --device orin-7 --wait
+  clipmark-fleet trigger --group lab --model temporal --wait
+  clipmark-fleet trigger --board orin --plan soak.toml
+  clipmark-fleet trigger --all --operation check")]
 pub struct Trigger {
     #[command(flatten)]
     target: Target,
-    /// What to do: run, probe, capture, models or check
-    #[arg(long, default_value = "run", value_parser = operation)]
+    /// What to do
+    #[arg(long, default_value = "run", value_parser = one_of(Operation::ALL.map(|one| (one.name(), one))))]
     operation: Operation,
     /// Models, by the names that the devices list (see `models --remote`), separated by commas
     #[arg(long, value_delimiter = ',')]
@@ -34,9 +40,27 @@ pub struct Trigger {
     wait: bool,
 }
 
-fn operation(text: &str) -> Result<Operation, String> {
-    let found = Operation::ALL.into_iter().find(|operation| operation.name() == text);
-    found.ok_or_else(|| "choose one of run, probe, capture, models, check".to_owned())
+/// The request that a plan file holds.
+fn planned(path: &Path) -> Result<Request, CommandError> {
+    let told = |what: String| CommandError::new(ExitCode::Usage, what);
+    let place = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| told(format!("cannot read the plan {place}: {error}; check the path")))?;
+    toml::from_str(&text)
+        .map_err(|error| told(format!("the plan {place} is not usable: {error}; mend the line shown")))
+}
+
+/// That no device is meant.
+fn nobody(known: usize) -> CommandError {
+    let what = match known {
+        0 => "no board has ever connected to this broker; boards appear when `clipmarkd serve` reaches it"
+            .into(),
+        1 => "the one device that the broker knows does not match; `clipmark-fleet devices` lists it".into(),
+        _ => format!(
+            "none of the {known} devices that the broker knows matches; `clipmark-fleet devices` lists them"
+        ),
+    };
+    CommandError::new(ExitCode::NothingFound, what)
 }
 
 impl Trigger {
@@ -54,16 +78,7 @@ impl Trigger {
         }
         let mut request = match &self.plan {
             None => Request::default(),
-            Some(path) => {
-                let text = fs::read_to_string(path).map_err(|error| {
-                    let place = path.display();
-                    CommandError::new(ExitCode::Usage, format!("cannot read the plan {place}: {error}"))
-                })?;
-                toml::from_str(&text).map_err(|error| {
-                    let place = path.display();
-                    CommandError::new(ExitCode::Usage, format!("the plan {place} is not usable: {error}"))
-                })?
-            }
+            Some(path) => planned(path)?,
         };
         if !self.model.is_empty() {
             request.models.clone_from(&self.model);
@@ -79,14 +94,13 @@ impl Trigger {
         let ask = self.ask()?;
         // Named devices need no roster.
         let known = if self.target.device.is_empty() {
-            roster(config).map_err(failed(ExitCode::Broker))?
+            roster(config).map_err(broker_failed(config))?
         } else {
             Roster::new()
         };
         let devices = self.target.resolve(&known);
         if devices.is_empty() {
-            let found = format!("none of the {} devices that the broker knows matches", known.len());
-            return Err(CommandError::new(ExitCode::NothingFound, found));
+            return Err(nobody(known.len()));
         }
         if !self.wait {
             let board = asked(config, &ask, &devices, None)?;
@@ -113,14 +127,14 @@ pub(crate) fn asked(
     devices: &[DeviceId],
     too_late: Option<&dyn Fn() -> bool>,
 ) -> Result<Board, CommandError> {
-    let broker = failed(ExitCode::Broker);
+    let broker = broker_failed(config);
     let status = format!("cmd/{}/{}/status", ask.operation, ask.command);
     let filters = vec![every_device_filter(&status), every_device_filter("progress")];
     let filters = if too_late.is_some() { filters } else { Vec::new() };
     let mut operator = Operator::connect(config, filters).map_err(&broker)?;
     let mut board = Board::new(ask.command.clone(), too_late.is_some());
     for device in devices {
-        match operator.publish(ask.to(device)).map_err(failed(ExitCode::Broker))? {
+        match operator.publish(ask.to(device)).map_err(&broker)? {
             Verdict::Accepted => board.add(device),
             Verdict::NobodyListens => {
                 board.lost(
@@ -134,7 +148,7 @@ pub(crate) fn asked(
         }
     }
     if let Some(too_late) = too_late {
-        follow(&mut operator, &mut board, too_late)?;
+        follow(&mut operator, &mut board, too_late, &broker)?;
     }
     Ok(board)
 }
@@ -143,9 +157,10 @@ fn follow(
     operator: &mut Operator,
     board: &mut Board,
     too_late: &dyn Fn() -> bool,
+    broker: &dyn Fn(OperatorError) -> CommandError,
 ) -> Result<(), CommandError> {
     while !board.is_done() {
-        let received = operator.receive(Duration::from_millis(500)).map_err(failed(ExitCode::Broker))?;
+        let received = operator.receive(Duration::from_millis(500)).map_err(broker)?;
         if let Some(received) = received {
             board.take(&received);
         }
@@ -155,4 +170,25 @@ fn follow(
     }
     board.finish();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_nobody_is_meant_it_says_who_is_there_and_where_they_are_listed() {
+        assert!(nobody(0).to_string().contains("no board has ever connected to this broker"));
+        for known in [1, 12] {
+            let told = nobody(known);
+            assert!(told.to_string().contains("`clipmark-fleet devices` lists"), "{told}");
+            assert_eq!(told.code, ExitCode::NothingFound);
+        }
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_read_is_named_with_what_to_check() {
+        let told = planned(Path::new("/nonexistent/plan.toml")).unwrap_err().to_string();
+        assert!(told.contains("/nonexistent/plan.toml") && told.ends_with("check the path"), "{told}");
+    }
 }

@@ -1,6 +1,6 @@
 //! `clipmark-fleet watch`: what happens in the fleet, as it happens.
 
-use crate::commands::printed::{failed, print_line};
+use crate::commands::printed::{broker_failed, print_line};
 use crate::commands::progress::{progress_line, status_line};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
@@ -13,6 +13,10 @@ use std::time::Duration;
 
 /// Shows states, progress, statuses and results as they come, until Ctrl-C.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  clipmark-fleet watch
+  clipmark-fleet watch --device orin-7,orin-8
+  clipmark-fleet watch --device orin-7 --lines 1")]
 pub struct Watch {
     /// Only these devices, separated by commas
     #[arg(long, value_delimiter = ',')]
@@ -62,10 +66,9 @@ impl Watch {
     /// # Errors
     /// When the broker cannot be reached or the connection ends.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
-        let broker = failed(ExitCode::Broker);
+        let broker = broker_failed(config);
         let filters = ["state", "progress", "cmd/+/+/status", "up/+"].map(every_device_filter).to_vec();
         let mut operator = Operator::connect(config, filters).map_err(&broker)?;
-        let broker = failed(ExitCode::Broker);
         let mut printed = 0;
         while self.lines.is_none_or(|lines| printed < lines) {
             let Some(received) = operator.receive(Duration::from_secs(60)).map_err(&broker)? else {

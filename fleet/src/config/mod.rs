@@ -10,6 +10,7 @@ use clipmark_service::config::{self, Pair, Range};
 use clipmark_service::mqtt::{Mqtt, Tls};
 use clipmark_service::secret::SecretPath;
 use serde::Deserialize;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Where the configuration lies unless the command line says otherwise.
@@ -23,10 +24,15 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// The aggregator itself.
     pub aggregator: Aggregator,
+    /// The pages that `serve` offers.
+    pub dashboard: Dashboard,
     /// Where profiles are kept.
     pub store: Store,
     /// After how long what is forgotten.
     pub retention: RetentionDays,
+    /// The file that this was read from; absent where the defaults stand in for a missing one.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// The aggregator itself.
@@ -51,6 +57,27 @@ impl Default for Aggregator {
             receive_maximum: 1000,
             batch: 500,
         }
+    }
+}
+
+/// The pages that `serve` offers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dashboard {
+    /// Whether they are offered at all.
+    pub enabled: bool,
+    /// Where they are.
+    pub address: SocketAddr,
+    /// The token that is asked for, by file; required where other machines reach the address.
+    pub token_file: Option<SecretPath>,
+    /// Whether `/metrics` has a line per device.
+    pub per_device_metrics: bool,
+}
+
+impl Default for Dashboard {
+    fn default() -> Self {
+        let address = (Ipv4Addr::LOCALHOST, 8780).into();
+        Self { enabled: true, address, token_file: None, per_device_metrics: false }
     }
 }
 
@@ -120,7 +147,17 @@ impl Config {
         if path == Path::new(DEFAULT_PATH) && !path.exists() {
             return Ok(Self::default());
         }
-        Self::parse(&config::read(path)?, path)
+        let config = Self::parse(&config::read(path)?, path)?;
+        Ok(Self { file: Some(path.to_owned()), ..config })
+    }
+
+    /// Where its keys are set, in words.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.file {
+            Some(file) => file.display().to_string(),
+            None => format!("{DEFAULT_PATH} (there is no such file; --config names another)"),
+        }
     }
 
     /// Reads and checks a text; `path` is named in errors.
@@ -169,6 +206,13 @@ mod tests {
             .map(|line| format!("{line}\n"))
             .collect();
         assert!(parse(&shown.replace("enabled = false", "enabled = true")).is_ok());
+    }
+
+    #[test]
+    fn a_file_that_was_read_is_named_and_one_that_is_missing_is_said_to_be() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(Config::load(file.path()).unwrap().place(), file.path().display().to_string());
+        assert!(Config::default().place().contains("/etc/clipmark/fleet.toml (there is no such file"));
     }
 
     #[test]

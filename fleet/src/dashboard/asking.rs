@@ -311,12 +311,25 @@ fn is_open(row: &CommandRow) -> bool {
     row.status.as_ref().is_none_or(|status| !status.state.is_final())
 }
 
-async fn rows_of(site: &Site, command: &str) -> Result<(CommandId, Vec<CommandRow>), PageError> {
+/// A command on every board that it went to.
+struct Known {
+    id: CommandId,
+    rows: Vec<CommandRow>,
+}
+
+impl Known {
+    /// The boards that have not finished it.
+    fn open(&self) -> impl Iterator<Item = &CommandRow> {
+        self.rows.iter().filter(|row| is_open(row))
+    }
+}
+
+async fn known(site: &Site, command: &str) -> Result<Known, PageError> {
     let missing = || PageError::Missing(format!("command {}", clean(command, 64)));
     let id: CommandId = command.parse().map_err(|_| missing())?;
     let query = CommandQuery { command: Some(id.clone()), limit: MOST, ..CommandQuery::default() };
     let rows = site.read(move |store| Ok(store.commands(&query)?)).await?;
-    if rows.is_empty() { Err(missing()) } else { Ok((id, rows)) }
+    if rows.is_empty() { Err(missing()) } else { Ok(Known { id, rows }) }
 }
 
 /// How far a command is on every board.
@@ -324,14 +337,14 @@ pub(super) async fn command(
     State(site): State<Site>,
     Path(command): Path<String>,
 ) -> Result<Html<String>, PageError> {
-    let (id, rows) = rows_of(&site, &command).await?;
-    let open = rows.iter().filter(|row| is_open(row)).count();
+    let known = known(&site, &command).await?;
+    let (id, open, all) = (&known.id, known.open().count(), known.rows.len());
     let body = html! {
         h1 { "Command " (id) }
-        p { (rows.len() - open) " of " (rows.len()) " boards are done." }
+        p { (all - open) " of " (all) " boards are done." }
         table.ruled.fleet data-command=(id) {
             thead { tr { th scope="col" { "board" } th scope="col" { "state" } th scope="col" { "now" } } }
-            tbody { @for row in &rows {
+            tbody { @for row in &known.rows {
                 tr data-device=(row.device) {
                     th scope="row" { a href=(format!("/device/{}", row.device)) { (row.device) } }
                     td.said { (said(row)) } td.now {}
@@ -348,11 +361,11 @@ pub(super) async fn ask_cancel(
     State(site): State<Site>,
     Path(command): Path<String>,
 ) -> Result<Html<String>, PageError> {
-    let (id, rows) = rows_of(&site, &command).await?;
-    let open = rows.iter().filter(|row| is_open(row)).count();
+    let known = known(&site, &command).await?;
+    let (id, open) = (&known.id, known.open().count());
     let body = html! {
         h1 { "Give " (id) " up?" }
-        p { (open) " of " (rows.len()) " boards have not finished. What they have measured so far is kept as a partial profile." }
+        p { (open) " of " (known.rows.len()) " boards have not finished. What they have measured so far is kept as a partial profile." }
         form.confirm method="post" action=(format!("/command/{id}/cancel")) {
             input type="hidden" name="guard" value=(site.guard.secret());
             button.go autofocus { "Give it up" }
@@ -379,11 +392,12 @@ pub(super) async fn cancel(
     if !site.guard.admits(&headers, &confirmed.guard) {
         return Err(PageError::Forbidden);
     }
-    let (id, rows) = rows_of(&site, &command).await?;
-    for row in rows.iter().filter(|row| is_open(row)) {
+    let known = known(&site, &command).await?;
+    let id = &known.id;
+    for row in known.open() {
         let operation = row.operation.parse::<OperationName>();
         let operation = operation.map_err(|_| PageError::Missing("such operation".into()))?;
-        send(&site, cancellation(&row.device, operation, &id)).await?;
+        send(&site, cancellation(&row.device, operation, id)).await?;
     }
     Ok(Redirect::to(&format!("/command/{id}")).into_response())
 }

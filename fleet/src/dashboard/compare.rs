@@ -2,24 +2,12 @@
 
 use super::layout::frame;
 use super::{PageError, Site, page};
-use crate::report::{Asked, Links, Study, cohorts};
+use crate::report::{Asked, FACTORS, Links, Study, cohorts};
 use axum::extract::{Query, State};
 use axum::response::Html;
-use clipmark_profile::cohort::Factor;
 use clipmark_report::words::clean;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
-
-/// What groups can differ in.
-const FACTORS: [Factor; 7] = [
-    Factor::Firmware,
-    Factor::Build,
-    Factor::PowerMode,
-    Factor::Board,
-    Factor::Backend,
-    Factor::Precision,
-    Factor::Threads,
-];
 
 /// The page.
 pub(super) async fn show(

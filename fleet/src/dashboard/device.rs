@@ -120,7 +120,7 @@ fn shown(found: &Found) -> Markup {
             (run.points) " points measured. "
             @if run.simulated { span.tag { "simulated" } }
             @if run.partial { span.tag { "partial" } }
-            @if run.throttled { span.tag.alarm { "throttled" } }
+            @if run.throttled == Some(true) { span.tag.alarm { "throttled" } }
         }
         @match content {
             None => p { "Its details were dropped by retention or cannot be read; its points are kept for comparisons." },
@@ -150,7 +150,7 @@ fn runs(found: &Found) -> Markup {
                         td { (run.power_mode.as_ref().map_or("\u{2014}".into(), |text| clean(text, 40))) }
                         td { (run.measured) " of " (run.points) }
                         td {
-                            @if run.throttled { span.tag.alarm { "throttled" } }
+                            @if run.throttled == Some(true) { span.tag.alarm { "throttled" } }
                             @if run.partial { span.tag { "partial" } }
                             @if run.simulated { span.tag { "simulated" } }
                         }

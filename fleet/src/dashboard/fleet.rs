@@ -148,7 +148,7 @@ fn device(row: &DeviceRow, now: u64) -> Markup {
                     None => "none yet",
                     Some(last) => {
                         (age(now.saturating_sub(last.received_unix_ms))) " ago "
-                        @if last.throttled { span.tag.alarm { "throttled" } }
+                        @if last.throttled == Some(true) { span.tag.alarm { "throttled" } }
                         @if last.partial { span.tag { "partial" } }
                         @if last.simulated { span.tag { "simulated" } }
                     }

@@ -54,8 +54,8 @@ pub enum DashboardError {
     },
     /// An address that others reach, and no token.
     #[error(
-        "the dashboard is to listen on {address}, which other machines reach, without a token; give one, or use a \
-         loopback address"
+        "the dashboard is to listen on {address}, which other machines reach, without a token; give \
+         --dashboard-token-file FILE, or set dashboard.token_file, or use a loopback address"
     )]
     Open {
         /// The address.
@@ -138,7 +138,7 @@ impl Site {
             let idle = stores.idle.lock().ok().and_then(|mut idle| idle.pop());
             let mut store = match idle {
                 Some(store) => store,
-                None => Store::open(&stores.config)?,
+                None => Store::create(&stores.config)?,
             };
             let made = work(&mut store);
             if made.is_ok()

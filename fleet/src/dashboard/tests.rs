@@ -20,7 +20,7 @@ fn store_in(folder: &Path) -> config::Store {
 
 /// A fleet of `boards`, the last of which is a third slower.
 fn fill(config: &config::Store, boards: u32) {
-    let mut store = Store::open(config).unwrap();
+    let mut store = Store::create(config).unwrap();
     for board in 0..boards {
         let device: DeviceId = format!("board-{board}").parse().unwrap();
         let mut profile = example::profile_of_27_points();

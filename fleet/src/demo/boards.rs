@@ -53,16 +53,16 @@ const ORIN_NANO: Kind = Kind {
     memory_bytes: 8 << 30,
 };
 
+/// Of the same generation: the same releases and cores.
 const AGX_ORIN: Kind = Kind {
     board: "Jetson AGX Orin Developer Kit (simulated)",
     board_id: "agx-orin",
-    l4t: ["36.4.3", "36.4.4"],
     power_mode: "MAXN",
-    cpu: "Cortex-A78AE (simulated)",
     latency: 0.34,
     idle_mw: 8_900.0,
     active_mw: 17_000.0,
     memory_bytes: 64 << 30,
+    ..ORIN_NANO
 };
 
 const NANO: Kind = Kind {

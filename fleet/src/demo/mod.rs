@@ -238,7 +238,7 @@ async fn stored(config: &Config, command: CommandId, devices: Vec<DeviceId>) -> 
     let from = Instant::now();
     let settings = config.store.clone();
     let waited = tokio::task::spawn_blocking(move || -> Result<bool, StoreError> {
-        let mut store = Store::open(&settings)?;
+        let mut store = Store::create(&settings)?;
         loop {
             let query =
                 ProfileQuery { command: Some(command.clone()), limit: u32::MAX, ..ProfileQuery::default() };

@@ -137,7 +137,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let settings = config.store.clone();
     // The database's client must not be used inside this event loop.
-    let store = tokio::task::spawn_blocking(move || Store::open(&settings)).await;
+    let store = tokio::task::spawn_blocking(move || Store::create(&settings)).await;
     let store = store.map_err(|_| ServeError::KeeperGone)??;
     let has_unread = store.has_unread();
     let mut supervisor = Supervisor::default();

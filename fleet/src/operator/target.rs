@@ -14,7 +14,7 @@ pub struct Target {
     /// The members of this group
     #[arg(long)]
     pub group: Option<GroupId>,
-    /// Every device whose board model contains this text
+    /// Only devices whose board model contains this text
     #[arg(long)]
     pub board: Option<String>,
     /// Every device that the broker knows

@@ -13,7 +13,7 @@ mod trends;
 pub(crate) use cohort::{Links, html as cohorts, text as cohorts_text};
 pub(crate) use comparison::{Compared, html as comparison, text as comparison_text};
 pub(crate) use page::self_contained;
-pub(crate) use study::{Asked, Study};
+pub(crate) use study::{Asked, FACTORS, Study};
 pub(crate) use trends::{FIGURES, Trends, Wanted, devices as trend_devices, html as trends};
 
 use clipmark_profile::compare::{Metric, Verdict};

@@ -28,6 +28,17 @@ pub(crate) struct Asked {
     pub(crate) baseline: String,
 }
 
+/// What groups can differ in.
+pub(crate) const FACTORS: [Factor; 7] = [
+    Factor::Firmware,
+    Factor::Build,
+    Factor::PowerMode,
+    Factor::Board,
+    Factor::Backend,
+    Factor::Precision,
+    Factor::Threads,
+];
+
 impl Asked {
     /// What the groups differ in.
     pub(crate) fn factor(&self) -> Factor {

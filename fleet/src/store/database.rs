@@ -123,10 +123,14 @@ pub struct Dialect {
     pub lock: &'static str,
     /// What follows a SELECT that leaves out what others have locked; empty where writers are alone anyway.
     pub skip_locked: &'static str,
+    /// A SELECT that has a row when the store's tables are there.
+    pub is_store: &'static str,
 }
 
 /// A connection to a database.
 pub trait Database: Send + Debug {
+    /// Path or address, without what is secret.
+    fn place(&self) -> &str;
     /// How it spells things.
     fn dialect(&self) -> Dialect;
     /// Runs a statement and returns how many rows it changed.

@@ -15,6 +15,14 @@ pub enum StoreError {
         /// The database's words.
         problem: String,
     },
+    /// There is no store where the configuration says, and the caller does not make one.
+    #[error("there is no store at {place}; `clipmark-fleet serve` makes it; check {key}")]
+    Missing {
+        /// Path or address.
+        place: String,
+        /// The key of the configuration that says where.
+        key: &'static str,
+    },
     /// Nothing is wrong with the request; the same may succeed later.
     #[error("the store {place} is busy, full or away: {problem}; it is tried again")]
     Unavailable {

@@ -38,6 +38,10 @@ pub use write::{Committed, Message, Poison, Record};
 use crate::config;
 use database::Database;
 
+/// The keys of the configuration that say where the store is.
+const PATH_KEY: &str = "store.path";
+const POSTGRES_KEY: &str = "store.postgres";
+
 /// The store. Methods block; each caller opens its own.
 #[derive(Debug)]
 pub struct Store {
@@ -47,15 +51,37 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store that `config` names, and creates or upgrades its tables.
+    /// Opens the store that `config` names, and upgrades its tables. None is made: a wrong path must not look
+    /// like a fleet without boards.
     ///
     /// # Errors
-    /// When it cannot be opened, or was written by a newer clipmark-fleet.
+    /// When there is none, it cannot be opened, or was written by a newer clipmark-fleet.
     pub fn open(config: &config::Store) -> Result<Self, StoreError> {
+        let (mut database, key): (Box<dyn Database>, _) = match &config.postgres {
+            Some(address) => (Box::new(postgres::Postgres::open(config, address)?), POSTGRES_KEY),
+            None => (Box::new(sqlite::Sqlite::open(&config.path)?), PATH_KEY),
+        };
+        if !schema::is_there(database.as_mut())? {
+            return Err(StoreError::Missing { place: database.place().to_owned(), key });
+        }
+        Self::over(database)
+    }
+
+    /// Opens the store that `config` names, and makes or upgrades its tables.
+    ///
+    /// # Errors
+    /// When it cannot be made or opened, or was written by a newer clipmark-fleet.
+    pub fn create(config: &config::Store) -> Result<Self, StoreError> {
         match &config.postgres {
             Some(address) => Self::over(Box::new(postgres::Postgres::open(config, address)?)),
-            None => Self::over(Box::new(sqlite::Sqlite::open(&config.path)?)),
+            None => Self::over(Box::new(sqlite::Sqlite::create(&config.path)?)),
         }
+    }
+
+    /// Path or address, without what is secret.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.database.place()
     }
 
     fn over(mut database: Box<dyn Database>) -> Result<Self, StoreError> {

@@ -177,6 +177,10 @@ fn parameters<'a>(values: &'a [Value<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
 }
 
 impl Database for Postgres {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
     fn dialect(&self) -> Dialect {
         Dialect {
             key: "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
@@ -187,6 +191,7 @@ impl Database for Postgres {
             clustered: "",
             lock: "LOCK TABLE",
             skip_locked: "FOR UPDATE SKIP LOCKED",
+            is_store: "SELECT 1 WHERE to_regclass('clipmark_fleet') IS NOT NULL",
         }
     }
 

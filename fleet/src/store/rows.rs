@@ -5,7 +5,7 @@ use clipmark_profile::record::Failure;
 use clipmark_profile::stats::histogram::Histogram;
 use clipmark_profile::summary::{PointSummary, Profile, SoakSummary, Status, SteadyState};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A profile as rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,8 +38,8 @@ pub struct ProfileRows {
     pub simulated: bool,
     /// Whether the run ended before its plan did.
     pub partial: bool,
-    /// Whether any soak throttled.
-    pub throttled: bool,
+    /// Whether any soak throttled; absent when nothing was soaked.
+    pub throttled: Option<bool>,
     /// Points in the plan.
     pub points: u64,
     /// What was put to the test, in the profile's order.
@@ -78,8 +78,8 @@ pub struct PointFigures {
     pub clip_length: u32,
     /// How far it came.
     pub status: Status,
-    /// Whether a soak of this point throttled in the same run.
-    pub throttled: bool,
+    /// Whether a soak of this point throttled in the same run; absent when it was not soaked.
+    pub throttled: Option<bool>,
     /// Iterations after the warm-up.
     pub iterations: u64,
     /// Mean latency.
@@ -147,13 +147,24 @@ pub(super) fn named<T: serde::de::DeserializeOwned>(name: &str) -> Option<T> {
     serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
 }
 
-fn point(point: &PointSummary, throttled: &BTreeSet<PointId>) -> Option<PointFigures> {
+/// The points that were soaked, and whether any of their soaks throttled.
+type Soaked = BTreeMap<PointId, bool>;
+
+fn soaked(profile: &Profile) -> Soaked {
+    let mut soaked = Soaked::new();
+    for soak in &profile.soaks {
+        *soaked.entry(soak.id).or_default() |= !soak.throttles.is_empty();
+    }
+    soaked
+}
+
+fn point(point: &PointSummary, soaked: &Soaked) -> Option<PointFigures> {
     let latency = point.latency.as_ref()?;
     Some(PointFigures {
         batch_size: point.id.at.batch_size.get(),
         clip_length: point.id.at.clip_length.get(),
         status: point.status,
-        throttled: throttled.contains(&point.id),
+        throttled: soaked.get(&point.id).copied(),
         iterations: latency.iterations,
         mean_ns: latency.mean_ns,
         p50_ns: latency.p50_ns,
@@ -186,7 +197,7 @@ fn soak(soak: &SoakSummary) -> SoakFigures {
     }
 }
 
-fn subject(profile: &Profile, index: usize, throttled: &BTreeSet<PointId>) -> SubjectRows {
+fn subject(profile: &Profile, index: usize, soaked: &Soaked) -> SubjectRows {
     let subject = &profile.subjects[index];
     let is_ours = |id: &PointId| usize::from(id.subject) == index;
     let model = profile.models.iter().find(|model| model.name == subject.model);
@@ -199,7 +210,7 @@ fn subject(profile: &Profile, index: usize, throttled: &BTreeSet<PointId>) -> Su
         backend_version: backend.map(|backend| backend.version.clone()),
         precision: subject.precision.name().to_owned(),
         threads: subject.threads,
-        points: points().filter_map(|summary| point(summary, throttled)).collect(),
+        points: points().filter_map(|summary| point(summary, soaked)).collect(),
         failures: points()
             .filter_map(|point| {
                 let at = point.id.at;
@@ -212,8 +223,7 @@ fn subject(profile: &Profile, index: usize, throttled: &BTreeSet<PointId>) -> Su
 
 impl From<&Profile> for ProfileRows {
     fn from(profile: &Profile) -> Self {
-        let throttled: BTreeSet<PointId> =
-            profile.soaks.iter().filter(|soak| !soak.throttles.is_empty()).map(|soak| soak.id).collect();
+        let soaked = soaked(profile);
         let (run, environment) = (&profile.run, &profile.environment);
         Self {
             run_id: run.id.clone(),
@@ -230,9 +240,9 @@ impl From<&Profile> for ProfileRows {
             power_mode: environment.power_mode.clone(),
             simulated: run.simulated,
             partial: run.partial,
-            throttled: !throttled.is_empty(),
+            throttled: soaked.values().copied().reduce(|any, throttled| any || throttled),
             points: profile.points.len() as u64,
-            subjects: (0..profile.subjects.len()).map(|index| subject(profile, index, &throttled)).collect(),
+            subjects: (0..profile.subjects.len()).map(|index| subject(profile, index, &soaked)).collect(),
         }
     }
 }
@@ -250,10 +260,26 @@ mod tests {
         let measured = profile.points.iter().filter(|point| point.latency.is_some()).count();
         assert_eq!(rows.subjects.iter().map(|subject| subject.points.len()).sum::<usize>(), measured);
         assert_eq!(rows.subjects.iter().map(|subject| subject.failures.len()).sum::<usize>(), 1);
-        assert!(rows.throttled && rows.subjects[1].soaks[0].time_to_throttle_ms.is_some());
-        let throttled: Vec<_> = rows.subjects[1].points.iter().filter(|point| point.throttled).collect();
+        assert!(rows.throttled == Some(true) && rows.subjects[1].soaks[0].time_to_throttle_ms.is_some());
+        let is_throttled = |point: &&PointFigures| point.throttled == Some(true);
+        let throttled: Vec<_> = rows.subjects[1].points.iter().filter(is_throttled).collect();
         assert_eq!(throttled.len(), 1);
         assert_eq!((throttled[0].batch_size, throttled[0].clip_length), (1, 16));
+    }
+
+    #[test]
+    fn only_what_was_soaked_is_known_to_throttle_or_not_to() {
+        let known = |profile: &Profile| {
+            let rows = ProfileRows::from(profile);
+            let points = rows.subjects.iter().flat_map(|subject| &subject.points);
+            (rows.throttled, points.filter_map(|point| point.throttled).collect::<Vec<_>>())
+        };
+        let mut profile = example::profile();
+        assert_eq!(known(&profile), (Some(true), vec![true]));
+        profile.soaks[0].throttles.clear();
+        assert_eq!(known(&profile), (Some(false), vec![false]));
+        profile.soaks.clear();
+        assert_eq!(known(&profile), (None, Vec::new()));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::database::{Database, Dialect};
 const VERSION: i64 = STEPS.len() as i64;
 
 /// What leads from one version to the next. A released step is never changed.
-const STEPS: [&str; 3] = [STEP_1, STEP_2, STEP_3];
+const STEPS: [&str; 4] = [STEP_1, STEP_2, STEP_3, STEP_4];
 
 const STEP_1: &str = "
 -- What a device last said of itself.
@@ -139,6 +139,18 @@ CREATE TABLE inbox (
 ) {table};
 ";
 
+/// Whether something throttled is known only where it was soaked.
+const STEP_4: &str = "
+ALTER TABLE profile DROP COLUMN throttled;
+ALTER TABLE profile ADD COLUMN throttled {int};
+UPDATE profile SET throttled = (SELECT MAX(CASE WHEN k.causes = '' THEN 0 ELSE 1 END) FROM subject s
+  JOIN soak k ON k.subject = s.subject WHERE s.profile = profile.profile);
+ALTER TABLE point DROP COLUMN throttled;
+ALTER TABLE point ADD COLUMN throttled {int};
+UPDATE point SET throttled = (SELECT CASE WHEN k.causes = '' THEN 0 ELSE 1 END FROM soak k
+  WHERE k.subject = point.subject AND k.batch_size = point.batch_size AND k.clip_length = point.clip_length);
+";
+
 fn spelled(sql: &str, dialect: Dialect) -> String {
     sql.replace("{key}", dialect.key)
         .replace("{int}", dialect.int)
@@ -157,12 +169,14 @@ fn version(database: &mut dyn Database) -> Result<i64, StoreError> {
     Ok(found)
 }
 
-fn upgrade(database: &mut dyn Database) -> Result<(), StoreError> {
+/// Takes the tables from their version to version `to`.
+fn upgrade(database: &mut dyn Database, to: i64) -> Result<(), StoreError> {
     let found = version(database)?;
-    if found > VERSION {
-        return Err(StoreError::Newer { found, known: VERSION });
+    if found > to {
+        return Err(StoreError::Newer { found, known: to });
     }
-    for step in STEPS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+    let place = |version: i64| usize::try_from(version).unwrap_or(0);
+    for step in &STEPS[place(found)..place(to)] {
         let sql = spelled(step, database.dialect());
         let without_comments: String =
             sql.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
@@ -170,9 +184,9 @@ fn upgrade(database: &mut dyn Database) -> Result<(), StoreError> {
             database.execute(statement, &[])?;
         }
     }
-    if found < VERSION {
+    if found < to {
         database.execute("DELETE FROM clipmark_fleet", &[])?;
-        database.execute("INSERT INTO clipmark_fleet (version) VALUES (?1)", &[VERSION.into()])?;
+        database.execute("INSERT INTO clipmark_fleet (version) VALUES (?1)", &[to.into()])?;
     }
     Ok(())
 }
@@ -184,19 +198,83 @@ fn lock(database: &mut dyn Database) -> Result<(), StoreError> {
     }
 }
 
+/// Whether any version of the tables is there.
+pub(super) fn is_there(database: &mut dyn Database) -> Result<bool, StoreError> {
+    let mut found = false;
+    database.query(database.dialect().is_store, &[], &mut |_| {
+        found = true;
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Makes the tables what this program expects.
 pub(super) fn prepare(database: &mut dyn Database) -> Result<(), StoreError> {
+    prepare_as(database, VERSION)
+}
+
+fn prepare_as(database: &mut dyn Database, to: i64) -> Result<(), StoreError> {
     let int = database.dialect().int;
     database.execute(&format!("CREATE TABLE IF NOT EXISTS clipmark_fleet (version {int} NOT NULL)"), &[])?;
     // The common case takes no lock.
-    if version(database)? == VERSION {
+    if version(database)? == to {
         return Ok(());
     }
     database.begin()?;
     // Several programs may open a new database at once: the others wait here.
-    let upgraded = lock(database).and_then(|()| upgrade(database)).and_then(|()| database.commit());
+    let upgraded = lock(database).and_then(|()| upgrade(database, to)).and_then(|()| database.commit());
     if upgraded.is_err() {
         database.roll_back();
     }
     upgraded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::database::Value;
+    use crate::store::sqlite::Sqlite;
+
+    const PROFILE: &str = "INSERT INTO profile (device, epoch, sequence, received_unix_ms, spooled_unix_ms, \
+        started_unix_ms, duration_ms, run_id, mode, schema_version, analysis_version, clipmark, arch, simulated, \
+        partial, throttled, points, measured, bytes) VALUES ('a', 1, ?1, 0, 0, 0, 0, 'r', 'auto', 1, 1, '0.1.0', \
+        'aarch64', 0, 0, ?2, 1, 1, 0)";
+    const SUBJECT: &str = "INSERT INTO subject (profile, ordinal, model, backend, precision_name, threads) \
+        VALUES (?1, 0, 'joint', 'tract', 'model', 1)";
+    const POINT: &str = "INSERT INTO point (subject, batch_size, clip_length, status, throttled, iterations, \
+        mean_ns, p50_ns, max_ns, mad_ns, steady, histogram) \
+        VALUES (?1, 1, 8, 'measured', ?2, 1, 1.0, 1.0, 1, 0.0, 'flat', ?3)";
+    const SOAK: &str = "INSERT INTO soak (subject, batch_size, clip_length, duration_ms, causes) \
+        VALUES (?1, 1, 8, 1, ?2)";
+
+    #[test]
+    fn an_upgrade_tells_what_was_never_soaked_from_what_did_not_throttle() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Sqlite::create(&folder.path().join("fleet.db")).unwrap();
+        prepare_as(&mut database, 3).unwrap();
+        for (id, throttled, causes) in
+            [(1_i64, true, Some("thermal")), (2, false, Some("")), (3, false, None)]
+        {
+            let id = Value::from(id);
+            database.execute(PROFILE, &[id, throttled.into()]).unwrap();
+            database.execute(SUBJECT, &[id]).unwrap();
+            database.execute(POINT, &[id, throttled.into(), Value::Blob(&[])]).unwrap();
+            if let Some(causes) = causes {
+                database.execute(SOAK, &[id, causes.into()]).unwrap();
+            }
+        }
+        prepare(&mut database).unwrap();
+        for sql in
+            ["SELECT throttled FROM profile ORDER BY profile", "SELECT throttled FROM point ORDER BY subject"]
+        {
+            let mut found = Vec::new();
+            database
+                .query(sql, &[], &mut |row| {
+                    found.push(row.int(0)?);
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(found, [Some(1), Some(0), None], "{sql}");
+        }
+    }
 }

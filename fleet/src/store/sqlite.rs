@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::database::{Database, Dialect, Each, Row, Value};
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Error, ErrorCode};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,14 +21,28 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens a file that may be new; its directory is made too.
+    pub(super) fn create(path: &Path) -> Result<Self, StoreError> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory)
                 .map_err(|source| StoreError::Directory { path: directory.to_owned(), source })?;
         }
+        Self::connect(path, OpenFlags::default())
+    }
+
+    /// Opens a file that is there.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        // What cannot be looked at is left to SQLite to tell.
+        if let Ok(false) = path.try_exists() {
+            return Err(StoreError::Missing { place: path.display().to_string(), key: super::PATH_KEY });
+        }
+        Self::connect(path, OpenFlags::default().difference(OpenFlags::SQLITE_OPEN_CREATE))
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Self, StoreError> {
         let place = path.display().to_string();
         let open = || {
-            let connection = Connection::open(path)?;
+            let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(BUSY)?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS);
             connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -101,6 +115,10 @@ impl Row for SqliteRow<'_, '_> {
 }
 
 impl Database for Sqlite {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
     fn dialect(&self) -> Dialect {
         Dialect {
             key: "INTEGER PRIMARY KEY",
@@ -111,6 +129,7 @@ impl Database for Sqlite {
             clustered: "STRICT, WITHOUT ROWID",
             lock: "",
             skip_locked: "",
+            is_store: "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'clipmark_fleet'",
         }
     }
 

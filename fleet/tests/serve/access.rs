@@ -71,7 +71,7 @@ fn rules_hold(broker: &Broker) {
         "it confirmed its own records"
     );
     let store = clipmark_fleet::config::Store { path: folder.path().join("fleet.db"), ..Default::default() };
-    let mut store = Store::open(&store).unwrap();
+    let mut store = Store::create(&store).unwrap();
     let names: Vec<String> =
         store.devices(&Default::default()).unwrap().iter().map(|row| row.device.to_string()).collect();
     assert_eq!(names, ["orin"]);

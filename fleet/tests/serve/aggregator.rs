@@ -120,7 +120,7 @@ impl Aggregator {
     }
 
     pub(crate) fn store(&self) -> Store {
-        Store::open(&self.store).unwrap()
+        Store::create(&self.store).unwrap()
     }
 
     /// How many profiles there are, once everything that is stored has been read too.

@@ -5,6 +5,7 @@ use clipmark_fleet::config;
 use clipmark_fleet::ingest::{Inbound, read};
 use clipmark_fleet::store::{
     CommandQuery, Committed, DeviceQuery, Message, PointQuery, ProfileQuery, Record, Retention, Store,
+    StoreError,
 };
 use clipmark_profile::message::{
     Availability, CommandState, CommandStatus, DeviceInfo, DeviceState, Envelope, Epoch, Receipt,
@@ -16,7 +17,9 @@ use clipmark_profile::{example, wire};
 
 type Case = fn(&config::Store);
 
-pub(crate) const CASES: [(&str, Case); 14] = [
+pub(crate) const CASES: [(&str, Case); 16] = [
+    ("a_store_is_made_only_where_that_is_asked_for", a_store_is_made_only_where_that_is_asked_for),
+    ("a_device_is_found_by_a_part_of_its_board", a_device_is_found_by_a_part_of_its_board),
     ("each_record_is_stored_once", each_record_is_stored_once),
     ("reordered_records_leave_gaps_until_they_come", reordered_records_leave_gaps_until_they_come),
     ("parts_come_together_in_any_order", parts_come_together_in_any_order),
@@ -51,14 +54,39 @@ fn range(first: u64, last: u64) -> SequenceRange {
     SequenceRange { first, last }
 }
 
+fn a_store_is_made_only_where_that_is_asked_for(settings: &config::Store) {
+    let missing = |settings| matches!(Store::open(settings), Err(StoreError::Missing { .. }));
+    assert!(missing(settings) && missing(settings), "looking for a store makes none");
+    let store = Store::create(settings).unwrap();
+    assert_eq!(Store::open(settings).unwrap().place(), store.place());
+}
+
+fn a_device_is_found_by_a_part_of_its_board(settings: &config::Store) {
+    let mut store = Store::create(settings).unwrap();
+    let mut profile = profile("run");
+    profile.environment.board = Some("100 % Orin_NX!".into());
+    commit(&mut store, &[received("a", &profile_envelope(1, 1, &profile)), record("b", 1, 1)]);
+    let mut found = |board: &str| -> Vec<String> {
+        let query = DeviceQuery { board: Some(board.into()), ..DeviceQuery::default() };
+        store.devices(&query).unwrap().into_iter().map(|row| row.device.to_string()).collect()
+    };
+    assert_eq!(found("orin"), ["a", "b"]);
+    for part in ["orin_nx", "100 %", "NX!"] {
+        assert_eq!(found(part), ["a"], "{part}");
+    }
+    for other in ["n_no", "o%n", "raspberry"] {
+        assert!(found(other).is_empty(), "{other}");
+    }
+}
+
 fn each_record_is_stored_once(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     let batch = [record("a", 7, 1), record("a", 7, 2), record("a", 7, 1)];
     let committed = commit(&mut store, &batch);
     assert_eq!((committed.stored, committed.repeated), (2, 1));
     assert_eq!((only(&committed).contiguous, only(&committed).epoch), (2, Epoch(7)));
     // Also by a program that was started again.
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     let again = commit(&mut store, &batch);
     assert_eq!((again.stored, again.repeated, only(&again).contiguous), (0, 3, 2));
     assert_eq!(store.counts().unwrap().profiles, 2);
@@ -66,7 +94,7 @@ fn each_record_is_stored_once(settings: &config::Store) {
 }
 
 fn reordered_records_leave_gaps_until_they_come(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     let committed = commit(&mut store, &[record("a", 1, 5), record("a", 1, 2), record("a", 1, 1)]);
     assert_eq!((only(&committed).contiguous, &only(&committed).gaps), (2, &vec![range(3, 4)]));
     let committed = commit(&mut store, &[record("a", 1, 4)]);
@@ -94,7 +122,7 @@ fn parts(profile: &Profile) -> Vec<Envelope> {
 }
 
 fn parts_come_together_in_any_order(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     let profile = profile("in-parts");
     let parts = parts(&profile);
     for index in [2, 0, 0] {
@@ -116,7 +144,7 @@ fn unread(message: Message) -> Message {
 }
 
 fn what_piles_up_is_confirmed_at_once_and_read_later(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     let batch = [unread(record("a", 1, 1)), record("b", 1, 1), unread(record("a", 1, 2))];
     let committed = commit(&mut store, &batch);
     assert_eq!((committed.stored, committed.receipts.len()), (3, 2));
@@ -127,7 +155,7 @@ fn what_piles_up_is_confirmed_at_once_and_read_later(settings: &config::Store) {
     assert_eq!((counts.profiles, counts.unread), (0, 4));
     // Another program takes over.
     drop(store);
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     assert!(store.has_unread());
     assert_eq!(store.read_waiting(3, None).unwrap().len(), 3);
     assert!(store.has_unread());
@@ -144,7 +172,7 @@ fn what_piles_up_is_confirmed_at_once_and_read_later(settings: &config::Store) {
 }
 
 fn what_was_put_off_cannot_be_read_is_set_aside_later(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     let nonsense = received("a", &envelope(1, 1, UpKind::Profile, vec![0xff; 100]));
     commit(&mut store, &[unread(nonsense), unread(record("a", 1, 2))]);
     assert_eq!(store.read_waiting(10, None).unwrap().len(), 2);
@@ -155,7 +183,7 @@ fn what_was_put_off_cannot_be_read_is_set_aside_later(settings: &config::Store) 
 }
 
 fn a_new_epoch_is_a_new_spool(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     commit(&mut store, &[record("a", 1, 1), record("a", 1, 2)]);
     let committed = commit(&mut store, &[record("a", 2, 1)]);
     assert_eq!((only(&committed).epoch, only(&committed).contiguous), (Epoch(2), 1));
@@ -165,7 +193,7 @@ fn a_new_epoch_is_a_new_spool(settings: &config::Store) {
 }
 
 fn declared_losses_close_gaps(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     commit(&mut store, &[record("a", 1, 1), record("a", 1, 5)]);
     let committed = commit(&mut store, &[received("a", &lost(1, 6, range(2, 3)))]);
     assert_eq!((only(&committed).contiguous, &only(&committed).gaps), (3, &vec![range(4, 4)]));
@@ -176,7 +204,7 @@ fn declared_losses_close_gaps(settings: &config::Store) {
 }
 
 fn what_cannot_be_read_is_set_aside(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     let unreadable = received("a", &envelope(1, 1, UpKind::Profile, vec![0xff; 100]));
     let Inbound::Store(nonsense) = read("clipmark/v1/d/a/up/profile", b"nonsense", CBOR) else { panic!() };
     let batch = [unreadable, nonsense, record("a", 1, 2)];
@@ -223,7 +251,7 @@ fn info(board: &str, groups: &[&str]) -> Message {
 }
 
 fn a_device_is_what_it_last_said(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     commit(&mut store, &[state(Availability::Online, 5), info("Orin Nano\0", &["lab", "rack"])]);
     // A last will that comes late, and one that does not.
     commit(&mut store, &[state(Availability::Offline, 4)]);
@@ -264,7 +292,7 @@ fn status(state: CommandState) -> Message {
 }
 
 fn a_command_never_goes_back(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     for state in
         [CommandState::Executing, CommandState::Init, CommandState::Successful, CommandState::Executing]
     {
@@ -276,7 +304,7 @@ fn a_command_never_goes_back(settings: &config::Store) {
 }
 
 fn figures_come_back_as_they_were(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     let sent = example::profile();
     let bytes = wire::encode_profile(&sent).unwrap();
     let arrived = wire::decode_profile(&bytes).unwrap();
@@ -313,12 +341,20 @@ fn figures_come_back_as_they_were(settings: &config::Store) {
     assert_eq!(soaks[0].figures.time_to_throttle_ms, arrived.soaks[0].time_to_throttle_ms);
     let throttled = ProfileQuery { throttled: Some(true), ..ProfileQuery::default() };
     assert_eq!(store.profiles(&throttled).unwrap().len(), 1);
+    // The others were not soaked: nobody knows whether they throttle.
+    let steady = ProfileQuery { throttled: Some(false), ..ProfileQuery::default() };
+    assert_eq!(store.profiles(&steady).unwrap().len(), 0);
+    let devices = store.devices(&DeviceQuery::default()).unwrap();
+    let known: Vec<_> = devices.iter().map(|row| row.last_profile.unwrap().throttled).collect();
+    assert_eq!(known, [Some(true), None]);
+    let soaked = points.iter().filter(|point| point.figures.throttled.is_some()).count();
+    assert_eq!(soaked, arrived.soaks.len());
     assert_eq!(store.models().unwrap().iter().map(|model| model.profiles).sum::<u64>(), 4);
     assert_eq!(store.counts().unwrap().throttled, 1);
 }
 
 fn retention_keeps_points_and_promises(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     let batch = [record("a", 1, 1)];
     commit(&mut store, &batch);
     let mut retention =
@@ -338,7 +374,7 @@ fn retention_keeps_points_and_promises(settings: &config::Store) {
 }
 
 fn wrong_clocks_order_nothing(settings: &config::Store) {
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     for (index, started) in [4_102_444_800_000, 0, 1_700_000_000_000].into_iter().enumerate() {
         let mut profile = profile(&format!("run-{index}"));
         profile.run.started_unix_ms = started;
@@ -357,11 +393,11 @@ fn wrong_clocks_order_nothing(settings: &config::Store) {
 
 fn two_writers_store_everything_once(settings: &config::Store) {
     const RECORDS: u64 = 12;
-    drop(Store::open(settings).unwrap());
+    drop(Store::create(settings).unwrap());
     let write = |reversed: bool| {
         let settings = settings.clone();
         std::thread::spawn(move || {
-            let mut store = Store::open(&settings).unwrap();
+            let mut store = Store::create(&settings).unwrap();
             let mut sequences: Vec<u64> = (1..=RECORDS).collect();
             if reversed {
                 sequences.reverse();
@@ -378,7 +414,7 @@ fn two_writers_store_everything_once(settings: &config::Store) {
     let writers = [write(false), write(true)];
     let stored: u64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
     assert_eq!(stored, 2 * RECORDS);
-    let mut store = Store::open(settings).unwrap();
+    let mut store = Store::create(settings).unwrap();
     assert_eq!(store.counts().unwrap().profiles, 2 * RECORDS);
     let receipts = commit(&mut store, &[record("a", 1, 1), record("b", 1, 1)]).receipts;
     assert!(receipts.iter().all(|(_, receipt)| receipt.contiguous == RECORDS), "{receipts:?}");

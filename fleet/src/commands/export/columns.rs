@@ -119,7 +119,7 @@ pub(super) fn row(row: &PointRow) -> [Cell<'_>; COLUMNS.len()] {
         figures.batch_size.into(),
         figures.clip_length.into(),
         name(status),
-        Cell::Flag(figures.throttled),
+        figures.throttled.map_or(Cell::Null, Cell::Flag),
         name(steady),
         figures.iterations.into(),
         Cell::Real(figures.mean_ns),

@@ -3,9 +3,10 @@
 mod columns;
 mod parquet;
 
+use crate::commands::printed::{failed, note_limit, nothing, opened};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::store::{PointQuery, PointRow, Store};
+use crate::store::{PointQuery, PointRow};
 use clipmark_profile::topics::DeviceId;
 use columns::{COLUMNS, Cell, row};
 use serde_json::Value;
@@ -24,14 +25,14 @@ enum Format {
     Parquet,
 }
 
-/// Writes points to standard output or to a file.
+/// Writes stored points to standard output or to a file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   clipmark-fleet export > points.csv
   clipmark-fleet export --format parquet --out points.parquet
   duckdb -c \"SELECT board, l4t, median(p99_ns) FROM 'points.parquet' GROUP BY ALL\"")]
 pub struct Export {
-    /// How
+    /// The format
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
     /// Only of this device
@@ -40,7 +41,7 @@ pub struct Export {
     /// Only of the model of this name
     #[arg(long)]
     model: Option<String>,
-    /// Most rows
+    /// Write at most so many rows
     #[arg(long, default_value_t = 1_000_000)]
     limit: u32,
     /// Write to this file instead of to standard output
@@ -72,9 +73,7 @@ fn json(cell: &Cell<'_>) -> Value {
 
 fn write_csv(out: &mut dyn Write, rows: &[PointRow]) -> io::Result<()> {
     let line = |cells: Vec<String>| cells.join(",");
-    if !rows.is_empty() {
-        writeln!(out, "{}", line(COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect()))?;
-    }
+    writeln!(out, "{}", line(COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect()))?;
     rows.iter().try_for_each(|point| writeln!(out, "{}", line(row(point).iter().map(field).collect())))
 }
 
@@ -114,8 +113,7 @@ impl Export {
             let what = "Parquet is no text: name a file with --out, or redirect standard output";
             return Err(CommandError::new(ExitCode::Usage, what));
         }
-        let storage = |error| CommandError::new(ExitCode::Storage, error);
-        let mut store = Store::open(&config.store).map_err(storage)?;
+        let mut store = opened(config)?;
         let query = PointQuery {
             device: self.device.clone(),
             model: self.model.clone(),
@@ -123,18 +121,22 @@ impl Export {
             limit: self.limit,
             ..PointQuery::default()
         };
-        let rows = store.points(&query).map_err(storage)?;
+        let rows = store.points(&query).map_err(failed(ExitCode::Storage))?;
         match &self.out {
             None => self.write(&mut io::stdout(), &rows)?,
             Some(path) => {
                 let file = File::create(path).map_err(|error| {
-                    let what = format!("cannot make {}: {error}", path.display());
+                    let what = format!("cannot make {}: {error}; check who may write there", path.display());
                     CommandError::new(ExitCode::Storage, what)
                 })?;
                 self.write(&mut BufWriter::new(file), &rows)?;
             }
         }
-        Ok(if rows.is_empty() { ExitCode::NothingFound } else { ExitCode::Success })
+        if rows.is_empty() {
+            return nothing("no point matches", &mut store);
+        }
+        note_limit(rows.len(), self.limit);
+        Ok(ExitCode::Success)
     }
 }
 

@@ -105,6 +105,7 @@ mod tests {
             let is_known = index % 2 == 0;
             let mut figures = figures.clone();
             figures.energy_per_frame_uj = figures.energy_per_frame_uj.filter(|_| is_known);
+            figures.throttled = is_known.then_some(false);
             PointRow {
                 profile: ProfileId(index as i64),
                 device: "orin-7".parse().unwrap(),

@@ -45,6 +45,10 @@ fn flag(row: &dyn Row, column: usize, what: &'static str) -> Result<bool, StoreE
     Ok(count(row, column, what)? != 0)
 }
 
+fn optional_flag(row: &dyn Row, column: usize) -> Result<Option<bool>, StoreError> {
+    Ok(row.int(column)?.map(|value| value != 0))
+}
+
 pub(super) fn identifier<T: FromStr<Err = TopicError>>(
     text: &str,
     what: &'static str,

@@ -2,7 +2,7 @@
 
 use super::filter::Filter;
 use super::profiles::ProfileId;
-use super::{count, flag, identifier, optional_count, text};
+use super::{count, flag, identifier, optional_count, optional_flag, text};
 use crate::store::database::Row;
 use crate::store::rows::named;
 use crate::store::{Store, StoreError};
@@ -16,7 +16,7 @@ pub struct DeviceQuery {
     pub device: Option<DeviceId>,
     /// Members of this group.
     pub group: Option<GroupId>,
-    /// Of this board model.
+    /// Of a board model that contains this text, in upper or lower case.
     pub board: Option<String>,
     /// Only these.
     pub availability: Option<Availability>,
@@ -64,8 +64,8 @@ pub struct LastProfile {
     pub id: ProfileId,
     /// When it was stored.
     pub received_unix_ms: u64,
-    /// Whether any soak throttled.
-    pub throttled: bool,
+    /// Whether any soak throttled; absent when nothing was soaked.
+    pub throttled: Option<bool>,
     /// Whether any figure is simulated.
     pub simulated: bool,
     /// Whether the run ended before its plan did.
@@ -80,13 +80,25 @@ fn json<T: serde::de::DeserializeOwned>(
     text.map(read).transpose().map_err(|error| StoreError::Damaged { what, problem: error.to_string() })
 }
 
+/// The pattern of what contains `text`, which itself has no pattern, among texts in lower case.
+fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern + "%"
+}
+
 fn device_row(row: &dyn Row) -> Result<DeviceRow, StoreError> {
     let last_profile = match row.int(9)? {
         None => None,
         Some(id) => Some(LastProfile {
             id: ProfileId(id),
             received_unix_ms: count(row, 10, "time of receipt")?,
-            throttled: flag(row, 11, "flag")?,
+            throttled: optional_flag(row, 11)?,
             simulated: flag(row, 12, "flag")?,
             partial: flag(row, 13, "flag")?,
         }),
@@ -189,7 +201,7 @@ pub struct Counts {
     pub busy: u64,
     /// Devices that are not connected.
     pub offline: u64,
-    /// Devices whose newest profile throttled.
+    /// Devices whose newest profile is known to have throttled.
     pub throttled: u64,
     /// Profiles.
     pub profiles: u64,
@@ -212,11 +224,12 @@ impl Store {
     /// The database's refusal, or an unusable value in the store.
     pub fn devices(&mut self, query: &DeviceQuery) -> Result<Vec<DeviceRow>, StoreError> {
         let availability = query.availability.map(|availability| super::super::rows::name_of(&availability));
+        let board = query.board.as_deref().map(containing);
         let mut filter = Filter::default();
         filter.and("d.device = ?", query.device.as_ref().map(DeviceId::as_str));
         let of_group = "d.device IN (SELECT m.device FROM membership m WHERE m.fleet_group = ?)";
         filter.and(of_group, query.group.as_ref().map(GroupId::as_str));
-        filter.and("COALESCE(d.board, p.board) = ?", query.board.as_ref());
+        filter.and("LOWER(COALESCE(d.board, p.board)) LIKE ? ESCAPE '!'", board.as_ref());
         filter.and("d.availability = ?", availability.as_ref());
         filter.and("d.device > ?", query.after.as_ref().map(DeviceId::as_str));
         let limit = filter.parameter(query.limit);

@@ -4,7 +4,7 @@
 
 use super::filter::Filter;
 use super::profiles::ProfileId;
-use super::{count, flag, identifier, optional_count, required, small, text};
+use super::{count, flag, identifier, optional_count, optional_flag, required, small, text};
 use crate::store::database::Row;
 use crate::store::rows::named;
 use crate::store::{PointFigures, Store, StoreError};
@@ -146,7 +146,7 @@ fn figures(row: &dyn Row, histogram: Option<Vec<u8>>) -> Result<PointFigures, St
         batch_size: small(row, 13, "batch size")?,
         clip_length: small(row, 14, "clip length")?,
         status: named(&status).ok_or_else(|| damaged("status", status))?,
-        throttled: flag(row, 16, "flag")?,
+        throttled: optional_flag(row, 16)?,
         iterations: count(row, 17, "number of iterations")?,
         mean_ns: required(row.real(18)?, "mean")?,
         p50_ns: required(row.real(19)?, "median")?,

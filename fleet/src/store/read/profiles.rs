@@ -1,7 +1,7 @@
 //! Profiles, their soaks and series.
 
 use super::filter::Filter;
-use super::{count, flag, identifier, optional_count, small, text};
+use super::{count, flag, identifier, optional_count, optional_flag, small, text};
 use crate::store::database::Row;
 use crate::store::{Store, StoreError};
 use clipmark_profile::message::Epoch;
@@ -34,7 +34,7 @@ pub struct ProfileQuery {
     pub power_mode: Option<String>,
     /// Simulated ones only, or measured ones only.
     pub simulated: Option<bool>,
-    /// Throttled ones only, or others only.
+    /// Throttled ones only, or only those that were soaked and did not throttle.
     pub throttled: Option<bool>,
     /// Received at or after this time.
     pub since_unix_ms: Option<u64>,
@@ -107,8 +107,8 @@ pub struct ProfileRow {
     pub simulated: bool,
     /// Whether the run ended before its plan did.
     pub partial: bool,
-    /// Whether any soak throttled.
-    pub throttled: bool,
+    /// Whether any soak throttled; absent when nothing was soaked.
+    pub throttled: Option<bool>,
     /// Points in the plan.
     pub points: u64,
     /// Points that have a latency.
@@ -146,7 +146,7 @@ fn profile_row(row: &dyn Row) -> Result<ProfileRow, StoreError> {
         power_mode: row.text(15)?,
         simulated: flag(row, 16, "flag")?,
         partial: flag(row, 17, "flag")?,
-        throttled: flag(row, 18, "flag")?,
+        throttled: optional_flag(row, 18)?,
         points: count(row, 19, "number of points")?,
         measured: count(row, 20, "number of points")?,
         bytes: count(row, 21, "size")?,

@@ -1,0 +1,169 @@
+//! The commands that read the store, as processes: what they say where there is no store, nothing that matches,
+//! or no broker.
+
+#![expect(clippy::unwrap_used, reason = "helpers fail a test")]
+
+#[expect(dead_code, reason = "shared with the store's suite, which uses all of it")]
+#[path = "../common/records.rs"]
+mod records;
+
+use clipmark_fleet::config;
+use clipmark_fleet::store::{Message, Store};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A folder with a configuration that names a store and a broker that nobody runs.
+struct Place(tempfile::TempDir);
+
+/// How a command ended: exit code, standard output, standard error.
+type Ended = (i32, String, String);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        // Port 9 (discard) of the loopback address: nothing listens there.
+        let text = format!(
+            "[mqtt]\nhost = \"127.0.0.1\"\nport = 9\n[store]\npath = \"{}\"\n",
+            place.database().display()
+        );
+        fs::write(place.config(), text).unwrap();
+        place
+    }
+
+    fn config(&self) -> PathBuf {
+        self.0.path().join("fleet.toml")
+    }
+
+    fn database(&self) -> PathBuf {
+        self.0.path().join("data").join("fleet.db")
+    }
+
+    fn fill(&self, batch: &[Message]) {
+        let settings = config::Store { path: self.database(), ..config::Store::default() };
+        Store::create(&settings).unwrap().commit(batch, 1_800_000_000_000).unwrap();
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"));
+        let output = command.arg("--config").arg(self.config()).args(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[test]
+fn a_command_that_reads_makes_no_store_and_says_where_it_looked() {
+    let place = Place::new();
+    for arguments in [
+        ["devices"].as_slice(),
+        &["profiles"],
+        &["models"],
+        &["export"],
+        &["prune"],
+        &["compare", "1", "2"],
+        &["report", "cohort"],
+        &["report", "device", "orin-7"],
+    ] {
+        let (code, out, told) = place.run(arguments);
+        assert_eq!((code, out.as_str()), (5, ""), "{arguments:?}: {told}");
+        let wanted = format!(
+            "there is no store at {}; `clipmark-fleet serve` makes it; check store.path in {}",
+            shown(&place.database()),
+            shown(&place.config())
+        );
+        assert!(told.contains(&wanted), "{arguments:?}: {told}");
+        assert!(!place.database().parent().unwrap().exists(), "{arguments:?} made a directory");
+    }
+    // A file that is there but holds nothing is no store either.
+    fs::create_dir(place.database().parent().unwrap()).unwrap();
+    fs::write(place.database(), "").unwrap();
+    let (code, _, told) = place.run(&["devices"]);
+    assert!(code == 5 && told.contains("there is no store at"), "{told}");
+}
+
+#[test]
+fn what_finds_nothing_says_how_much_there_is_and_how_more_comes_about() {
+    let place = Place::new();
+    place.fill(&[]);
+    let held =
+        format!("the store {} holds 0 devices and 0 profiles; boards appear when", shown(&place.database()));
+    for (arguments, what) in [
+        (["devices"], "no device matches"),
+        (["profiles"], "no profile matches"),
+        (["models"], "no model has been measured"),
+        (["export"], "no point matches"),
+    ] {
+        let (code, _, told) = place.run(&arguments);
+        assert_eq!(code, 7, "{told}");
+        assert!(told.starts_with(&format!("{what}; {held}")), "{told}");
+    }
+    place.fill(&[records::record("orin-7", 1, 1)]);
+    let (code, _, told) = place.run(&["devices", "--board", "nowhere"]);
+    assert!(code == 7 && told.contains("holds 1 device and 1 profile;"), "{told}");
+}
+
+#[test]
+fn an_export_has_its_heading_without_rows_and_says_where_it_stopped() {
+    let place = Place::new();
+    place.fill(&[records::record("orin-7", 1, 1)]);
+    let (code, out, _) = place.run(&["export", "--model", "nowhere"]);
+    assert_eq!((code, out.lines().count()), (7, 1));
+    assert!(out.starts_with("device,profile,received_unix_ms,"), "{out}");
+    let (code, out, told) = place.run(&["export", "--limit", "10"]);
+    assert_eq!((code, out.lines().count()), (0, 11));
+    assert_eq!(told, "stopped at --limit 10; there may be more\n");
+    let (code, out, told) = place.run(&["export"]);
+    assert_eq!((code, out.lines().count(), told.as_str()), (0, 28, ""));
+}
+
+#[test]
+fn what_was_not_soaked_is_shown_as_unknown_not_as_unthrottled() {
+    let place = Place::new();
+    place.fill(&[records::record("orin-7", 1, 1)]);
+    let column = |text: &str, name: &str| {
+        let at = text.lines().next().unwrap().split(',').position(|heading| heading == name).unwrap();
+        text.lines().skip(1).map(|line| line.split(',').nth(at).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (_, out, _) = place.run(&["export", "--limit", "2"]);
+    assert_eq!(column(&out, "throttled"), ["", ""]);
+    let (_, out, _) = place.run(&["devices"]);
+    let (heading, line) = out.split_once('\n').unwrap();
+    let at = heading.find("throttled").unwrap();
+    assert_eq!(line[at..].split_whitespace().next(), Some("-"), "{out}");
+}
+
+#[test]
+fn devices_are_found_by_a_part_of_their_board_model() {
+    let place = Place::new();
+    place.fill(&[records::record("orin-7", 1, 1)]);
+    let (code, out, told) = place.run(&["devices", "--board", "ORIN nano"]);
+    assert!(code == 0 && out.contains("orin-7"), "{out}{told}");
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_named_with_the_keys_that_name_it() {
+    let place = Place::new();
+    for arguments in
+        [["trigger", "--all"].as_slice(), &["watch"], &["cancel", "c-1"], &["models", "--remote"]]
+    {
+        let (code, _, told) = place.run(arguments);
+        let wanted = format!("mqtt.host and mqtt.port are in {}", shown(&place.config()));
+        assert!(code == 8 && told.contains(&wanted), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn a_profile_is_written_under_the_former_name_of_the_option_too() {
+    let place = Place::new();
+    place.fill(&[records::record("orin-7", 1, 1)]);
+    for option in ["--out", "--output"] {
+        let file = place.0.path().join(option);
+        let (code, _, told) = place.run(&["profiles", "--get", "1", option, &shown(&file)]);
+        assert!(code == 0 && fs::metadata(&file).unwrap().len() > 0, "{told}");
+    }
+}
