@@ -10,19 +10,6 @@ use clipmark_profile::summary::{Interval, Status, SteadyState, ThrottleCause};
 use clipmark_profile::wire::decode_profile;
 use std::collections::BTreeSet;
 
-/// The precision of this name, as [`Precision::name`] has it.
-fn precision(name: &str) -> Precision {
-    let all = [
-        Precision::Model,
-        Precision::Fp32,
-        Precision::Tf32,
-        Precision::Fp16,
-        Precision::Bf16,
-        Precision::Int8,
-    ];
-    all.into_iter().find(|precision| precision.name() == name).unwrap_or_default()
-}
-
 /// The samples of `rows`, in their order; points that were cut off are left out.
 #[must_use]
 pub fn samples(rows: &[PointRow]) -> Vec<(ProfileId, Entry)> {
@@ -42,7 +29,7 @@ fn entry(row: &PointRow) -> Option<Entry> {
         model: row.model.clone(),
         digest: row.model_sha256.clone(),
         backend: row.backend.clone(),
-        precision: precision(&row.precision),
+        precision: Precision::from_name(&row.precision).unwrap_or_default(),
         threads: row.threads,
         at: GridPoint::new(figures.batch_size, figures.clip_length)?,
         board: row.board.clone(),

@@ -2,7 +2,7 @@
 
 use super::probe::BoardArgs;
 use super::progress::{JsonLines, Lines, Quiet};
-use super::request::{self, RequestArgs};
+use super::request::RequestArgs;
 use super::{RUNTIMES, print};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::hints::HintArgs;
@@ -33,7 +33,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder, as it was asked for (no other setting of the run may be given).
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "plan"], conflicts_with_all = request::NAMES)]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "plan", "RequestArgs"])]
     resume: Option<PathBuf>,
     /// Print the profile as JSON instead of tables.
     #[arg(long)]

@@ -79,7 +79,7 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
 /// A precision by its name.
 pub fn precision() -> impl TypedValueParser<Value = Precision> {
     PossibleValuesParser::new(Precision::ALL.map(Precision::name))
-        .try_map(|name| Precision::by_name(&name).ok_or_else(|| format!("`{name}` is no precision")))
+        .try_map(|name| Precision::from_name(&name).ok_or_else(|| format!("`{name}` is no precision")))
 }
 
 #[cfg(test)]

@@ -99,8 +99,17 @@ fn a_number_out_of_range_is_named_by_its_flag() {
 
 #[test]
 fn a_cpu_that_is_not_there_is_refused_with_those_that_are() {
-    let parts = ["--worker-cpus 999: CPU 999 is not among those", "(0", "choose from these"];
-    check("run --simulate subject.toml --no-sampler --worker-cpus 999", 2, &parts);
+    let (_keep, folder) = folder_with(super::SUBJECT);
+    let mut arguments = quick("out");
+    arguments.extend(["--worker-cpus", "999"]);
+    let output = run(&folder, &arguments);
+    let told = errors(&output);
+    assert_eq!(code(&output), 2, "{told}");
+    for part in ["--worker-cpus 999: CPU 999 is not among those", "(0", "choose from these"] {
+        assert!(told.contains(part), "{told}");
+    }
+    // It is refused before anything runs.
+    assert!(!folder.join("out").exists());
 }
 
 #[test]

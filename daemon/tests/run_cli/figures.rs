@@ -138,14 +138,3 @@ fn the_cpus_of_the_workers_are_in_the_profile() {
     let environment = json(&folder.join("out/profile.json"))["environment"].clone();
     assert_eq!(environment["worker_cpus"], "0", "{environment:#}");
 }
-
-#[test]
-fn cpus_that_are_not_there_are_refused_before_anything_runs() {
-    let (_keep, folder) = folder_with(SUBJECT);
-    let mut arguments = quick("out");
-    arguments.extend(["--worker-cpus", "900"]);
-    let output = run(&folder, &arguments);
-    assert_eq!(code(&output), 2, "{}", errors(&output));
-    assert!(errors(&output).contains("--worker-cpus 900: CPU 900 is not among"), "{}", errors(&output));
-    assert!(!folder.join("out").exists());
-}
