@@ -61,7 +61,10 @@ for target in "${targets[@]}"; do
     if [ "$target" = daemon ]; then
         # With the features of a whole build, so that tract is not compiled again with others.
         cargo build -q --locked --workspace --example fuzz
-        "${CARGO_TARGET_DIR:-target}/debug/examples/fuzz" "$executions"
+        if ! "${CARGO_TARGET_DIR:-target}/debug/examples/fuzz" "$executions"; then
+            echo "$target FAILED; its panic is above" >&2
+            exit 1
+        fi
         continue
     fi
     log="$work/$target.log"

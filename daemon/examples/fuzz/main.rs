@@ -59,7 +59,7 @@ fn framed<T: serde::Serialize>(message: &T) -> Outcome<Vec<u8>> {
 
 fn in_memory() -> Outcome<Vec<Target>> {
     let shipped = include_bytes!("../../../config/clipmarkd.toml").to_vec();
-    let hints = b"[inputs.video]\naxes = [\"batch\", \"frames\", \"3\", \"224\", \"224\"]\n".to_vec();
+    let hints = b"[inputs.video]\naxes = \"batch, frames, 3, 224, 224\"\n".to_vec();
     let mut command = Command::new("c1".parse()?, Operation::Run.into(), 1, 1);
     command.task = Some(Task { operation: Operation::Run, run: Some(Box::new(Request::default())) });
     let replies = vec![framed(&Reply::Failed(failure()))?];
