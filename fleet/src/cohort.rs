@@ -20,11 +20,9 @@ fn entry(row: &PointRow) -> Option<Entry> {
     let figures = &row.figures;
     let usable = matches!(figures.status, Status::Measured | Status::Dominated);
     let unsteady = matches!(figures.steady, SteadyState::Slowdown | SteadyState::NoSteadyState);
-    let mut signs = Signs::default();
+    let causes = |throttled: bool| throttled.then_some(ThrottleCause::Unexplained).into_iter().collect();
+    let signs = Signs { throttles: figures.throttled.map(causes), ..Signs::default() };
     let is_throttled = figures.throttled == Some(true);
-    if is_throttled {
-        signs.throttles.insert(ThrottleCause::Unexplained);
-    }
     let key = CohortKey {
         model: row.model.clone(),
         digest: row.model_sha256.clone(),

@@ -81,20 +81,28 @@ pub(crate) fn encoded(text: &str) -> String {
 }
 
 fn tiles(counts: &Counts) -> Markup {
+    // Whether a board throttles is known only where it was soaked.
+    let (throttled, of) = match counts.soaked {
+        0 => (None, "throttled: not known, none was soaked in its last run".into()),
+        soaked => (
+            Some(counts.throttled),
+            format!("throttled in their last run, of {} soaked", thousands(soaked.into())),
+        ),
+    };
     let tiles = [
-        (counts.devices, "boards", false),
-        (counts.online, "online", false),
-        (counts.busy, "measuring", false),
-        (counts.offline, "offline", false),
-        (counts.throttled, "throttled in their last run", counts.throttled > 0),
-        (counts.profiles, "profiles stored", false),
-        (counts.poison, "messages set aside", counts.poison > 0),
+        (Some(counts.devices), "boards", false),
+        (Some(counts.online), "online", false),
+        (Some(counts.busy), "measuring", false),
+        (Some(counts.offline), "offline", false),
+        (throttled, of.as_str(), counts.throttled > 0),
+        (Some(counts.profiles), "profiles stored", false),
+        (Some(counts.poison), "messages set aside", counts.poison > 0),
     ];
     html! {
         div.tiles {
             @for (count, name, alarm) in tiles {
                 div class=(if alarm { "tile alarm" } else { "tile" }) {
-                    b { (thousands(count.into())) } span { (name) }
+                    b { (count.map_or("\u{2014}".into(), |count| thousands(count.into()))) } span { (name) }
                 }
             }
         }

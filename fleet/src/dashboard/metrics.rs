@@ -36,8 +36,14 @@ fn text(counts: &Counts, devices: &[DeviceRow]) -> String {
     for (state, count) in states {
         let _ = writeln!(out, "clipmark_devices{{state=\"{state}\"}} {count}");
     }
+    // Absent rather than 0 where nothing was soaked.
+    let throttled = (counts.soaked > 0).then_some((
+        "devices_throttled",
+        "Boards whose newest profile throttled, of those that were soaked in it.",
+        counts.throttled,
+    ));
     let gauges = [
-        ("devices_throttled", "Boards whose newest profile throttled.", counts.throttled),
+        ("devices_soaked", "Boards whose newest profile has a soak.", counts.soaked),
         ("profiles_stored", "Profiles in the store.", counts.profiles),
         ("attachments_stored", "Series and events in the store.", counts.attachments),
         ("messages_set_aside", "Messages that could not be understood.", counts.poison),
@@ -45,7 +51,7 @@ fn text(counts: &Counts, devices: &[DeviceRow]) -> String {
         ("records_ahead", "Records that came ahead of a missing one.", counts.ahead),
         ("records_unread", "Profiles and series that are stored and not yet read.", counts.unread),
     ];
-    for (name, help, value) in gauges {
+    for (name, help, value) in throttled.into_iter().chain(gauges) {
         let _ = writeln!(
             out,
             "# TYPE clipmark_{name} gauge\n# HELP clipmark_{name} {help}\nclipmark_{name} {value}"
@@ -72,12 +78,22 @@ mod tests {
 
     #[test]
     fn families_are_described_once_and_the_text_ends_as_openmetrics_demands() {
-        let counts = Counts { devices: 5, online: 2, busy: 1, offline: 1, throttled: 1, ..Counts::default() };
+        let counts = Counts {
+            devices: 5,
+            online: 2,
+            busy: 1,
+            offline: 1,
+            soaked: 3,
+            throttled: 1,
+            ..Counts::default()
+        };
         let text = text(&counts, &[]);
         assert!(text.ends_with("# EOF\n"));
         assert!(text.contains("clipmark_devices{state=\"unknown\"} 1\n"), "{text}");
         let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-        assert_eq!(names.len(), 8);
+        assert_eq!(names.len(), 9);
+        assert!(text.contains("\nclipmark_devices_soaked 3\n"));
+        assert!(text.contains("\nclipmark_devices_throttled 1\n"));
         assert!(!text.contains("device=\""), "no label per device unless asked for");
     }
 }

@@ -54,7 +54,10 @@ fn distributions(study: &Study) -> Markup {
     let notes: Vec<String> = study
         .groups
         .iter()
-        .map(|group| format!("{} boards, {} runs, {} throttled", group.boards, group.runs, group.throttled))
+        .map(|group| {
+            let throttled = throttled(group.throttled, group.soaked);
+            format!("{} boards, {} runs, throttled: {throttled}", group.boards, group.runs)
+        })
         .collect();
     let rows: Vec<Ridge<'_>> = study
         .groups
@@ -78,16 +81,24 @@ fn verdicts(baseline: &str, against: &Against) -> Markup {
     }
 }
 
+/// How many boards throttled, of those of which it is known.
+fn throttled(throttled: usize, soaked: usize) -> String {
+    match soaked {
+        0 => "not known (no soak)".into(),
+        soaked => format!("{throttled} of {soaked} soaked"),
+    }
+}
+
 fn about(group: &GroupContrast) -> String {
     let (before, after) = (&group.baseline, &group.candidate);
     format!(
-        "{}. {} boards on both sides; throttled: {} of {}, then {} of {}.",
+        "{}. {} boards on both sides, of {} and {}; throttled: {}, then {}.",
         clean(&group.lineage.to_string(), 200),
         group.common_boards,
-        before.throttled_boards,
         before.boards,
-        after.throttled_boards,
-        after.boards
+        after.boards,
+        throttled(before.throttled_boards, before.soaked_boards),
+        throttled(after.throttled_boards, after.soaked_boards),
     )
 }
 
@@ -187,7 +198,7 @@ pub(crate) fn text(study: &Study) -> String {
             clean(&group.name, 40),
             group.boards.to_string(),
             group.runs.to_string(),
-            group.throttled.to_string(),
+            throttled(group.throttled, group.soaked),
             at(P50Latency, Quantile::P50),
             at(P99Latency, Quantile::P99),
         ]));

@@ -52,6 +52,8 @@ pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) boards: usize,
     pub(crate) runs: usize,
+    /// Boards that were soaked: only there is known whether they throttle.
+    pub(crate) soaked: usize,
     pub(crate) throttled: usize,
     /// Latencies of all its boards, throttled runs left out.
     pub(crate) pool: Pool,
@@ -109,16 +111,16 @@ fn group(name: &str, entries: &[Entry]) -> Group {
     let boards = devices(entries);
     let numbers: BTreeMap<&str, u32> = boards.iter().copied().zip(0..).collect();
     let steady = entries.iter().filter(|entry| entry.sample.throttled.is_none());
-    let throttled: BTreeSet<&str> = entries
-        .iter()
-        .filter(|entry| entry.sample.saw_throttling())
-        .map(|entry| entry.sample.device.as_str())
-        .collect();
+    let known = |wanted: fn(bool) -> bool| {
+        let those = entries.iter().filter(|entry| entry.sample.saw_throttling().is_some_and(wanted));
+        those.map(|entry| entry.sample.device.as_str()).collect::<BTreeSet<_>>().len()
+    };
     Group {
         name: name.to_owned(),
         boards: boards.len(),
         runs: entries.len(),
-        throttled: throttled.len(),
+        soaked: known(|_| true),
+        throttled: known(|throttled| throttled),
         pool: Pool::of_latencies(steady.map(|entry| (numbers[entry.sample.device.as_str()], &entry.sample))),
     }
 }

@@ -131,6 +131,14 @@ pub struct Dialect {
 pub trait Database: Send + Debug {
     /// Path or address, without what is secret.
     fn place(&self) -> &str;
+    /// Sets what outlives the connection. Called only where the store is or is to be made, for it changes the
+    /// database, which may be another program's.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    fn adopt(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// How it spells things.
     fn dialect(&self) -> Dialect;
     /// Runs a statement and returns how many rows it changed.

@@ -85,6 +85,7 @@ impl Store {
     }
 
     fn over(mut database: Box<dyn Database>) -> Result<Self, StoreError> {
+        database.adopt()?;
         schema::prepare(database.as_mut())?;
         let mut store = Self { database, has_unread: false };
         store.find_unread()?;

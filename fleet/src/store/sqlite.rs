@@ -45,7 +45,8 @@ impl Sqlite {
             let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(BUSY)?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS);
-            connection.pragma_update(None, "journal_mode", "WAL")?;
+            // Reads the header, so that a file of something else is told here.
+            connection.pragma_query(None, "schema_version", |_| Ok(()))?;
             // Durable at commit: receipts are promises.
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "foreign_keys", "ON")?;
@@ -117,6 +118,11 @@ impl Row for SqliteRow<'_, '_> {
 impl Database for Sqlite {
     fn place(&self) -> &str {
         &self.place
+    }
+
+    fn adopt(&mut self) -> Result<(), StoreError> {
+        let set = self.connection.pragma_update(None, "journal_mode", "WAL");
+        set.map_err(|error| Self::failed(&self.place, &error))
     }
 
     fn dialect(&self) -> Dialect {

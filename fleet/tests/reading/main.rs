@@ -87,6 +87,22 @@ fn a_command_that_reads_makes_no_store_and_says_where_it_looked() {
 }
 
 #[test]
+fn another_programs_database_is_no_store_and_stays_as_it_is() {
+    let place = Place::new();
+    fs::create_dir(place.database().parent().unwrap()).unwrap();
+    let other = rusqlite::Connection::open(place.database()).unwrap();
+    other.execute_batch("CREATE TABLE recipe (name TEXT); INSERT INTO recipe VALUES ('bread')").unwrap();
+    drop(other);
+    let before = fs::read(place.database()).unwrap();
+    let (code, _, told) = place.run(&["devices"]);
+    assert!(code == 5 && told.contains("there is no store at"), "{told}");
+    assert_eq!(fs::read(place.database()).unwrap(), before);
+    fs::write(place.database(), "not a database at all, but long enough to be looked at").unwrap();
+    let (code, _, told) = place.run(&["devices"]);
+    assert!(code == 5 && told.contains("file is not a database"), "{told}");
+}
+
+#[test]
 fn what_finds_nothing_says_how_much_there_is_and_how_more_comes_about() {
     let place = Place::new();
     place.fill(&[]);

@@ -88,6 +88,8 @@ pub struct Side {
     pub boards: usize,
     /// Runs.
     pub runs: usize,
+    /// Boards that were soaked in one of these runs: only there is known whether they throttle.
+    pub soaked_boards: usize,
     /// Boards that throttled in one of these runs.
     pub throttled_boards: usize,
     /// Boards whose samples stand apart, because they throttled while this was measured.
@@ -194,7 +196,8 @@ fn side(samples: &[&Sample]) -> Side {
     Side {
         boards: boards.len(),
         runs: samples.iter().map(|sample| (&sample.device, &sample.run)).collect::<BTreeSet<_>>().len(),
-        throttled_boards: those(&Sample::saw_throttling),
+        soaked_boards: those(&|sample| sample.saw_throttling().is_some()),
+        throttled_boards: those(&|sample| sample.saw_throttling() == Some(true)),
         apart_boards: those(&|sample| sample.throttled.is_some()),
         pool: Pool::of_latencies(steady.map(|sample| (number(sample), sample))),
     }
@@ -235,11 +238,12 @@ fn group(lineage: &CohortKey, own: &[&Sample], other: &[&Sample], rule: &CohortR
 }
 
 fn throttling(baseline: &Side, candidate: &Side) -> ThrottlingContrast {
-    let counts = |side: &Side| (side.throttled_boards as u64, side.boards as u64);
+    let counts = |side: &Side| (side.throttled_boards as u64, side.soaked_boards as u64);
     let (own, other) = (counts(baseline), counts(candidate));
     let (rise, fall) = (more_often(own, other), more_often(other, own));
-    let verdict = match (own.0 + other.0, rise, fall) {
-        (0, ..) => Verdict::NotComparable,
+    let is_known = own.1 > 0 && other.1 > 0 && own.0 + other.0 > 0;
+    let verdict = match (is_known, rise, fall) {
+        (false, ..) => Verdict::NotComparable,
         (_, rise, _) if rise < THROTTLING_ALPHA => Verdict::Worse,
         (_, _, fall) if fall < THROTTLING_ALPHA => Verdict::Better,
         _ => Verdict::Same,

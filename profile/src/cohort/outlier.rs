@@ -171,9 +171,10 @@ fn suspects(device: &str, boards: &BTreeMap<&str, Vec<&Sample>>) -> Vec<Suspect>
 
 fn throttle_suspects(own: &[&Sample], peers: &[&Sample]) -> Vec<Suspect> {
     let causes: std::collections::BTreeSet<ThrottleCause> =
-        own.iter().flat_map(|sample| sample.signs.throttles.iter().copied()).collect();
+        own.iter().flat_map(|sample| sample.signs.throttles.iter().flatten().copied()).collect();
     let rare = |cause: &ThrottleCause| {
-        let with = peers.iter().filter(|peer| peer.signs.throttles.contains(cause)).count();
+        let with =
+            peers.iter().filter(|peer| peer.signs.throttles.iter().flatten().any(|own| own == cause)).count();
         2 * with < peers.len()
     };
     let suspect = |cause: ThrottleCause| {

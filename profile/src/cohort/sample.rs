@@ -142,8 +142,8 @@ impl fmt::Display for CohortKey {
 pub struct Signs {
     /// Hottest reading of the run, m\u{b0}C.
     pub hottest_millicelsius: Option<i32>,
-    /// Why the board throttled, where it did.
-    pub throttles: BTreeSet<ThrottleCause>,
+    /// Why the board throttled in the soaks of the run; absent when nothing was soaked.
+    pub throttles: Option<BTreeSet<ThrottleCause>>,
     /// The cpufreq governor.
     pub governor: Option<String>,
     /// Major page faults while measuring.
@@ -188,10 +188,11 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Whether the board throttled in this run, while this point was measured or otherwise.
+    /// Whether the board throttled in this run, while this point was measured or otherwise; absent when nothing
+    /// was soaked.
     #[must_use]
-    pub fn saw_throttling(&self) -> bool {
-        self.throttled.is_some() || !self.signs.throttles.is_empty()
+    pub fn saw_throttling(&self) -> Option<bool> {
+        self.signs.throttles.as_ref().map(|causes| !causes.is_empty())
     }
 }
 
@@ -260,7 +261,7 @@ fn signs(profile: &Profile, point: &PointSummary) -> Signs {
         |soak: &SoakSummary| soak.throttles.iter().map(|throttle| throttle.cause).collect::<Vec<_>>();
     Signs {
         hottest_millicelsius: temperatures.map(|&(_, reading)| reading).max(),
-        throttles: profile.soaks.iter().flat_map(causes).collect(),
+        throttles: (!profile.soaks.is_empty()).then(|| profile.soaks.iter().flat_map(causes).collect()),
         governor: profile.environment.governor.clone(),
         major_faults: point.major_faults,
         swap_in_pages: point.swap_in_pages,
@@ -272,5 +273,5 @@ fn signs(profile: &Profile, point: &PointSummary) -> Signs {
 /// A point throttled when its latency kept no level in a run that saw the board throttle.
 fn throttled(steady: SteadyState, signs: &Signs) -> Option<ThrottleCause> {
     let unsteady = matches!(steady, SteadyState::Slowdown | SteadyState::NoSteadyState);
-    signs.throttles.iter().copied().min().filter(|_| unsteady)
+    signs.throttles.iter().flatten().copied().min().filter(|_| unsteady)
 }

@@ -10,6 +10,7 @@ use crate::point::GridPoint;
 use crate::stats::quantile::Quantile;
 use crate::stats::rng::Rng;
 use crate::summary::{Profile, SteadyState, ThrottleCause};
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 /// A fleet to draw from: how far its boards differ, and how far a board differs from run to run.
@@ -202,7 +203,7 @@ fn a_lone_distribution_keeps_its_measured_percentiles_without_its_tail() {
 
 fn throttle(entry: &mut Entry) {
     entry.sample.throttled = Some(ThrottleCause::Thermal);
-    entry.sample.signs.throttles.insert(ThrottleCause::Thermal);
+    entry.sample.signs.throttles = Some([ThrottleCause::Thermal].into());
 }
 
 #[test]
@@ -212,6 +213,9 @@ fn throttled_boards_stand_apart_and_their_number_has_a_verdict() {
     let mut after = Fleet { seed: 2, ..fleet }.draw(9);
     firmware(&mut before, "a");
     firmware(&mut after, "b");
+    for entry in before.iter_mut().chain(&mut after) {
+        entry.sample.signs.throttles = Some(BTreeSet::new());
+    }
     for entry in after.iter_mut().take(12) {
         throttle(entry);
         entry.sample.p50_ns *= 2.0;
@@ -226,6 +230,24 @@ fn throttled_boards_stand_apart_and_their_number_has_a_verdict() {
     }
     let found = contrast(&before, &after, &across_firmware());
     assert!(found.groups[0].metrics.is_empty() && found.groups[0].reason.is_some());
+}
+
+#[test]
+fn boards_that_were_not_soaked_do_not_count_as_unthrottled() {
+    let mut before = Fleet { seed: 1, boards: 30, ..FLEET }.draw(9);
+    let mut after = before.clone();
+    firmware(&mut before, "a");
+    firmware(&mut after, "b");
+    for entry in before.iter_mut().chain(&mut after) {
+        entry.sample.signs.throttles = None;
+    }
+    for entry in after.iter_mut().take(12) {
+        throttle(entry);
+    }
+    let group = contrast(&before, &after, &across_firmware()).groups.remove(0);
+    assert_eq!((group.baseline.soaked_boards, group.candidate.soaked_boards), (0, 12));
+    assert_eq!((group.baseline.throttled_boards, group.candidate.throttled_boards), (0, 12));
+    assert_eq!(group.throttling.verdict, Verdict::NotComparable, "{:?}", group.throttling);
 }
 
 #[test]
@@ -286,7 +308,7 @@ fn memory_over_current_and_other_work_are_told_apart() {
     check(&|entry| entry.sample.signs.major_faults = Some(500), LikelyCause::Memory);
     check(&|entry| entry.sample.signs.load_centi = Some(400), LikelyCause::OtherWork);
     let over_current = |entry: &mut Entry| {
-        entry.sample.signs.throttles.insert(ThrottleCause::OverCurrent);
+        entry.sample.signs.throttles = Some([ThrottleCause::OverCurrent].into());
     };
     check(&over_current, LikelyCause::OverCurrent);
 }

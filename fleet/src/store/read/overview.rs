@@ -201,6 +201,8 @@ pub struct Counts {
     pub busy: u64,
     /// Devices that are not connected.
     pub offline: u64,
+    /// Devices whose newest profile has a soak: only there is known whether they throttle.
+    pub soaked: u64,
     /// Devices whose newest profile is known to have throttled.
     pub throttled: u64,
     /// Profiles.
@@ -370,13 +372,14 @@ impl Store {
     pub fn counts(&mut self) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         self.database.query(
-            "SELECT d.availability, COUNT(*), CAST(SUM(COALESCE(p.throttled, 0)) AS BIGINT) FROM device d \
+            "SELECT d.availability, COUNT(*), COUNT(p.throttled), CAST(SUM(p.throttled) AS BIGINT) FROM device d \
              LEFT JOIN profile p ON p.profile = d.last_profile GROUP BY d.availability",
             &[],
             &mut |row| {
                 let devices = count(row, 1, "number")?;
                 counts.devices += devices;
-                counts.throttled += optional_count(row, 2)?.unwrap_or(0);
+                counts.soaked += count(row, 2, "number")?;
+                counts.throttled += optional_count(row, 3)?.unwrap_or(0);
                 match row.text(0)?.as_deref().and_then(named::<Availability>) {
                     Some(Availability::Online) => counts.online += devices,
                     Some(Availability::Busy) => counts.busy += devices,
