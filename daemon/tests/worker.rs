@@ -1,7 +1,8 @@
 //! Workers as real processes: what becomes of engines that crash, hang, exit or run out of memory, and of
 //! processes that are no workers at all.
 
-use clipmark_daemon::backend::EngineSpec;
+use clipmark_daemon::backend::{Dtype, EngineSpec, InputSpec};
+use clipmark_daemon::model::built_in::BuiltIn;
 use clipmark_daemon::placement::{self, Asked, CpuList, Placement};
 use clipmark_daemon::worker::handle::{Settings, Trouble, Worker};
 use clipmark_daemon::worker::protocol::{MeasureOrder, PrepareOrder};
@@ -83,6 +84,34 @@ fn an_engine_that_works_is_measured_chunk_after_chunk() {
     let account = worker.account().unwrap();
     assert!(account.peak_resident > account.base_resident.map(|_| clipmark_profile::units::Bytes(0)));
     assert!(account.peak_resident >= account.base_resident);
+}
+
+/// Minor page faults an iteration of the built-in model `temporal` at 32 frames, some of whose tensors are larger than
+/// the size from which glibc begins to map memory anew.
+fn faults_an_inference(settings: &Settings) -> u64 {
+    let directory = TempDir::new().expect("a temporary folder");
+    let model = directory.path().join("temporal.onnx");
+    BuiltIn::Temporal.write(&model, false).expect("a writable folder");
+    let input = |name: &str, dtype, shape| InputSpec { name: name.into(), dtype, shape, low: 0.0, high: 1.0 };
+    let mut order = order("tract", &model);
+    order.spec.at = GridPoint::new(1, 32).unwrap();
+    order.spec.inputs =
+        vec![input("video", Dtype::F32, vec![1, 32, 3, 64, 64]), input("text", Dtype::I64, vec![1, 16])];
+    let mut worker = Worker::spawn(settings).unwrap();
+    worker.prepare(order).unwrap();
+    worker.measure(&chunk(5)).unwrap();
+    worker.measure(&chunk(20)).unwrap().minor_faults.unwrap() / 20
+}
+
+#[test]
+fn memory_of_an_inference_is_kept_for_the_next_whatever_was_freed_before() {
+    let own = settings(None);
+    let kept = faults_an_inference(&own);
+    let mut eager = own.clone();
+    let returns = "glibc.malloc.mmap_threshold=131072:glibc.malloc.trim_threshold=131072";
+    eager.environment = vec![("GLIBC_TUNABLES".into(), returns.into())];
+    let returned = faults_an_inference(&eager);
+    assert!(kept < 20 && returned > 200, "{kept} faults an inference, {returned} where memory is returned");
 }
 
 #[test]

@@ -28,6 +28,23 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How long a dying worker may take to be gone.
 const LAST_GASP: Duration = Duration::from_secs(5);
 
+/// glibc's settings. Its thresholds adapt to what a process has freed so far: of two workers with the same engine one
+/// may keep the memory of an inference for the next and the other return it to the kernel each time, which makes
+/// it 2 to 3 times as slow. These are the values at which adapting ends, as in a process that has run for long
+/// (mallopt(3): DEFAULT_MMAP_THRESHOLD_MAX on 64 bits, and twice that).
+const TUNABLES: (&str, &str) =
+    ("GLIBC_TUNABLES", "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=67108864");
+
+/// [`TUNABLES`] before those that the user has set, of which the last counts.
+fn tunables() -> (OsString, OsString) {
+    let (variable, mut values) = (TUNABLES.0, OsString::from(TUNABLES.1));
+    if let Some(asked) = std::env::var_os(variable).filter(|asked| !asked.is_empty()) {
+        values.push(":");
+        values.push(asked);
+    }
+    (variable.into(), values)
+}
+
 /// How workers are started.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -60,7 +77,7 @@ impl Settings {
         Self {
             program: "/proc/self/exe".into(),
             arguments,
-            environment: Vec::new(),
+            environment: vec![tunables()],
             memory_limit,
             group: None,
             prepare_limit,
