@@ -94,13 +94,14 @@ fn faults_an_inference(settings: &Settings) -> u64 {
     BuiltIn::Temporal.write(&model, false).expect("a writable folder");
     let input = |name: &str, dtype, shape| InputSpec { name: name.into(), dtype, shape, low: 0.0, high: 1.0 };
     let mut order = order("tract", &model);
-    order.spec.at = GridPoint::new(1, 32).unwrap();
+    order.spec.at = GridPoint::new(1, 32).expect("neither is zero");
     order.spec.inputs =
         vec![input("video", Dtype::F32, vec![1, 32, 3, 64, 64]), input("text", Dtype::I64, vec![1, 16])];
-    let mut worker = Worker::spawn(settings).unwrap();
-    worker.prepare(order).unwrap();
-    worker.measure(&chunk(5)).unwrap();
-    worker.measure(&chunk(20)).unwrap().minor_faults.unwrap() / 20
+    let mut worker = Worker::spawn(settings).expect("a worker");
+    worker.prepare(order).expect("tract can prepare it");
+    worker.measure(&chunk(5)).expect("it runs");
+    let measured = worker.measure(&chunk(20)).expect("it runs");
+    measured.minor_faults.expect("Linux counts them") / 20
 }
 
 #[test]

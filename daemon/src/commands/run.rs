@@ -26,7 +26,8 @@ pub struct RunArgs {
     /// CPUs of the measured processes, e.g. 2-5; the sampler keeps to the others.
     #[arg(long, value_name = "LIST")]
     worker_cpus: Option<CpuList>,
-    /// A plan file in TOML (config/plan.toml shows every key); flags given beside it win.
+    /// A plan file in TOML; flags given beside it win. config/plan.toml shows every key, in the Debian package
+    /// /usr/share/doc/clipmarkd/examples/plan.toml.
     #[arg(long, value_name = "FILE.toml")]
     plan: Option<PathBuf>,
     /// Where results go; a new folder below ./clipmark-out by default.
@@ -65,7 +66,7 @@ const EXAMPLES: &str = "Examples:
   clipmarkd run model.onnx --clip-lengths 16,64 --batch-sizes 1 --iterations 1000
   clipmarkd run model.onnx --backend tract,onnxruntime  two backends on the same points
   clipmarkd run model.onnx --soak 30m                   then soak the chosen points
-  clipmarkd run --plan plan.toml --out results          what config/plan.toml shows, from a file
+  clipmarkd run --plan plan.toml --out results          what a plan file asks for
   clipmarkd run --resume clipmark-out/3                 go on after Ctrl-C or a power cut";
 
 impl RunArgs {

@@ -158,13 +158,23 @@ pub struct Run {
     pub stop_grace_s: u32,
     /// Seconds between two progress messages.
     pub progress_s: u32,
+    /// Seconds for which a command's status stays retained.
+    pub status_expiry_s: u32,
     /// Finished runs whose evidence is kept on disk.
     pub keep: u32,
 }
 
 impl Default for Run {
     fn default() -> Self {
-        Self { queue: 4, attempts: 3, longest_s: 7 * 86_400, stop_grace_s: 30, progress_s: 5, keep: 3 }
+        Self {
+            queue: 4,
+            attempts: 3,
+            longest_s: 7 * 86_400,
+            stop_grace_s: 30,
+            progress_s: 5,
+            status_expiry_s: 7 * 86_400,
+            keep: 3,
+        }
     }
 }
 

@@ -22,8 +22,6 @@ pub struct Mqtt {
     pub session_expiry_s: u32,
     /// Seconds for which the broker waits before it declares an absent client offline.
     pub will_delay_s: u32,
-    /// Seconds for which a command's status stays retained.
-    pub status_expiry_s: u32,
     /// Longest packet that is received.
     pub max_packet_bytes: u32,
     /// Shortest pause before connecting again, in milliseconds.
@@ -44,7 +42,6 @@ impl Default for Mqtt {
             keepalive_s: 30,
             session_expiry_s: 7 * 86_400,
             will_delay_s: 15,
-            status_expiry_s: 7 * 86_400,
             max_packet_bytes: 1 << 20,
             backoff_min_ms: 100,
             backoff_max_ms: 60_000,

@@ -97,7 +97,7 @@ impl Server {
 
     pub(in crate::serve) fn publish_status(&mut self, id: &CommandId) {
         let Some(command) = self.session.command(id) else { return };
-        let expiry = Duration::from_secs(self.config.mqtt.status_expiry_s.into());
+        let expiry = Duration::from_secs(self.config.run.status_expiry_s.into());
         match messages::status(&self.device, command, expiry) {
             Ok((message, reply)) => {
                 self.outbox.put(Slot::Status(id.clone()), message);
