@@ -19,8 +19,7 @@ pub(crate) fn broker_failed(config: &Config) -> impl Fn(OperatorError) -> Comman
     let place = config.place();
     move |error| match error {
         OperatorError::Closed(Closed::Lost { .. }) => {
-            let what = format!("{error}; mqtt.host and mqtt.port are in {place}");
-            CommandError::new(ExitCode::Broker, what)
+            CommandError::new(ExitCode::Broker, format!("{error} in {place}"))
         }
         error => CommandError::new(ExitCode::Broker, error),
     }

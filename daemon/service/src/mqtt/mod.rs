@@ -100,7 +100,10 @@ pub enum Event<T> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Closed {
     /// It never came about, or broke.
-    #[error("no connection to the broker at {broker}: {problem}; check that it runs and can be reached")]
+    #[error(
+        "no connection to the broker at {broker}: {problem}; check that it runs, can be reached, and is named by \
+         mqtt.host and mqtt.port"
+    )]
     Lost {
         /// Where.
         broker: String,
