@@ -85,7 +85,8 @@ build() { # NAME TRIPLE
     # The level of the last crate is the one at which the linked whole is optimised: below 2, nothing of it would be
     # vectorised, the kernels included. The other crates' levels are in Cargo.toml.
     cargo-zigbuild rustc --locked --profile dist --target "$triple.$floor" -p clipmarkd --bin clipmarkd -- \
-        -C opt-level=2 -C "linker=$PWD/cross/link.sh" -C "link-arg=-Wl,-T,$PWD/cross/lib/no-unwind.ld"
+        -C opt-level=2 -C linker-flavor=gcc -C "linker=$PWD/cross/link.sh" \
+        -C "link-arg=-Wl,-T,$PWD/cross/lib/no-unwind.ld"
     mkdir -p "$out"
     stripped "$name" "$target_dir/$triple/dist/clipmarkd" "$out/clipmarkd"
     needed=$(glibc_needed "$out/clipmarkd")

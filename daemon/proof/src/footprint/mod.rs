@@ -15,8 +15,7 @@ pub(crate) const HOW: &str = "Each figure is held against daemon/proof/budget.to
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Budget {
-    binary_aarch64_mb: f64,
-    binary_x86_64_mb: f64,
+    binary_mb: f64,
     dependencies: f64,
     start_up_ms: f64,
     idle_resident_mib: f64,
