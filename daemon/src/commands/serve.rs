@@ -6,9 +6,9 @@ use crate::exit_codes::{CommandError, ExitCode};
 use crate::journal::Journal;
 use crate::operation;
 use crate::serve;
+use clipmark_service::logging;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use std::path::PathBuf;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -32,14 +32,12 @@ pub struct Serve {
 
 /// Logs to systemd's journal where standard error leads there, else to standard error. `CLIPMARK_LOG` filters.
 fn log() {
-    let filter =
-        EnvFilter::try_from_env("CLIPMARK_LOG").unwrap_or_else(|_| EnvFilter::new("info,rumqttc=error"));
+    let registry = tracing_subscriber::registry().with(logging::filter("info,rumqttc=error"));
     let stream = std::env::var("JOURNAL_STREAM").ok();
     if let Some(journal) = stream.as_deref().and_then(Journal::of_standard_error) {
-        tracing_subscriber::registry().with(filter).with(journal).init();
-        return;
+        return registry.with(journal).init();
     }
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false)).init();
 }
 
 impl Serve {

@@ -4,12 +4,14 @@ use crate::config::{self, Config};
 use crate::dashboard::{Dashboard, DashboardError, Offer};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{self, Serving};
+use clipmark_service::logging;
 use clipmark_service::secret::SecretPath;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Events that a slow page may be behind before it misses some.
 const LIVE: usize = 1024;
@@ -47,13 +49,12 @@ fn secret(path: &str) -> Result<SecretPath, Infallible> {
 /// Logs to standard error, without time stamps where systemd's journal adds its own. `CLIPMARK_LOG` filters, else
 /// `default` does.
 pub(crate) fn log(default: &str) {
-    let filter = EnvFilter::try_from_env("CLIPMARK_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let registry = tracing_subscriber::registry().with(logging::filter(default));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let set = if std::env::var_os("JOURNAL_STREAM").is_some() {
-        builder.without_time().try_init()
+        registry.with(layer.without_time()).try_init()
     } else {
-        builder.try_init()
+        registry.with(layer).try_init()
     };
     // Another command of the same process has set it up already.
     drop(set);
