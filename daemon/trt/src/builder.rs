@@ -54,6 +54,9 @@ pub struct BuildRequest {
     pub workspace: Option<u64>,
     /// Builder optimisation level, 0 to 5; `None` leaves TensorRT's default.
     pub level: Option<i32>,
+    /// What the builder may take tactics from, a bit for each of [`TACTIC_SOURCES`](crate::TACTIC_SOURCES); `None`
+    /// leaves TensorRT's default.
+    pub tactics: Option<u32>,
     /// Keep layer details in the engine, so that a profile can name layer types.
     pub detailed: bool,
     /// Contents of a timing cache; empty starts one; `None` uses none.
@@ -262,6 +265,14 @@ fn configure(config: &Object, request: &BuildRequest) -> Result<(), TrtError> {
     if let Some(level) = request.level {
         // SAFETY: declared `void setBuilderOptimizationLevel(int32_t)`.
         unsafe { call!(config, Method::ConfigSetLevel, fn(i32) -> (), level) };
+    }
+    if let Some(sources) = request.tactics {
+        // SAFETY: declared `bool setTacticSources(TacticSources)`, a uint32_t.
+        let taken = unsafe { call!(config, Method::ConfigSetTactics, fn(u32) -> u8, sources) };
+        if taken == 0 {
+            let what = format!("tactic sources {sources:#b}");
+            return Err(TrtError::Refused { what, log: config.library().logger.recent() });
+        }
     }
     if request.detailed {
         // SAFETY: declared `void setProfilingVerbosity(ProfilingVerbosity)`.

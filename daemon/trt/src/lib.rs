@@ -27,6 +27,7 @@ mod version;
 pub use builder::{BuildRequest, Built, DeclaredInput, Kernels, Network, ShapeRange};
 pub use callbacks::LayerTime;
 pub use child::die_with_parent;
+pub use constants::TACTIC_SOURCES;
 pub use cuda::{DeviceInfo, Wait};
 pub use dl::{FOLDER_VARIABLE, Search};
 pub use engine::{Element, Engine, IoTensor};

@@ -93,6 +93,7 @@ table! {
     ConfigSetDeviceType   = "VBuilderConfig"::"setDefaultDeviceType"       [at(24),       at(20), at(18)];
     ConfigAddProfile      = "VBuilderConfig"::"addOptimizationProfile"     [at(29),       at(25), at(23)];
     ConfigSetVerbosity    = "VBuilderConfig"::"setProfilingVerbosity"      [at(31),       at(27), at(25)];
+    ConfigSetTactics      = "VBuilderConfig"::"setTacticSources"           [at(42),       at(38), at(27)];
     ConfigCreateTimings   = "VBuilderConfig"::"createTimingCache"          [at(44),       at(40), at(29)];
     ConfigSetTimings      = "VBuilderConfig"::"setTimingCache"             [at(45),       at(41), at(30)];
     ConfigSetWorkspace    = "VBuilderConfig"::"setMaxWorkspaceSize"        [at(10),       NO,     NO];

@@ -175,10 +175,14 @@ fn functions_that_a_minor_lacks_are_refused_by_name() {
 #[test]
 fn every_builder_setting_reaches_tensorrt() {
     for (major, word, expected) in [
-        (8, 8001, "device=1 dla_core=1 flag0=1 flag3=1 flag7=0 workspace=1048576"),
-        (8, 8602, "device=1 dla_core=1 flag0=1 flag3=1 flag7=0 level=4 pool0=1048576 verbosity=2"),
-        (10, 100_300, "device=1 dla_core=1 flag0=1 flag3=1 flag6=0 level=4 pool0=1048576 verbosity=2"),
-        (11, 110_400, "device=1 dla_core=1 flag3=1 flag6=0 level=4 pool0=1048576 verbosity=2"),
+        (8, 8001, "device=1 dla_core=1 flag0=1 flag3=1 flag7=0 tactics=5 workspace=1048576"),
+        (8, 8602, "device=1 dla_core=1 flag0=1 flag3=1 flag7=0 level=4 pool0=1048576 tactics=5 verbosity=2"),
+        (
+            10,
+            100_300,
+            "device=1 dla_core=1 flag0=1 flag3=1 flag6=0 level=4 pool0=1048576 tactics=5 verbosity=2",
+        ),
+        (11, 110_400, "device=1 dla_core=1 flag3=1 flag6=0 level=4 pool0=1048576 tactics=5 verbosity=2"),
     ] {
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
         let settings = format!("version = {word}\nlog = {}\n", log.path().display());
@@ -191,6 +195,7 @@ fn every_builder_setting_reaches_tensorrt() {
             gpu_fallback: true,
             workspace: Some(1 << 20),
             level: later.then_some(4),
+            tactics: Some(0b101),
             detailed: later,
             ..request(&[1, 2, 4])
         };
@@ -200,6 +205,16 @@ fn every_builder_setting_reaches_tensorrt() {
         let expected = format!("build {expected} x=[[1, 2, 4], [1, 2, 4], [1, 2, 4]]\n");
         assert_eq!(noted, expected);
     }
+}
+
+#[test]
+fn tactic_sources_that_tensorrt_does_not_take_are_refused() {
+    let bench = Bench::new(10, "");
+    let tensorrt = bench.open().expect("TensorRT");
+    let network = tensorrt.parse(&bench.model(&model::identity())).expect("a network");
+    let asked = BuildRequest { tactics: Some(1 << 9), ..request(&[1, 1, 4]) };
+    let error = network.build(&asked).expect_err("no such source");
+    assert!(error.to_string().contains("refused tactic sources 0b1000000000"), "{error}");
 }
 
 #[test]

@@ -131,6 +131,7 @@ impl Preparation<'_> {
             gpu_fallback: self.options.gpu_fallback,
             workspace: self.options.workspace_bytes,
             level: self.options.builder_level,
+            tactics: self.options.tactics,
             detailed: self.options.layer_details,
             timing_cache: None,
             shapes: Vec::new(),
@@ -282,6 +283,9 @@ impl Preparation<'_> {
         }
         if let Some(level) = self.options.builder_level {
             self.remarks.push(format!("builder optimisation level {level}"));
+        }
+        if let Some(text) = self.spec.options.get("tactic_sources") {
+            self.remarks.push(format!("tactic sources: {text}"));
         }
         if self.options.cuda_graph {
             self.remarks.push("compute is launched as one CUDA graph".into());

@@ -2,7 +2,7 @@
 
 use crate::backend::{BackendError, EngineSpec};
 use clipmark_profile::record::{Cause, Stage};
-use clipmark_trt::{ShapeRange, Wait};
+use clipmark_trt::{ShapeRange, TACTIC_SOURCES, Wait};
 use std::collections::BTreeMap;
 
 /// Every option with what it takes.
@@ -19,6 +19,10 @@ pub(in crate::backend) const KNOWN: &[(&str, &str)] = &[
     ("profile_max", "greatest shapes, as video:4x128x3x64x64,text:4x16"),
     ("profile_min", "least shapes"),
     ("profile_opt", "shapes that kernels are chosen for; the greatest unless set"),
+    (
+        "tactic_sources",
+        "none, or any of cublas,cublas_lt,cudnn,edge_mask_convolutions,jit_convolutions: what the builder may choose kernels from",
+    ),
     ("timing_cache", "false: time every kernel anew"),
     ("wait", "auto, spin or block: how the host waits for the GPU"),
     ("workspace_mib", "most MiB of scratch memory while building and running"),
@@ -37,6 +41,8 @@ pub(in crate::backend) struct Options {
     pub(in crate::backend) layer_details: bool,
     /// Ranges of a shared engine; `None`: one engine per point.
     pub(in crate::backend) shared: Option<Vec<ShapeRange>>,
+    /// A bit for each of [`TACTIC_SOURCES`].
+    pub(in crate::backend) tactics: Option<u32>,
     pub(in crate::backend) timing_cache: bool,
     pub(in crate::backend) wait: Wait,
     pub(in crate::backend) workspace_bytes: Option<u64>,
@@ -60,6 +66,7 @@ impl Options {
             gpu_fallback: options.switch("gpu_fallback", true)?,
             layer_details: options.switch("layer_details", false)?,
             shared: options.shared()?,
+            tactics: options.tactics()?,
             timing_cache: options.switch("timing_cache", true)?,
             wait: options.wait()?,
             workspace_bytes: options.number("workspace_mib", 1, 1 << 20)?.map(|mib| mib << 20),
@@ -134,6 +141,23 @@ impl Given<'_> {
             Some("false") => Ok(false),
             Some(other) => Err(refuse(format!("{name} = {other} is neither true nor false"))),
         }
+    }
+
+    fn tactics(&self) -> Result<Option<u32>, BackendError> {
+        let Some(text) = self.text("tactic_sources") else { return Ok(None) };
+        if text == "none" {
+            return Ok(Some(0));
+        }
+        let bit = |name: &str| {
+            let place = TACTIC_SOURCES.iter().position(|known| *known == name);
+            place.map(|place| 1 << place).ok_or_else(|| {
+                let known = TACTIC_SOURCES.join(", ");
+                refuse(format!(
+                    "tactic_sources = {text}: `{name}` is none of {known}, and `none` stands alone"
+                ))
+            })
+        };
+        text.split(',').try_fold(0, |mask, name| Ok(mask | bit(name)?)).map(Some)
     }
 
     fn wait(&self) -> Result<Wait, BackendError> {
@@ -271,6 +295,8 @@ mod tests {
     fn values_out_of_range_are_refused_with_the_range() {
         assert!(refused(&[("builder_level", "6")]).contains("0 to 5"));
         assert!(refused(&[("cuda_graph", "yes")]).contains("neither true nor false"));
+        assert!(refused(&[("tactic_sources", "cublas,magic")]).contains("`magic` is none of cublas"));
+        assert!(refused(&[("tactic_sources", "none,cudnn")]).contains("stands alone"));
         assert!(refused(&[("wait", "never")]).contains("auto, spin and block"));
     }
 
@@ -307,6 +333,16 @@ mod tests {
         let mut open = spec(&[("profile", "shared")], &[1, 8]).options;
         let error = share(&mut open, &[spec(&[], &[1, 8]), spec(&[], &[8])]).expect_err("two ranks");
         assert!(error.message.contains("rank"), "{error}");
+    }
+
+    #[test]
+    fn tactic_sources_become_a_mask() {
+        let mask = |text| {
+            Options::of("tensorrt", &spec(&[("tactic_sources", text)], &[1]).options).expect("valid").tactics
+        };
+        assert_eq!(mask("none"), Some(0));
+        assert_eq!(mask("cudnn,cublas"), Some(0b101));
+        assert_eq!(Options::of("tensorrt", &BTreeMap::new()).expect("valid").tactics, None);
     }
 
     #[test]

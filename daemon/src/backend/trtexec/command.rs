@@ -6,7 +6,7 @@
 
 use crate::backend::tensorrt::{Options, shapes_text};
 use clipmark_profile::point::Precision;
-use clipmark_trt::{ShapeRange, Wait, die_with_parent};
+use clipmark_trt::{ShapeRange, TACTIC_SOURCES, Wait, die_with_parent};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -97,6 +97,12 @@ impl Program {
                 return Err(format!("trtexec {} has no builder_level; it came with 8.6", self.version));
             }
             flags.push(format!("--builderOptimizationLevel={level}"));
+        }
+        if let Some(sources) = work.options.tactics {
+            if !self.has("--tacticSources") {
+                return Err(format!("trtexec {} has no tactic_sources; leave that option out", self.version));
+            }
+            flags.push(format!("--tacticSources={}", tactics_text(sources)));
         }
         flags.extend(self.device_flags(work.options));
         Ok(flags)
@@ -192,6 +198,15 @@ pub(super) struct Work<'a> {
     pub(super) shapes: &'a [(String, Vec<i64>)],
 }
 
+/// trtexec's notation, which changes its default: every source is switched on or off.
+fn tactics_text(sources: u32) -> String {
+    let switch = |(place, name): (usize, &&str)| {
+        let sign = if sources & (1 << place) == 0 { '-' } else { '+' };
+        format!("{sign}{}", name.to_uppercase())
+    };
+    TACTIC_SOURCES.iter().enumerate().map(switch).collect::<Vec<_>>().join(",")
+}
+
 fn on_path() -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     std::env::split_paths(&folders).map(|folder| folder.join("trtexec")).find(|path| path.is_file())
@@ -224,7 +239,7 @@ mod tests {
     }
 
     fn v10() -> Program {
-        let flags = "--skipInference --memPoolSize=spec --fp16 --bf16 --int8 --noTF32 --builderOptimizationLevel \
+        let flags = "--skipInference --memPoolSize=spec --fp16 --bf16 --int8 --noTF32 --builderOptimizationLevel --tacticSources=spec \
                      --useCudaGraph --useSpinWait --exposeDMA";
         program("10.3.0", flags)
     }
@@ -285,6 +300,13 @@ mod tests {
     }
 
     #[test]
+    fn tactic_sources_are_each_switched_on_or_off() {
+        let flags = build(&v10(), &[("tactic_sources", "cudnn")], Precision::Model).expect("flags");
+        let all = "-CUBLAS,-CUBLAS_LT,+CUDNN,-EDGE_MASK_CONVOLUTIONS,-JIT_CONVOLUTIONS";
+        assert!(flags.ends_with(&format!("--tacticSources={all}")), "{flags}");
+    }
+
+    #[test]
     fn what_a_release_has_no_flag_for_is_refused_with_the_reason() {
         assert!(
             build(&v11(), &[], Precision::Fp16)
@@ -293,6 +315,11 @@ mod tests {
         );
         assert!(build(&v8_2(), &[], Precision::Bf16).expect_err("refused").contains("no --bf16"));
         assert!(build(&v10(), &[], Precision::Int8).expect_err("refused").contains("QuantizeLinear"));
+        assert!(
+            build(&v8_2(), &[("tactic_sources", "none")], Precision::Model)
+                .expect_err("refused")
+                .contains("no tactic_sources")
+        );
         assert!(
             build(&v8_2(), &[("builder_level", "5")], Precision::Model).expect_err("refused").contains("8.6")
         );

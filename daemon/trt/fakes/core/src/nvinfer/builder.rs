@@ -141,12 +141,12 @@ extern "C" fn dimensions<T: Copy + Into<i64> + TryFrom<i64> + Default>(this: *mu
 }
 
 extern "C" fn create_config<const MAJOR: u32>(_this: *mut c_void) -> *mut c_void {
-    // Slots: clear flag, set flag, DLA core, device type, add profile, verbosity, create and set timing
-    // cache.
-    let [clear, set, core, device, profile, verbosity, create, cache] = match MAJOR {
-        8 => [14, 15, 22, 24, 29, 31, 44, 45],
-        10 => [10, 11, 18, 20, 25, 27, 40, 41],
-        _ => [8, 9, 16, 18, 23, 25, 29, 30],
+    // Slots: clear flag, set flag, DLA core, device type, add profile, verbosity, tactic sources, create and set
+    // timing cache.
+    let [clear, set, core, device, profile, verbosity, tactics, create, cache] = match MAJOR {
+        8 => [14, 15, 22, 24, 29, 31, 42, 44, 45],
+        10 => [10, 11, 18, 20, 25, 27, 38, 40, 41],
+        _ => [8, 9, 16, 18, 23, 25, 27, 29, 30],
     };
     let mut filled = vec![
         (clear, clear_flag as Entry),
@@ -155,6 +155,7 @@ extern "C" fn create_config<const MAJOR: u32>(_this: *mut c_void) -> *mut c_void
         (device, set_device as Entry),
         (profile, add_profile as Entry),
         (verbosity, set_verbosity as Entry),
+        (tactics, set_tactics as Entry),
         (create, create_cache::<MAJOR> as Entry),
         (cache, set_cache as Entry),
     ];
@@ -200,6 +201,11 @@ extern "C" fn set_device(this: *mut c_void, device: i32) {
 
 extern "C" fn set_verbosity(this: *mut c_void, verbosity: i32) {
     setting(this, "verbosity", i64::from(verbosity));
+}
+
+extern "C" fn set_tactics(this: *mut c_void, sources: u32) -> bool {
+    setting(this, "tactics", i64::from(sources));
+    sources < 1 << 5
 }
 
 extern "C" fn set_pool(this: *mut c_void, pool: i32, bytes: usize) {
