@@ -209,12 +209,12 @@ impl RequestArgs {
 }
 
 fn read_plan(path: &Path) -> Result<Request, CommandError> {
-    let wrong = |reason: String| {
-        let message = format!("the plan file {} cannot be used: {reason}", path.display());
-        CommandError::new(ExitCode::Usage, message)
+    let wrong = |problem: String| {
+        CommandError::new(ExitCode::Usage, format!("the plan file {} {problem}", path.display()))
     };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("{error}; check the path")))?;
-    toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(format!("cannot be read: {error}; check the path")))?;
+    toml::from_str(&text).map_err(|error| wrong(format!("is not understood; mend the line shown: {error}")))
 }
 
 #[cfg(test)]
