@@ -20,7 +20,7 @@ pub struct RequestArgs {
     /// Models: ONNX files, or built-in ones by name (joint, temporal, conv3d). None: joint and temporal.
     #[arg(value_name = "MODEL.onnx")]
     pub models: Vec<String>,
-    /// Backends, e.g. tract,onnxruntime. `auto` takes the best that this machine has [default: auto]
+    /// Backends, e.g. tract,onnxruntime. `auto` takes tensorrt where it can be used, else tract [default: auto]
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     backend: Option<Vec<String>>,
     #[arg(long, value_delimiter = ',', value_name = "FRAMES", value_parser = whole::<u32>(LIST))]
