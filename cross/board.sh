@@ -7,7 +7,7 @@
 #   cross/board.sh test [DEB]     boots it, installs the aarch64 package, and asks it for a sweep and a soak
 #                                 through a broker of this machine; DEB is cross/build.sh's by default
 #
-# Timings under emulation mean nothing and are never asserted. Needs root for `build`; what is missing is named.
+# Timings under emulation mean nothing and are never asserted. Building the image needs root; what is missing is named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache="${CLIPMARK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/clipmark}"
@@ -36,6 +36,10 @@ build() {
     if [ -e "$image/rootfs.img" ] && [ "$(cat "$image/version" 2>/dev/null)" = "$version" ]; then
         say "using the image in $image"
         return
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        say "there is no image of this version in $image, and building one needs root; run this script with sudo"
+        exit 1
     fi
     need mmdebstrap=mmdebstrap qemu-aarch64-static=qemu-user-static aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu \
         make=make cpio=cpio bison=bison flex=flex depmod=kmod mkfs.ext4=e2fsprogs arch-test=arch-test bc=bc

@@ -1,61 +1,58 @@
 #!/usr/bin/env bash
-# A request by hand: starts a broker and `clipmarkd serve` on this machine, asks for a small run with
-# mosquitto_pub, follows it, and prints the decoded profile.
+# A request by hand: a broker and `clipmarkd serve` on this machine, a small run asked for with mosquitto_pub, and the
+# profile that comes back, decoded in Python.
 #
 #   docs/tour.sh [CLIPMARKD]      default: target/release/clipmarkd
 #
-# Needs mosquitto, mosquitto-clients, python3 and its package cbor2. Everything lies in a temporary folder.
+# Needs mosquitto, mosquitto-clients 2, python3 and its package cbor2. Everything lies in a temporary folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-clipmarkd=$(realpath -m "${1:-target/release/clipmarkd}")
-[ -x "$clipmarkd" ] || { echo "there is no $clipmarkd; build it: cargo build --release --bin clipmarkd" >&2; exit 1; }
-work=$(mktemp -d)
 export PATH="$PATH:/usr/sbin"
-for program in mosquitto mosquitto_pub mosquitto_sub python3; do
-    command -v "$program" >/dev/null || { echo "$program is missing; see the head of this file" >&2; exit 1; }
+clipmarkd=$(realpath -m "${1:-target/release/clipmarkd}")
+missing() { echo "$1 is missing; $2" >&2; exit 1; }
+[ -x "$clipmarkd" ] || missing "$clipmarkd" "build it: cargo build --release --bin clipmarkd"
+for program in mosquitto mosquitto_pub python3; do
+    command -v "$program" >/dev/null || missing "$program" "sudo apt install mosquitto mosquitto-clients python3"
 done
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+python3 -c 'import cbor2' 2>/dev/null || missing "the Python package cbor2" "pip install cbor2"
+work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 
+echo "--- a broker and the daemon start"
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 printf 'listener %s 127.0.0.1\nallow_anonymous true\n' "$port" > "$work/mosquitto.conf"
 mosquitto -c "$work/mosquitto.conf" 2> "$work/mosquitto.log" &
-
-mkdir -p "$work/state" "$work/models"
+# Nobody here sends receipts, so the broker's acknowledgement has to do.
 cat > "$work/clipmarkd.toml" <<CONFIG
-[device]
-id = "tour"
-state_dir = "$work/state"
-[mqtt]
-host = "127.0.0.1"
-port = $port
-[models]
-dir = "$work/models"
-[spool]
-delivery = "puback"
+device.id = "tour"
+device.state_dir = "$work/state"
+mqtt.host = "127.0.0.1"
+mqtt.port = $port
+models.dir = "$work"
+spool.delivery = "puback"
 CONFIG
 "$clipmarkd" serve --config "$work/clipmarkd.toml" 2> "$work/clipmarkd.log" &
 
-until mosquitto_pub -V 5 -h 127.0.0.1 -p "$port" -t ready -m 1 2>/dev/null; do sleep 0.1; done
+broker=(-V 5 -h 127.0.0.1 -p "$port" -q 1)
 topic=clipmark/v1/d/tour
-on_broker=(-V 5 -h 127.0.0.1 -p "$port")
+# From the first subscription on, the broker keeps profiles for the client `reader` until it comes for them.
+reader=(mosquitto_sub "${broker[@]}" -c -i reader -x 600 -t "$topic/up/profile")
+until "${reader[@]}" -E 2>/dev/null; do sleep 0.1; done
+
 echo "--- the device's state, retained on the broker"
-mosquitto_sub "${on_broker[@]}" -t "$topic/state" -C 1 -W 30
-mosquitto_sub "${on_broker[@]}" -q 1 -t "$topic/up/profile" -C 1 -W 120 -N > "$work/envelope.cbor" &
-profile=$!
+mosquitto_sub "${broker[@]}" -t "$topic/state" -C 1 -W 30
+
 echo "--- the request"
 request='{"models":["temporal"],"clip_lengths":[8,16],"batch_sizes":[1],"iterations":100}'
 echo "$request"
-# The profile's subscriber must be there first: in this tour nobody keeps what nobody listens to.
-sleep 1
-mosquitto_pub "${on_broker[@]}" -q 1 -t "$topic/cmd/run/tour-1/req" -m "$request"
-wait $profile
+mosquitto_pub "${broker[@]}" -t "$topic/cmd/run/tour-1/req" -m "$request"
 
-echo "--- the profile"
-# The Python blocks of docs/wire.md: envelopes to contents, a profile to a table.
+echo "--- the profile, by the two Python blocks of docs/wire.md: envelopes to contents, a profile to a table"
+"${reader[@]}" -C 1 -W 120 -N > "$work/envelope.cbor"
 block() { awk -v wanted="$1" '/^```python$/ { n++; on = 1; next } /^```$/ { on = 0 } on && n == wanted' docs/wire.md; }
 block 1 > "$work/unpack.py"
 block 2 > "$work/decode.py"
-(cd "$work" && python3 unpack.py envelope.cbor)
-python3 "$work/decode.py" "$work/profile-1.cbor"
+(cd "$work" && python3 unpack.py envelope.cbor && python3 decode.py profile-1.cbor)
+
 echo "--- the command's final status, retained on the broker"
-mosquitto_sub "${on_broker[@]}" -t "$topic/cmd/run/tour-1/status" -C 1 -W 30
+mosquitto_sub "${broker[@]}" -t "$topic/cmd/run/tour-1/status" -C 1 -W 30

@@ -1,7 +1,8 @@
 //! Exit codes of `clipmarkd`: stable, named, and listed in `clipmarkd --help`.
 //!
-//! Scripts and service units rely on them; a code is never given another meaning. A panic ends a
-//! released binary by SIGABRT and a development build with 101; shells give 128 + n for signals.
+//! Scripts and service units rely on them; a code is never given another meaning. 8 and 12 are
+//! clipmark-fleet's. A panic ends a released binary by SIGABRT and a development build with 101; shells give
+//! 128 + n for signals.
 
 use clipmark_service::outcome::{self, Code};
 
@@ -11,7 +12,7 @@ use clipmark_service::outcome::{self, Code};
 pub enum ExitCode {
     /// What was asked for was done. Points that failed are results, not errors.
     Success = 0,
-    /// The command line, a plan file or a request is wrong.
+    /// The command line, a plan file or the configuration is wrong.
     Usage = 2,
     /// A model file cannot be read or used at all.
     BadModel = 3,
@@ -23,9 +24,7 @@ pub enum ExitCode {
     Interrupted = 6,
     /// Every point failed or was skipped: there is no figure.
     NothingMeasured = 7,
-    /// The broker could not be reached, or refused the connection.
-    Broker = 8,
-    /// A check found something missing, or a comparison found a regression.
+    /// A check found something missing, or a self-test found a difference.
     CheckFailed = 9,
     /// The board reached the abort temperature; what was measured is kept.
     TooHot = 10,
@@ -36,14 +35,13 @@ pub enum ExitCode {
 impl Code for ExitCode {
     const MEANINGS: &'static [(Self, &'static str)] = &[
         (Self::Success, "done; points that failed are results, not errors"),
-        (Self::Usage, "the command line, a plan file or a request is wrong"),
+        (Self::Usage, "the command line, a plan file or the configuration is wrong"),
         (Self::BadModel, "a model file cannot be read or used"),
         (Self::BackendUnavailable, "the backend cannot be used on this machine"),
         (Self::Storage, "results cannot be written or a record cannot be read (disk full, damaged)"),
         (Self::Interrupted, "ended by Ctrl-C or SIGTERM; what was measured is kept"),
         (Self::NothingMeasured, "every point failed or was skipped: there is no figure"),
-        (Self::Broker, "the broker cannot be reached or refuses the connection"),
-        (Self::CheckFailed, "a check found something missing, or a comparison a regression"),
+        (Self::CheckFailed, "a check found something missing, or a self-test a difference"),
         (Self::TooHot, "the board reached the abort temperature; what was measured is kept"),
         (Self::Worker, "a worker process cannot be started"),
     ];

@@ -14,9 +14,9 @@ pub enum ExitCode {
     Usage = 2,
     /// The store cannot be opened, read or written.
     Storage = 5,
-    /// Ended by Ctrl-C or SIGTERM; what was stored is kept.
+    /// A run that was followed was cut off; what was stored is kept.
     Interrupted = 6,
-    /// Nothing in the store or among the devices matches.
+    /// Nothing in the store or among the devices matches, or two profiles cannot be compared.
     NothingFound = 7,
     /// The broker could not be reached, or refused the connection.
     Broker = 8,
@@ -31,8 +31,11 @@ impl Code for ExitCode {
         (Self::Success, "done"),
         (Self::Usage, "the command line, a plan file or the configuration is wrong"),
         (Self::Storage, "the store cannot be opened, read or written"),
-        (Self::Interrupted, "ended by Ctrl-C or SIGTERM; what was stored is kept"),
-        (Self::NothingFound, "nothing in the store or among the devices matches"),
+        (Self::Interrupted, "a run that was followed was cut off; what was stored is kept"),
+        (
+            Self::NothingFound,
+            "nothing in the store or among the devices matches, or two profiles cannot be compared",
+        ),
         (Self::Broker, "the broker cannot be reached or refuses the connection"),
         (Self::CheckFailed, "a comparison found a regression"),
         (Self::NotSuccessful, "a command that was waited for did not succeed on every device"),

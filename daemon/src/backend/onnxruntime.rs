@@ -83,7 +83,7 @@ impl Provider {
     fn from_spec(spec: &EngineSpec) -> Result<Self, BackendError> {
         if !matches!(spec.precision, Precision::Model) {
             let message = format!(
-                "onnxruntime cannot change a model to {}; export the model in it and choose model",
+                "onnxruntime cannot change a model to {}; export the model in it and measure it with --precision model",
                 spec.precision
             );
             return Err(BackendError::new(Stage::Prepare, Cause::Backend, message));

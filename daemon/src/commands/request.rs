@@ -20,7 +20,7 @@ pub struct RequestArgs {
     /// Models: ONNX files, or built-in ones by name (joint, temporal, conv3d). None: joint and temporal.
     #[arg(value_name = "MODEL.onnx")]
     pub models: Vec<String>,
-    /// Backends, e.g. tract,onnxruntime. `auto` takes the best that this machine has [default: auto]
+    /// Backends, e.g. tract,onnxruntime. `auto` takes tensorrt where it can be used, else tract [default: auto]
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     backend: Option<Vec<String>>,
     #[arg(long, value_delimiter = ',', value_name = "FRAMES", value_parser = whole::<u32>(LIST))]
@@ -209,12 +209,12 @@ impl RequestArgs {
 }
 
 fn read_plan(path: &Path) -> Result<Request, CommandError> {
-    let wrong = |reason: String| {
-        let message = format!("the plan file {} cannot be used: {reason}", path.display());
-        CommandError::new(ExitCode::Usage, message)
+    let wrong = |problem: String| {
+        CommandError::new(ExitCode::Usage, format!("the plan file {} {problem}", path.display()))
     };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("{error}; check the path")))?;
-    toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(format!("cannot be read: {error}; check the path")))?;
+    toml::from_str(&text).map_err(|error| wrong(format!("is not understood; mend the line shown: {error}")))
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ pub fn in_a_child(model: &str) -> Result<ExitCode, CommandError> {
         Some(code) if code == ExitCode::BadModel as i32 => Ok(ExitCode::BadModel),
         Some(_) => Ok(ExitCode::CheckFailed),
         None => Err(failed(format!(
-            "the self-test died ({status}): TensorRT or the driver crashed; look at dmesg, and try --backend trtexec"
+            "the self-test died ({status}): TensorRT or the driver crashed; look at dmesg, and try \
+             `clipmarkd run --backend trtexec`"
         ))),
     }
 }

@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const EXAMPLES: &str = "Examples:
   clipmarkd serve                                  with /etc/clipmark/clipmarkd.toml
-  clipmarkd serve --config config/clipmarkd.toml   from a checkout: every key with its default
+  clipmarkd serve --config my.toml                 e.g. with a device.state_dir that this user may write
   CLIPMARK_LOG=debug clipmarkd serve               with everything that it does";
 
 /// The variable that says what is logged, as [`log`] reads it.

@@ -26,16 +26,16 @@ const DEFAULT_SIZE: (usize, usize) = (100, 40);
 /// How the view looks.
 #[derive(Debug, Clone, clap::Args)]
 pub struct WatchArgs {
-    /// Milliseconds between two pictures
+    /// Milliseconds between two redraws
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(100..=60_000))]
     interval: u64,
-    /// Ends after this many pictures
+    /// End after this many redraws
     #[arg(long, value_name = "COUNT")]
     frames: Option<u64>,
-    /// Shows every channel, not only those that matter for throttling and energy
+    /// Show every channel, not only those that matter for throttling and energy
     #[arg(long)]
     all: bool,
-    /// Also reads measured CPU clocks, which costs the measured CPUs about half a millisecond each
+    /// Also read measured CPU clocks, which costs the measured CPUs about half a millisecond each
     #[arg(long)]
     measured_clocks: bool,
 }

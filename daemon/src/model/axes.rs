@@ -13,6 +13,9 @@ use clipmark_profile::plan::UsableSubject;
 use clipmark_profile::point::{GridPoint, Subject};
 use std::fmt;
 
+/// Where what a flag says can be written down as well, for advice that names a flag.
+const ALSO: &str = " (or say the same in the sidecar, a MODEL.toml beside the model)";
+
 /// How a model's inputs follow the batch size and the clip length.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelShape {
@@ -219,7 +222,7 @@ impl Finder<'_> {
             return self.axes_as_told(input, text);
         }
         let Some(dims) = &input.dims else {
-            let cure = format!("give its axes, e.g. --axes {}=batch,3,224,224", input.name);
+            let cure = format!("give its axes, e.g. --axes {}=batch,3,224,224{ALSO}", input.name);
             return self.refuse(format!("the file does not state the rank of input `{}`", input.name), &cure);
         };
         let mut axes = Vec::with_capacity(dims.len());
@@ -306,10 +309,10 @@ impl Finder<'_> {
 
     fn unknown_axis<T>(&self, input: &DeclaredTensor, index: usize, name: &str) -> Result<T, ModelError> {
         let (what, cure) = if name.is_empty() {
-            ("has no name".into(), format!("give its axes, e.g. --axes {}=batch,3,224,224", input.name))
+            ("has no name".into(), format!("give its axes, e.g. --axes {}=batch,3,224,224{ALSO}", input.name))
         } else {
             let cure = format!(
-                "give it a size, e.g. --size {name}=224, or give the input's axes, e.g. --axes {}=batch,frames",
+                "give it a size, e.g. --size {name}=224, or give the input's axes, e.g. --axes {}=batch,frames{ALSO}",
                 input.name
             );
             (format!("`{name}` is neither batch nor frames"), cure)
@@ -407,7 +410,7 @@ impl Finder<'_> {
                     input.name, input.axes[0]
                 ),
                 &format!(
-                    "give the axes, e.g. --axes {}=batch,3,224,224, with its own number if it is no batch",
+                    "give the axes, e.g. --axes {}=batch,3,224,224, with its own number if it is no batch{ALSO}",
                     input.name
                 ),
             ),

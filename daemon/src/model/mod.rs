@@ -74,7 +74,7 @@ pub enum ModelError {
         reason: String,
     },
     /// A sidecar is not understood.
-    #[error("the sidecar {} is not understood: {reason}", path.display())]
+    #[error("the sidecar {} is not understood; mend the line shown: {reason}", path.display())]
     Sidecar {
         /// The file.
         path: PathBuf,
@@ -92,7 +92,7 @@ pub enum ModelError {
         form: &'static str,
     },
     /// An axis, dtype or range cannot be told.
-    #[error("{problem}. The model's inputs: {inputs}. To go on, {cure} (or the same in the sidecar)")]
+    #[error("{problem}. The model's inputs: {inputs}. To go on, {cure}")]
     Axes {
         /// What is unknown or contradictory.
         problem: String,

@@ -43,7 +43,7 @@ pub enum RunError {
     #[error(transparent)]
     Option(#[from] OptionError),
     /// The simulated subject is not understood.
-    #[error("the simulated subject {} cannot be read: {reason}; check the path and the file", path.display())]
+    #[error("the simulated subject {} cannot be read; check the path and the file: {reason}", path.display())]
     Simulated {
         /// The file.
         path: PathBuf,

@@ -17,7 +17,7 @@ pub(super) fn dir_of(state_dir: &Path, command: &CommandId) -> PathBuf {
 /// Why results did not reach the spool. They are still in the command's directory.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SpoolingError {
-    #[error("cannot read the result {}: {source}", path.display())]
+    #[error("cannot read the result {}: {source}; check that the daemon's user owns it", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{}", with_causes(.0))]
     Spool(#[from] SpoolError),

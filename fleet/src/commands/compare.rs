@@ -12,7 +12,7 @@ use clipmark_profile::wire::decode_profile;
 use std::error::Error;
 use std::path::Path;
 
-/// Compares two profiles; ends with 9 when the second is worse.
+/// Compares two profiles; ends with 9 when the second is worse, with 7 when they cannot be compared.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   clipmark-fleet compare 118 131

@@ -44,12 +44,19 @@ fn folder(given: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), CommandErr
     match given {
         Some(path) => {
             let made = fs::create_dir_all(path).and_then(|()| path.canonicalize());
-            let path = made.map_err(|error| told(format!("cannot make {}: {error}", path.display())))?;
+            let path = made.map_err(|error| {
+                told(format!(
+                    "cannot make {}: {error}; give --dir a place that you may write to",
+                    path.display()
+                ))
+            })?;
             Ok((path, None))
         }
         None => {
             let made = tempfile::Builder::new().prefix("clipmark-demo-").tempdir();
-            let made = made.map_err(|error| told(format!("cannot make a temporary directory: {error}")))?;
+            let made = made.map_err(|error| {
+                told(format!("cannot make a temporary directory: {error}; name another place with --dir"))
+            })?;
             Ok((made.path().to_owned(), Some(made)))
         }
     }
@@ -70,7 +77,10 @@ fn configured(folder: &Path, broker: SocketAddr) -> Result<Config, CommandError>
     );
     let path = folder.join("fleet.toml");
     fs::write(&path, &text).map_err(|error| {
-        CommandError::new(ExitCode::Storage, format!("cannot write {}: {error}", path.display()))
+        CommandError::new(
+            ExitCode::Storage,
+            format!("cannot write {}: {error}; check who may write there and for room", path.display()),
+        )
     })?;
     Config::load(&path).map_err(|error| CommandError::new(ExitCode::Usage, error))
 }

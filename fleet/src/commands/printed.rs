@@ -67,7 +67,10 @@ pub(crate) fn note_limit(rows: usize, limit: u32) {
 
 /// Prints text as it is.
 pub(crate) fn print(text: &str) -> Result<(), CommandError> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(failed(ExitCode::Storage))
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| {
+        let what = format!("cannot write to standard output: {error}; check where it is redirected to");
+        CommandError::new(ExitCode::Storage, what)
+    })
 }
 
 /// Prints a line.

@@ -59,11 +59,12 @@ enum Of {
         /// What the groups differ in
         #[arg(long, default_value = "firmware", value_parser = one_of(FACTORS.map(|one| (one.name(), one))))]
         by: Factor,
-        /// The group that the others are held against; else the first
+        /// The group that the others are held against; else the one with the most runs
         #[arg(long)]
         baseline: Option<String>,
     },
-    /// Two runs, e.g. of two builds of one model; ends with 9 when the second is worse
+    /// Two runs, e.g. of two builds of one model; ends with 9 when the second is worse, with 7 when they cannot be
+    /// compared
     Compare {
         /// The baseline: a profile's file (CBOR or JSON), or the number of a stored one
         baseline: String,
@@ -91,11 +92,15 @@ fn stored(
     let run = store.profiles(&query).map_err(&storage)?.pop();
     let missing = |what: String| CommandError::new(ExitCode::NothingFound, what);
     let run = run.ok_or_else(|| {
-        missing(format!("no such run of {device} is stored; see `profiles --device {device}`"))
+        missing(format!(
+            "no such run of {device} is stored; `clipmark-fleet profiles --device {device}` lists them"
+        ))
     })?;
     let bytes = store.profile_bytes(run.id).map_err(&storage)?;
-    let dropped =
-        format!("retention has dropped profile {} of {device}; its points are left, see `export`", run.id.0);
+    let dropped = format!(
+        "retention has dropped profile {} of {device}; `clipmark-fleet export` has its points",
+        run.id.0
+    );
     let bytes = bytes.ok_or_else(|| missing(dropped))?;
     let profile = decode_profile(&bytes).map_err(failed(ExitCode::Storage))?;
     let mut series = Vec::new();
@@ -167,7 +172,10 @@ impl Report {
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> CommandError {
-    CommandError::new(ExitCode::Storage, format!("cannot write {}: {error}", path.display()))
+    CommandError::new(
+        ExitCode::Storage,
+        format!("cannot write {}: {error}; check who may write there and for room", path.display()),
+    )
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ fn planned(path: &Path) -> Result<Request, CommandError> {
     let text = fs::read_to_string(path)
         .map_err(|error| told(format!("cannot read the plan {place}: {error}; check the path")))?;
     toml::from_str(&text)
-        .map_err(|error| told(format!("the plan {place} is not usable: {error}; mend the line shown")))
+        .map_err(|error| told(format!("the plan {place} is not usable; mend the line shown: {error}")))
 }
 
 /// That no device is meant.

@@ -127,7 +127,10 @@ pub enum Closed {
         client: String,
     },
     /// The broker says nothing any more.
-    #[error("the broker at {broker} has not answered for {} s, so the connection is given up", silence.as_secs())]
+    #[error(
+        "the broker at {broker} has not answered for {} s, so the connection is given up; check that it is healthy",
+        silence.as_secs()
+    )]
     Silent {
         /// Where.
         broker: String,
@@ -151,7 +154,7 @@ pub enum SetupError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
     /// The window is used up, or the connection is just ending: try again later.
-    #[error("the connection takes no more messages at the moment")]
+    #[error("the connection takes no more messages at the moment; try again")]
     Busy,
     /// The broker takes no packets of this size.
     #[error(
