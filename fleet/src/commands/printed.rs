@@ -6,7 +6,7 @@ use crate::operator::OperatorError;
 use crate::store::{Store, StoreError};
 use clipmark_service::mqtt::Closed;
 use std::error::Error;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 /// Makes any error end the command with `code`.
 pub(crate) fn failed<E: Error + Send + Sync + 'static>(code: ExitCode) -> impl Fn(E) -> CommandError {
@@ -65,12 +65,16 @@ pub(crate) fn note_limit(rows: usize, limit: u32) {
     }
 }
 
-/// Prints text as it is.
+/// Prints text as it is; a reader that has gone, e.g. `head`, has seen enough.
 pub(crate) fn print(text: &str) -> Result<(), CommandError> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| {
-        let what = format!("cannot write to standard output: {error}; check where it is redirected to");
-        CommandError::new(ExitCode::Storage, what)
-    })
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let what = format!("cannot write to standard output: {error}; check where it is redirected to");
+            Err(CommandError::new(ExitCode::Storage, what))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints a line.

@@ -158,6 +158,9 @@ impl Report {
     fn cohort(&self, asked: &Asked, config: &Config) -> Result<ExitCode, CommandError> {
         let mut store = opened(config)?;
         let study = Study::of(&mut store, asked).map_err(failed(ExitCode::Storage))?;
+        if !study.substituted.is_empty() {
+            return Err(CommandError::new(ExitCode::NothingFound, study.substituted.join("; ")));
+        }
         print(&report::cohorts_text(&study))?;
         let title = match (&study.model, study.at) {
             (Some(model), Some((batch, clip))) => {

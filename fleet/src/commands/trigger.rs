@@ -50,15 +50,18 @@ fn planned(path: &Path) -> Result<Request, CommandError> {
         .map_err(|error| told(format!("the plan {place} is not usable; mend the line shown: {error}")))
 }
 
+/// Devices that are named where none is meant.
+const NAMED: usize = 8;
+
 /// That no device is meant.
-fn nobody(known: usize) -> CommandError {
-    let what = match known {
+fn nobody(known: &Roster) -> CommandError {
+    let names: Vec<&str> = known.keys().take(NAMED).map(DeviceId::as_str).collect();
+    let more = known.len() - names.len();
+    let what = match known.len() {
         0 => "no board has ever connected to this broker; boards appear when `clipmarkd serve` reaches it"
             .into(),
-        1 => "the one device that the broker knows does not match; `clipmark-fleet devices` lists it".into(),
-        _ => format!(
-            "none of the {known} devices that the broker knows matches; `clipmark-fleet devices` lists them"
-        ),
+        count if more == 0 => format!("none of the broker's {count} matches: {}", names.join(", ")),
+        count => format!("none of the broker's {count} matches: {} and {more} more", names.join(", ")),
     };
     CommandError::new(ExitCode::NothingFound, what)
 }
@@ -100,7 +103,7 @@ impl Trigger {
         };
         let devices = self.target.resolve(&known);
         if devices.is_empty() {
-            return Err(nobody(known.len()));
+            return Err(nobody(&known));
         }
         if !self.wait {
             let board = asked(config, &ask, &devices, None)?;
@@ -177,13 +180,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn when_nobody_is_meant_it_says_who_is_there_and_where_they_are_listed() {
-        assert!(nobody(0).to_string().contains("no board has ever connected to this broker"));
-        for known in [1, 12] {
-            let told = nobody(known);
-            assert!(told.to_string().contains("`clipmark-fleet devices` lists"), "{told}");
-            assert_eq!(told.code, ExitCode::NothingFound);
-        }
+    fn when_nobody_is_meant_it_says_who_is_there() {
+        let roster = |count: u32| -> Roster {
+            let name = |number: u32| format!("orin-{number:02}").parse().expect("a device's name");
+            (1..=count).map(|number| (name(number), Default::default())).collect()
+        };
+        assert!(nobody(&roster(0)).to_string().contains("no board has ever connected to this broker"));
+        let told = nobody(&roster(1));
+        assert!(told.to_string().contains("1 matches: orin-01"), "{told}");
+        assert_eq!(told.code, ExitCode::NothingFound);
+        let told = nobody(&roster(12)).to_string();
+        assert!(told.contains("12 matches: orin-01, ") && told.ends_with("orin-08 and 4 more"), "{told}");
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(crate) fn html(study: &Study, links: Links) -> Markup {
     let Some(baseline) = &study.baseline else { return html! { p { (NOTHING) } } };
     html! {
         @if study.simulated { p.note { span.tag { "simulated" } " Some or all of these figures are simulated." } }
+        @for told in &study.substituted { p.note { (clean(told, 200)) "." } }
         @if study.is_cut { p.note { "Made of the newest " (MOST_POINTS) " runs." } }
         (distributions(study))
         @for against in study.against.iter().filter(|against| !against.contrasts.is_empty()) {

@@ -84,6 +84,8 @@ pub(crate) struct Study {
     pub(crate) simulated: bool,
     /// Whether there may be older runs beyond the newest [`MOST_POINTS`].
     pub(crate) is_cut: bool,
+    /// What was asked for and is not there, with what was taken in its place.
+    pub(crate) substituted: Vec<String>,
 }
 
 /// The part of a key that groups are made by, in words.
@@ -139,7 +141,15 @@ impl Study {
             None => BTreeMap::new(),
         };
         let usual = counts.iter().max_by_key(|&(_, count)| *count).map(|(&at, _)| at);
-        let at = asked.batch.zip(asked.clip).filter(|at| counts.contains_key(at)).or(usual);
+        let wanted = asked.batch.zip(asked.clip);
+        let at = wanted.filter(|at| counts.contains_key(at)).or(usual);
+        let substituted = match (wanted, at) {
+            (Some((batch, clip)), Some(taken)) if (batch, clip) != taken => vec![format!(
+                "batch {batch}, clip {clip} was not measured; batch {}, clip {} was, by the most boards",
+                taken.0, taken.1
+            )],
+            _ => Vec::new(),
+        };
         let mut study = Self {
             models,
             points: counts.into_keys().collect(),
@@ -151,6 +161,7 @@ impl Study {
             outliers: Vec::new(),
             simulated: false,
             is_cut: false,
+            substituted,
             model,
         };
         if let (Some(model), Some((batch, clip))) = (study.model.clone(), at) {
@@ -184,6 +195,11 @@ impl Study {
         names.sort();
         self.groups = names.iter().map(|name| group(name, &groups[*name])).collect();
         let named = names.iter().find(|name| name.as_str() == baseline).map(|name| (*name).clone());
+        if let (None, Some(largest), false) = (&named, &largest, baseline.is_empty()) {
+            let factor = self.factor.name();
+            self.substituted
+                .push(format!("no group is called {baseline} by {factor}; {largest} has the most runs"));
+        }
         self.baseline = named.or(largest);
         let Some(baseline) = &self.baseline else { return };
         let rule = CohortRule { varied: vec![self.factor], ..CohortRule::default() };

@@ -88,10 +88,14 @@ impl Demo {
     }
 
     /// Runs another command on its fleet.
-    fn command(&self, arguments: &[&str]) -> String {
+    fn output(&self, arguments: &[&str]) -> std::process::Output {
         let config = self.files()[0].join("fleet.toml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"));
-        let output = command.arg("--config").arg(config).args(arguments).output().unwrap();
+        command.arg("--config").arg(config).args(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -179,6 +183,14 @@ fn reports_can_be_made(demo: &Demo) {
     let cohort = demo.command(&["report", "cohort", "--model", "temporal", "--batch", "1", "--clip", "8"]);
     assert!(cohort.contains("sim-orin-nano-5: P") && cohort.contains("thermal trip"), "{cohort}");
     assert!(cohort.contains("simulated"), "{cohort}");
+    for (asked, told) in [
+        (["--batch", "77", "--clip", "8"].as_slice(), "batch 77, clip 8 was not measured; batch"),
+        (&["--baseline", "R99.9"], "no group is called R99.9 by firmware; "),
+    ] {
+        let refused = demo.output(&[&["report", "cohort", "--model", "temporal"], asked].concat());
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(7) && said.contains(told), "{said}");
+    }
     let page = demo.folder.path().join("device.html");
     let text = demo.command(&["report", "device", "sim-orin-nano-5", "--out", &page.display().to_string()]);
     assert!(text.contains("Throttle"), "{text}");
