@@ -10,6 +10,12 @@ pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// What cross/build.sh leaves for an architecture.
+pub(crate) fn shipped(architecture: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    workspace().join(target).join("dist-artefacts").join(architecture).join("clipmarkd")
+}
+
 /// The profile that a run left in the folder `out`.
 pub(crate) fn profile(out: &Path) -> anyhow::Result<serde_json::Value> {
     let path = out.join("profile.json");
@@ -80,6 +86,11 @@ impl Clipmarkd {
         let path = dir.join("clipmarkd");
         anyhow::ensure!(path.exists(), "cargo built no {}", path.display());
         Ok(Self(path))
+    }
+
+    /// The one in a file that exists.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self(path)
     }
 
     pub(crate) fn path(&self) -> &Path {

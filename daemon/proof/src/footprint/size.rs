@@ -2,15 +2,14 @@
 
 use super::Budget;
 use crate::Found;
-use crate::binary::{cargo, last_words, workspace};
+use crate::binary::{cargo, last_words, shipped};
 use crate::row::Row;
 use std::collections::BTreeSet;
 
 pub(super) fn measure(budget: &Budget, found: Found<'_>) -> anyhow::Result<()> {
     for target in ["aarch64", "x86_64"] {
         let claim = format!("binary, {target}, stripped");
-        let path = workspace().join(format!("target/dist-artefacts/{target}/clipmarkd"));
-        match std::fs::metadata(&path) {
+        match std::fs::metadata(shipped(target)) {
             Ok(file) => found(Row::at_most(claim, file.len() as f64 / 1e6, "MB", budget.binary_mb)),
             Err(_) => found(Row::absent(claim, format!("not built here: cross/build.sh {target}"))),
         }

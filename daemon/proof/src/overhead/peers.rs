@@ -1,6 +1,7 @@
-//! tract's own command line and a loop around ONNX Runtime in Python, on the same model file as clipmark.
+//! tract's own command line, a loop around ONNX Runtime in Python, and the binary that is shipped, on the same model
+//! files as clipmark.
 
-use crate::binary::{Clipmarkd, profile};
+use crate::binary::{self, Clipmarkd, profile};
 use crate::median;
 use crate::row::Row;
 use crate::{Context, Found};
@@ -12,26 +13,30 @@ use std::process::Command;
 const TRACT: &str = "CLIPMARK_TRACT";
 /// Names a Python that has onnxruntime, as `daemon/tests/onnx_reference.sh` sets it.
 const PYTHON: &str = "CLIPMARK_PYTHON";
+const BUILT_IN: [&str; 3] = ["joint", "temporal", "conv3d"];
 /// Times that each side is measured, in turn.
 const ROUNDS: u32 = 5;
+/// The model that peers run.
+const MODEL: &str = "temporal.onnx";
 const CLIP_LENGTH: &str = "8";
 
 pub(super) fn measure(context: &Context, found: Found<'_>) -> anyhow::Result<()> {
     let clipmarkd = Clipmarkd::of(context)?;
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
-    clipmarkd.run(folder, &["model", "write", "temporal", "temporal.onnx"])?;
+    clipmarkd.run(folder, &["model", "write", "temporal", MODEL])?;
     let rounds = context.runs(ROUNDS);
+    shipped(&clipmarkd, folder, rounds, found)?;
     tract(&clipmarkd, folder, rounds, found)?;
     onnxruntime(&clipmarkd, folder, rounds, found)
 }
 
 /// Mean latency that clipmark reports of the model at batch size 1, ns.
-fn ours(clipmarkd: &Clipmarkd, folder: &Path, backend: &str) -> anyhow::Result<f64> {
+fn ours(clipmarkd: &Clipmarkd, folder: &Path, model: &str, backend: &str) -> anyhow::Result<f64> {
     let out = format!("ours-{backend}");
     let arguments = [
         "run",
-        "temporal.onnx",
+        model,
         "--backend",
         backend,
         "--no-sampler",
@@ -66,6 +71,29 @@ fn compare(
     Ok((median(&ratios)?, median(&their)?))
 }
 
+/// The binary that is shipped is built for size too (docs/decisions/0005-what-is-shipped.md): its backend must be
+/// as fast as this build's.
+fn shipped(clipmarkd: &Clipmarkd, folder: &Path, rounds: u32, found: Found<'_>) -> anyhow::Result<()> {
+    let claim = "latency of the shipped binary / of this build, tract, built-in models";
+    let path = binary::shipped(std::env::consts::ARCH);
+    if !path.exists() || clipmarkd.is_development_build() {
+        let help = format!("needs a release build, and cross/build.sh {}", std::env::consts::ARCH);
+        found(Row::absent(claim, help));
+        return Ok(());
+    }
+    let shipped = Clipmarkd::at(path);
+    let (mut logarithms, mut told) = (0.0, Vec::new());
+    for model in BUILT_IN {
+        let side = |of: &Clipmarkd| ours(of, folder, model, "tract");
+        let (ratio, _) = compare(rounds, || side(&shipped), || side(clipmarkd))?;
+        logarithms += ratio.ln();
+        told.push(format!("{model} {ratio:.2}"));
+    }
+    let mean = (logarithms / BUILT_IN.len() as f64).exp();
+    found(Row::at_most(claim, mean, "", 1.05).note(format!("geometric mean; {}", told.join(", "))));
+    Ok(())
+}
+
 fn tract(clipmarkd: &Clipmarkd, folder: &Path, rounds: u32, found: Found<'_>) -> anyhow::Result<()> {
     let claim = "clipmark / tract's own bench, mean latency, same model";
     let program = std::env::var_os(TRACT).unwrap_or_else(|| "tract".into());
@@ -77,7 +105,7 @@ fn tract(clipmarkd: &Clipmarkd, folder: &Path, rounds: u32, found: Found<'_>) ->
         return Ok(());
     }
     let theirs = || tract_bench(&program, folder);
-    match compare(rounds, || ours(clipmarkd, folder, "tract"), theirs) {
+    match compare(rounds, || ours(clipmarkd, folder, MODEL, "tract"), theirs) {
         Ok((ratio, their_ns)) => {
             found(
                 Row::at_most(claim, ratio, "", 1.05).note(format!("tract bench: {:.1} us", their_ns / 1e3)),
@@ -93,7 +121,7 @@ fn tract_bench(program: &std::ffi::OsStr, folder: &Path) -> anyhow::Result<f64> 
     let output = Command::new(program)
         .current_dir(folder)
         .args([
-            "temporal.onnx",
+            MODEL,
             "--machine-friendly",
             "-O",
             "--set",
@@ -146,7 +174,7 @@ fn onnxruntime(clipmarkd: &Clipmarkd, folder: &Path, rounds: u32, found: Found<'
         found(Row::absent(claim, format!("{error:#}; {help}")));
         return Ok(());
     }
-    match compare(rounds, || ours(clipmarkd, folder, "onnxruntime"), theirs) {
+    match compare(rounds, || ours(clipmarkd, folder, MODEL, "onnxruntime"), theirs) {
         Ok((ratio, their_ns)) => {
             found(Row::at_most(claim, ratio, "", 1.05).note(format!("Python: {:.1} us", their_ns / 1e3)));
         }
@@ -156,8 +184,7 @@ fn onnxruntime(clipmarkd: &Clipmarkd, folder: &Path, rounds: u32, found: Found<'
 }
 
 fn python_loop(python: &Path, folder: &Path) -> anyhow::Result<f64> {
-    let output =
-        Command::new(python).current_dir(folder).args(["-c", LOOP, "temporal.onnx", CLIP_LENGTH]).output()?;
+    let output = Command::new(python).current_dir(folder).args(["-c", LOOP, MODEL, CLIP_LENGTH]).output()?;
     anyhow::ensure!(
         output.status.success(),
         "{}",
