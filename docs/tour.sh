@@ -22,6 +22,7 @@ echo "--- a broker and the daemon start"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 printf 'listener %s 127.0.0.1\nallow_anonymous true\n' "$port" > "$work/mosquitto.conf"
 mosquitto -c "$work/mosquitto.conf" 2> "$work/mosquitto.log" &
+broker_process=$!
 # Nobody here sends receipts, so the broker's acknowledgement has to do.
 cat > "$work/clipmarkd.toml" <<CONFIG
 device.id = "tour"
@@ -37,7 +38,10 @@ broker=(-V 5 -h 127.0.0.1 -p "$port" -q 1)
 topic=clipmark/v1/d/tour
 # From the first subscription on, the broker keeps profiles for the client `reader` until it comes for them.
 reader=(mosquitto_sub "${broker[@]}" -c -i reader -x 600 -t "$topic/up/profile")
-until "${reader[@]}" -E 2>/dev/null; do sleep 0.1; done
+until "${reader[@]}" -E 2>/dev/null; do
+    kill -0 $broker_process || { cat "$work/mosquitto.log" >&2; exit 1; }
+    sleep 0.1
+done
 
 echo "--- the device's state, retained on the broker"
 mosquitto_sub "${broker[@]}" -t "$topic/state" -C 1 -W 30
