@@ -27,7 +27,7 @@ rust_flags=(
 # With LLVM's own limits the binary is larger than it may be; x86_64 code takes more room and needs narrower ones.
 declare -A llvm_limits=(
     [aarch64]="-inlinedefault-threshold=50"
-    [x86_64]="-inlinedefault-threshold=10 -unroll-threshold=50 -unswitch-threshold=10 -vectorize-slp=false"
+    [x86_64]="-inlinedefault-threshold=12 -unroll-threshold=50 -unswitch-threshold=10 -vectorize-slp=false"
 )
 
 say() { echo "build: $*" >&2; }
