@@ -13,7 +13,11 @@ told=$(mktemp)
 trap 'rm -f "$told"' EXIT
 say() { echo "link: $*" >&2; }
 
-if ! ZIG_VERBOSE_LINK=1 "${!variable:?is set by cargo-zigbuild}" "$@" 2>"$told"; then
+# zig drops all symbols at this one. The binary in the target directory keeps them, for core dumps and profilers;
+# cross/build.sh strips what is shipped.
+given=()
+for argument in "$@"; do [ "$argument" = -Wl,--strip-debug ] || given+=("$argument"); done
+if ! ZIG_VERBOSE_LINK=1 "${!variable:?is set by cargo-zigbuild}" "${given[@]}" 2>"$told"; then
     cat "$told" >&2
     exit 1
 fi
