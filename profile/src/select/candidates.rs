@@ -11,23 +11,10 @@ fn energy(summary: Option<EnergySummary>) -> Option<Measure> {
     summary.map(|energy| measure(energy.gross_per_frame_uj, energy.gross_ci_uj))
 }
 
-/// The candidates of one model, or of all with `None`, in the order of the profile's points.
-#[must_use]
-pub fn of_profile(profile: &Profile, model: Option<&str>) -> Vec<Candidate> {
-    profile
-        .points
-        .iter()
-        .filter(|point| model.is_none_or(|model| model_of(profile, point.id.subject) == Some(model)))
-        .filter_map(|point| of_point(profile, point))
-        .collect()
-}
-
-/// The candidates of one model that may be chosen: dominated points have been judged already.
+/// The candidates of one model, in the order of the profile's points.
 pub(super) fn of_points(profile: &Profile, model: &str) -> Vec<Candidate> {
-    let dominated = |candidate: &Candidate| {
-        profile.points.iter().any(|point| point.id == candidate.id && point.status == Status::Dominated)
-    };
-    of_profile(profile, Some(model)).into_iter().filter(|candidate| !dominated(candidate)).collect()
+    let points = profile.points.iter().filter(|point| model_of(profile, point.id.subject) == Some(model));
+    points.filter_map(|point| of_point(profile, point)).collect()
 }
 
 fn model_of(profile: &Profile, subject: u16) -> Option<&str> {
@@ -35,7 +22,8 @@ fn model_of(profile: &Profile, subject: u16) -> Option<&str> {
 }
 
 fn of_point(profile: &Profile, point: &PointSummary) -> Option<Candidate> {
-    if matches!(point.status, Status::Failed | Status::NotRun) {
+    // Dominated points have been judged already.
+    if matches!(point.status, Status::Failed | Status::NotRun | Status::Dominated) {
         return None;
     }
     let latency = point.latency.as_ref()?;

@@ -16,7 +16,6 @@ mod front;
 mod tests;
 mod words;
 
-pub use candidates::of_profile;
 pub use choose::{Choice, Goal, Score, choose};
 pub use front::{certainly_dominates, pareto_front};
 
