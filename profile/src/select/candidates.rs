@@ -28,7 +28,6 @@ fn of_point(profile: &Profile, point: &PointSummary) -> Option<Candidate> {
     }
     let latency = point.latency.as_ref()?;
     let frames_per_s = point.frames_per_s?;
-    let soak = profile.soaks.iter().find(|soak| soak.id == point.id);
     // Throughput and mean latency are the same figure: its interval follows from the mean's.
     let scale = |bound: Option<f64>| bound.map(|mean| frames_per_s * latency.mean_ns / mean);
     Some(Candidate {
@@ -44,7 +43,6 @@ fn of_point(profile: &Profile, point: &PointSummary) -> Option<Candidate> {
         peak_memory_bytes: point
             .peak_memory_bytes
             .map(|host| host.saturating_add(point.device_memory_bytes.unwrap_or(0)) as f64),
-        sustained_ratio: soak.and_then(|soak| soak.sustained_ratio),
     })
 }
 
@@ -69,6 +67,5 @@ fn of_soak(profile: &Profile, soak: &SoakSummary) -> Option<Candidate> {
         frames_per_s: open(soak.sustained_frames_per_s?),
         energy_per_frame_uj: energy(soak.sustained_energy),
         peak_memory_bytes: None,
-        sustained_ratio: soak.sustained_ratio,
     })
 }
