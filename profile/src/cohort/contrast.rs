@@ -359,14 +359,7 @@ fn pool(metric: Metric, samples: &[(u32, &Sample)]) -> Pool {
 
 fn compared(own: &[Sample], other: &[Sample], rule: &CohortRule) -> Vec<CohortMetric> {
     let clusters = Clusters::of(own, other, rule.seed);
-    let metrics = [
-        Metric::P50Latency,
-        Metric::P99Latency,
-        Metric::FramesPerSecond,
-        Metric::EnergyPerFrame,
-        Metric::PeakMemory,
-    ];
-    metrics.into_iter().filter_map(|metric| metric_contrast(metric, &clusters, rule)).collect()
+    Metric::ALL.into_iter().filter_map(|metric| metric_contrast(metric, &clusters, rule)).collect()
 }
 
 fn metric_contrast(metric: Metric, clusters: &Clusters, rule: &CohortRule) -> Option<CohortMetric> {
