@@ -11,8 +11,8 @@ use super::protocol::{
 use super::timed::{Samples, Span, Stream, measure, measure_virtual};
 use crate::backend::completion::{CompletionError, check_completion};
 use crate::backend::{Backend, BackendError, Engine, TensorData, registry};
+use crate::digest::sha256;
 use crate::model::inputs::{Fill, fill_all};
-use crate::model::onnx::sha256;
 use crate::placement::{self, CpuList};
 use crate::worker::clock::monotonic;
 use clipmark_profile::point::GridPoint;
