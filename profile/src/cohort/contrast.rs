@@ -92,8 +92,6 @@ pub struct Side {
     pub soaked_boards: usize,
     /// Boards that throttled in one of these runs.
     pub throttled_boards: usize,
-    /// Boards whose samples stand apart, because they throttled while this was measured.
-    pub apart_boards: usize,
     /// The merged distribution of what did not throttle.
     pub pool: Pool,
 }
@@ -198,7 +196,6 @@ fn side(samples: &[&Sample]) -> Side {
         runs: samples.iter().map(|sample| (&sample.device, &sample.run)).collect::<BTreeSet<_>>().len(),
         soaked_boards: those(&|sample| sample.saw_throttling().is_some()),
         throttled_boards: those(&|sample| sample.saw_throttling() == Some(true)),
-        apart_boards: those(&|sample| sample.throttled.is_some()),
         pool: Pool::of_latencies(steady.map(|sample| (number(sample), sample))),
     }
 }
