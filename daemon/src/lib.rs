@@ -4,6 +4,7 @@ pub mod backend;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod digest;
 pub mod drop_ins;
 pub mod exit_codes;
 pub mod journal;

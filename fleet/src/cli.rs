@@ -1,7 +1,7 @@
 //! The command line: parsing, dispatch, and how errors are told.
 
 use crate::commands;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_PATH};
 use crate::exit_codes::{CommandError, ExitCode};
 use clap::Parser;
 use clipmark_service::outcome;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 #[command(name = "clipmark-fleet", version, after_help = outcome::help::<ExitCode>(), max_term_width = 100)]
 pub struct Cli {
     /// The configuration; every key has a default
-    #[arg(long, value_name = "FILE", default_value = "/etc/clipmark/fleet.toml", global = true)]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH, global = true)]
     config: PathBuf,
     #[command(subcommand)]
     command: Command,

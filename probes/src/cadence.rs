@@ -13,8 +13,7 @@ const GOLDEN: f64 = 0.618_033_988_749_894_9;
 const MAX_DUTY: u64 = 4;
 
 /// The nominal period of `tier` on a board whose rails make sense at `rails_hz`.
-#[must_use]
-pub fn nominal(tier: Tier, rails_hz: f64) -> Nanos {
+fn nominal(tier: Tier, rails_hz: f64) -> Nanos {
     match tier {
         Tier::Rails => Nanos((1e9 / rails_hz.clamp(0.1, 100.0)) as u64),
         Tier::Fast => Nanos(200_000_000),
@@ -37,8 +36,7 @@ pub fn period(tier: Tier, rails_hz: f64, cost: Nanos, load: Option<Nanos>) -> Na
 
 /// A period near `nominal` whose ratio to `load` is as far from small fractions as can be: a whole number
 /// plus the golden fraction, or the inverse of that for a load slower than the sampler.
-#[must_use]
-pub fn incommensurate(nominal: Nanos, load: Nanos) -> Nanos {
+fn incommensurate(nominal: Nanos, load: Nanos) -> Nanos {
     if load.get() == 0 || nominal.get() == 0 {
         return nominal;
     }

@@ -16,6 +16,7 @@ use crate::point::{GridPoint, PointId, Precision, Subject};
 use crate::record::{BackendRecord, Cause, Failure, ModelRecord, NotRun, OperatorCost, Stage};
 use crate::stats::histogram::Histogram;
 use crate::stats::quantile::{self, Quantile};
+use crate::stats::rng::Rng;
 use crate::stats::{interval, robust, scaling};
 use crate::summary::{
     EnergySummary, Interval, LatencySummary, MemoryPressure, Objective, OperatingPoint, PointSummary,
@@ -23,23 +24,20 @@ use crate::summary::{
 };
 use crate::units::{Bytes, Nanos};
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, the same everywhere.
+/// A seeded generator whose every number is the same to the last bit on all machines.
 #[derive(Debug, Clone)]
-pub struct Random(pub u64);
+pub struct Random(Rng);
 
 impl Random {
-    /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    /// A generator that starts at `seed`.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(Rng::new(seed))
     }
 
     /// Uniform in 0 to 1.
     pub fn unit(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+        self.0.uniform()
     }
 
     /// Close to standard normal: the sum of twelve uniforms, less six. Needs no libm, whose last bit
@@ -52,7 +50,7 @@ impl Random {
 /// Latencies around `base_ns`: 2 % noise and a tail of one in fifty that is 10 to 60 % slower.
 #[must_use]
 pub fn latencies_ns(base_ns: u64, count: usize, seed: u64) -> Vec<u64> {
-    let mut random = Random(seed ^ base_ns);
+    let mut random = Random::new(seed ^ base_ns);
     (0..count)
         .map(|_| {
             let tail = if random.unit() < 0.02 { 1.1 + 0.5 * random.unit() } else { 1.0 };

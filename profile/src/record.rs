@@ -97,6 +97,23 @@ pub struct PointEvidence {
     pub remarks: Vec<String>,
 }
 
+impl PointEvidence {
+    /// A point of which nothing but its outcome is known.
+    #[must_use]
+    pub fn new(id: PointId, outcome: Outcome) -> Self {
+        Self {
+            id,
+            outcome,
+            prepare: None,
+            engine: None,
+            chunks: Vec::new(),
+            memory: None,
+            operators: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+}
+
 /// An engine that a backend built for a point, as a file would hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineBuild {

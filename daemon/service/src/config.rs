@@ -73,6 +73,18 @@ pub fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, ConfigEr
         .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
 }
 
+/// What a plan file asks for.
+///
+/// # Errors
+/// What is wrong with the file and how to mend it, in words.
+pub fn read_plan<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let place = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the plan {place}: {error}; check the path"))?;
+    toml::from_str(&text)
+        .map_err(|error| format!("the plan {place} is not usable; mend the line shown: {error}"))
+}
+
 /// Holds numbers against their ranges, and keys against those that they need.
 ///
 /// # Errors
@@ -90,4 +102,16 @@ pub fn check(path: &Path, ranges: &[Range], pairs: &[Pair]) -> Result<(), Config
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_plan;
+    use std::path::Path;
+
+    #[test]
+    fn a_plan_that_cannot_be_read_is_named_with_what_to_check() {
+        let told = read_plan::<toml::Table>(Path::new("/nonexistent/plan.toml")).unwrap_err();
+        assert!(told.contains("/nonexistent/plan.toml") && told.ends_with("check the path"), "{told}");
+    }
 }

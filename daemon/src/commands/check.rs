@@ -5,6 +5,7 @@ use crate::commands::drop_in;
 use crate::commands::probe::BoardArgs;
 use crate::commands::selftest;
 use crate::commands::{RUNTIMES, print};
+use crate::config::{DEFAULT_MODELS, DEFAULT_PATH};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::preflight::{BackendCheck, Requirement, Standing, requirements};
 use crate::worker::handle::{Settings, Trouble, Worker};
@@ -29,7 +30,7 @@ pub struct CheckArgs {
     #[command(flatten)]
     board: BoardArgs,
     /// Directory of the models that requests name
-    #[arg(long, default_value = "/var/lib/clipmark/models", value_name = "DIR")]
+    #[arg(long, default_value = DEFAULT_MODELS, value_name = "DIR")]
     models: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -44,7 +45,7 @@ pub struct CheckArgs {
     #[arg(long, requires = "drop_in")]
     install: bool,
     /// The daemon's configuration, for --drop-in: it names the credentials
-    #[arg(long, default_value = "/etc/clipmark/clipmarkd.toml", value_name = "FILE")]
+    #[arg(long, default_value = DEFAULT_PATH, value_name = "FILE")]
     config: PathBuf,
     /// The self-test in this process
     #[arg(long, hide = true)]

@@ -8,6 +8,7 @@ use clipmark_profile::plan::{Load, Mode, PlanError, Request, RequestedPoint};
 use clipmark_profile::point::Precision;
 use clipmark_profile::sweep::SweepRules;
 use clipmark_profile::units::Nanos;
+use clipmark_service::config::read_plan;
 use std::path::Path;
 
 /// Form of the numbers of a list and of a count, in errors.
@@ -160,7 +161,10 @@ impl RequestArgs {
     /// # Errors
     /// The plan file cannot be read or understood.
     pub fn over(&self, plan: Option<&Path>) -> Result<Request, CommandError> {
-        let mut request = plan.map(read_plan).transpose()?.unwrap_or_default();
+        let mut request = match plan {
+            None => Request::default(),
+            Some(path) => read_plan(path).map_err(|error| CommandError::new(ExitCode::Usage, error))?,
+        };
         if !self.models.is_empty() {
             request.models.clone_from(&self.models);
         }
@@ -206,15 +210,6 @@ impl RequestArgs {
             other => other,
         }
     }
-}
-
-fn read_plan(path: &Path) -> Result<Request, CommandError> {
-    let wrong = |problem: String| {
-        CommandError::new(ExitCode::Usage, format!("the plan file {} {problem}", path.display()))
-    };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| wrong(format!("cannot be read: {error}; check the path")))?;
-    toml::from_str(&text).map_err(|error| wrong(format!("is not understood; mend the line shown: {error}")))
 }
 
 #[cfg(test)]

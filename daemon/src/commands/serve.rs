@@ -1,7 +1,7 @@
 //! `clipmarkd serve`: the daemon, and the children that it starts.
 
 use crate::commands::RUNTIMES;
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_PATH};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::journal::Journal;
 use crate::operation;
@@ -26,7 +26,7 @@ const LOG: &str =
 #[command(after_help = format!("{EXAMPLES}\n\n{RUNTIMES}\n{LOG}"))]
 pub struct Serve {
     /// The configuration; every key has a default
-    #[arg(long, value_name = "FILE", default_value = "/etc/clipmark/clipmarkd.toml")]
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
 }
 

@@ -1,6 +1,7 @@
 //! A device's name, where the configuration gives none: made from the machine id, which is itself never
 //! published (machine-id(5) asks for that).
 
+use crate::digest::hexadecimal;
 use clipmark_profile::topics::DeviceId;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -30,8 +31,7 @@ pub fn device_id_from(root: &Path) -> Result<DeviceId, IdentityError> {
     });
     let Some(machine) = machine else { return Err(IdentityError { tried }) };
     let hash = Sha256::new().chain_update(b"clipmark device id 1:").chain_update(machine).finalize();
-    let digits: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("cm-{digits}").parse().map_err(|_| IdentityError { tried })
+    format!("cm-{}", hexadecimal(&hash[..8])).parse().map_err(|_| IdentityError { tried })
 }
 
 #[cfg(test)]

@@ -22,6 +22,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+/// Where the configuration lies unless the command line says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/clipmark/clipmarkd.toml";
+
+/// Where models lie unless the configuration says otherwise.
+pub const DEFAULT_MODELS: &str = "/var/lib/clipmark/models";
+
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -70,7 +76,7 @@ pub struct Models {
 
 impl Default for Models {
     fn default() -> Self {
-        Self { dir: "/var/lib/clipmark/models".into() }
+        Self { dir: DEFAULT_MODELS.into() }
     }
 }
 

@@ -66,8 +66,7 @@ pub struct HintArgs {
 }
 
 /// Where the sidecar of the model at `path` would lie.
-#[must_use]
-pub fn sidecar_path(path: &Path) -> PathBuf {
+fn sidecar_path(path: &Path) -> PathBuf {
     path.with_extension("toml")
 }
 

@@ -39,8 +39,7 @@ pub fn fill_all(specs: &[InputSpec], fill: Fill, seed: u64) -> Vec<TensorData> {
 }
 
 /// Contents for one input. Integers lie in `[low, high)`, floats in `[low, high]`, booleans in {0, 1}.
-#[must_use]
-pub fn fill_one(spec: &InputSpec, fill: Fill, seed: u64) -> TensorData {
+fn fill_one(spec: &InputSpec, fill: Fill, seed: u64) -> TensorData {
     let count = spec.shape.iter().product::<usize>();
     let mut stream = SplitMix64::named(seed, &spec.name);
     let mut bytes = Vec::with_capacity(count * spec.dtype.size());

@@ -5,10 +5,10 @@
 
 use super::ModelError;
 use crate::backend::Dtype;
+use crate::digest::sha256;
 use clipmark_profile::record::ModelRecord;
 use clipmark_profile::units::Bytes;
 use prost::Message;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -236,14 +236,4 @@ fn declared_dtype(dtype: DataType) -> DeclaredDtype {
         DataType::Bool => Dtype::Bool,
         other => return DeclaredDtype::Other(other.as_str_name().to_lowercase()),
     })
-}
-
-/// SHA-256 of `bytes`, lower-case hexadecimal.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,18 +1,18 @@
-//! The seeded generator behind built-in weights and model inputs.
+//! The seeded streams behind built-in weights and model inputs: clipmark-profile's generator, one stream a name.
 //!
-//! SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014): one
-//! 64-bit state, integer arithmetic only, so that the same seed gives the same bytes on every machine.
-//! Not for cryptography and not for statistics.
+//! Only integers are drawn from it, so that the same seed gives the same bytes on every machine.
+
+use clipmark_profile::stats::rng::Rng;
 
 /// A stream of pseudo-random numbers.
 #[derive(Debug, Clone)]
-pub struct SplitMix64(u64);
+pub struct SplitMix64(Rng);
 
 impl SplitMix64 {
     /// The stream of `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Rng::new(seed))
     }
 
     /// The stream that belongs to `name` under `seed`: independent of what else is drawn, and of order.
@@ -22,16 +22,12 @@ impl SplitMix64 {
         let hash = name
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        Self(Self(seed ^ hash).next_u64())
+        Self::new(Self::new(seed ^ hash).next_u64())
     }
 
     /// The next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// The next number in [0, 1): 24 random bits, exactly representable as `f32`.

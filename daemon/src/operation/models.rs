@@ -3,6 +3,7 @@
 //! A request's text never becomes a path by itself: it must be the plain name of a regular file in the
 //! directory. Symbolic links are refused, because their target is outside what the operator put there.
 
+use crate::digest::{hexadecimal, sha256};
 use crate::model::built_in::BuiltIn;
 use clipmark_profile::message::{ModelInfo, Reason, ReasonCode};
 use clipmark_profile::units::Bytes;
@@ -76,7 +77,7 @@ pub fn resolve(name: &str, dir: &Path) -> Result<NamedModel, Reason> {
     Err(refused(name, "does not exist on this device", dir))
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+fn sha256_of_file(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
@@ -86,11 +87,7 @@ fn sha256(path: &Path) -> io::Result<String> {
             read => hash.update(&buffer[..read]),
         }
     }
-    Ok(hex(&hash.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(hexadecimal(&hash.finalize()))
 }
 
 /// SHA-256 of a model, lower-case hexadecimal.
@@ -99,9 +96,9 @@ fn hex(bytes: &[u8]) -> String {
 /// When its file cannot be read.
 pub fn digest_of(model: &NamedModel) -> io::Result<String> {
     match model {
-        NamedModel::File(path) => sha256(path),
+        NamedModel::File(path) => sha256_of_file(path),
         NamedModel::BuiltIn(name) => match BuiltIn::by_name(name) {
-            Some(model) => Ok(hex(&Sha256::digest(model.onnx_bytes()))),
+            Some(model) => Ok(sha256(&model.onnx_bytes())),
             None => Err(io::ErrorKind::NotFound.into()),
         },
     }

@@ -250,12 +250,7 @@ mod tests {
     use clipmark_profile::units::Nanos;
 
     fn time(fill: &str, median: u64, range: [u64; 2]) -> FillTime {
-        FillTime {
-            fill: fill.into(),
-            median: Nanos(median),
-            range: range.map(Nanos),
-            outputs_sha256: String::new(),
-        }
+        FillTime { fill: fill.into(), median: Nanos(median), range: range.map(Nanos) }
     }
 
     #[test]

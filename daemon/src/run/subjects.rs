@@ -2,6 +2,7 @@
 
 use super::error::RunError;
 use crate::backend::{Choice, resolve};
+use crate::digest::sha256;
 use crate::model::ModelError;
 use crate::model::axes::ModelShape;
 use crate::model::built_in::BuiltIn;
@@ -91,7 +92,7 @@ pub fn simulated(path: &Path) -> Result<RunModel, RunError> {
     crate::backend::SimulatedModel::declared(path).map_err(unreadable)?;
     let record = ModelRecord {
         name: stem(path),
-        sha256: crate::model::onnx::sha256(&bytes),
+        sha256: sha256(&bytes),
         size_bytes: clipmark_profile::units::Bytes(bytes.len() as u64),
         parameters: None,
         inputs: Vec::new(),

@@ -153,8 +153,6 @@ pub struct FillTime {
     pub median: Nanos,
     /// Fastest and slowest, to judge the difference by.
     pub range: [Nanos; 2],
-    /// Digest over all outputs.
-    pub outputs_sha256: String,
 }
 
 /// The kernel's account of the worker, and the engine's of its device.

@@ -30,8 +30,7 @@ impl Major {
 
     /// The first and the last minor whose headers the slot table was compared with. Functions are only
     /// appended within a major, so what lies between two equal ends is equal too.
-    #[must_use]
-    pub const fn compared_minors(self) -> (u32, u32) {
+    const fn compared_minors(self) -> (u32, u32) {
         match self {
             Self::V8 => (0, 6),
             Self::V10 => (0, 14),

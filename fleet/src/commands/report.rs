@@ -162,7 +162,7 @@ impl Report {
             return Err(CommandError::new(ExitCode::NothingFound, study.substituted.join("; ")));
         }
         print(&report::cohorts_text(&study))?;
-        let title = match (&study.model, study.at) {
+        let title = match (&study.focus.model, study.focus.at) {
             (Some(model), Some((batch, clip))) => {
                 format!("{}, batch {batch}, clip {clip}", clipmark_report::words::clean(model, 60))
             }

@@ -8,9 +8,9 @@ use crate::exit_codes::{CommandError, ExitCode};
 use crate::operator::{Ask, AskError, Operator, OperatorError, Roster, Target, roster};
 use clipmark_profile::plan::Request;
 use clipmark_profile::topics::{DeviceId, Operation, every_device_filter};
+use clipmark_service::config::read_plan;
 use clipmark_service::mqtt::Verdict;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Asks devices for a run, or for one of the other operations.
@@ -38,16 +38,6 @@ pub struct Trigger {
     /// Wait until every device is done, showing how far each is
     #[arg(long)]
     wait: bool,
-}
-
-/// The request that a plan file holds.
-fn planned(path: &Path) -> Result<Request, CommandError> {
-    let told = |what: String| CommandError::new(ExitCode::Usage, what);
-    let place = path.display();
-    let text = fs::read_to_string(path)
-        .map_err(|error| told(format!("cannot read the plan {place}: {error}; check the path")))?;
-    toml::from_str(&text)
-        .map_err(|error| told(format!("the plan {place} is not usable; mend the line shown: {error}")))
 }
 
 /// Devices that are named where none is meant.
@@ -81,7 +71,7 @@ impl Trigger {
         }
         let mut request = match &self.plan {
             None => Request::default(),
-            Some(path) => planned(path)?,
+            Some(path) => read_plan(path).map_err(|error| CommandError::new(ExitCode::Usage, error))?,
         };
         if !self.model.is_empty() {
             request.models.clone_from(&self.model);
@@ -191,11 +181,5 @@ mod tests {
         assert_eq!(told.code, ExitCode::NothingFound);
         let told = nobody(&roster(12)).to_string();
         assert!(told.contains("12 matches: orin-01, ") && told.ends_with("orin-08 and 4 more"), "{told}");
-    }
-
-    #[test]
-    fn a_plan_that_cannot_be_read_is_named_with_what_to_check() {
-        let told = planned(Path::new("/nonexistent/plan.toml")).unwrap_err().to_string();
-        assert!(told.contains("/nonexistent/plan.toml") && told.ends_with("check the path"), "{told}");
     }
 }

@@ -1,8 +1,11 @@
-//! What all pages share: the frame, the navigation, the marks for a board's state.
+//! What pages share: the frame, the navigation, the choice of a point, the marks for a board's state.
 
+use crate::report::Focus;
 use clipmark_profile::message::Availability;
 use clipmark_report::STYLE;
+use clipmark_report::words::clean;
 use maud::{DOCTYPE, Markup, html};
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 /// The report's style sheet, and what only these pages have.
@@ -50,6 +53,23 @@ pub(super) fn frame(here: &str, title: &str, body: Markup) -> Markup {
 /// A page with one sentence.
 pub(super) fn message(text: &str) -> Markup {
     frame("", "Not available", html! { h1 { "Not available" } p { (text) } })
+}
+
+/// The fields of a form in which a model and one of its points are chosen.
+pub(super) fn point_fields(focus: &Focus) -> Markup {
+    let batches: BTreeSet<u32> = focus.points.iter().map(|point| point.0).collect();
+    let clips: BTreeSet<u32> = focus.points.iter().map(|point| point.1).collect();
+    html! {
+        label { "Model" select name="model" { @for row in &focus.models {
+            option value=(row.model) selected[focus.model.as_ref() == Some(&row.model)] { (clean(&row.model, 60)) }
+        } } }
+        label { "Batch size" select name="batch" { @for size in batches {
+            option value=(size) selected[focus.at.is_some_and(|at| at.0 == size)] { (size) }
+        } } }
+        label { "Clip length, frames" select name="clip" { @for length in clips {
+            option value=(length) selected[focus.at.is_some_and(|at| at.1 == length)] { (length) }
+        } } }
+    }
 }
 
 /// A state in a word, and the class that colours it.

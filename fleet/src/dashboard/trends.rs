@@ -1,13 +1,12 @@
 //! One figure over time: what got worse, and with what it coincides.
 
-use super::layout::frame;
+use super::layout::{frame, point_fields};
 use super::{PageError, Site, page};
 use crate::report::{self, FIGURES, Links, Trends, Wanted, trend_devices};
 use axum::extract::{Query, State};
 use axum::response::Html;
 use clipmark_report::words::clean;
 use maud::{Markup, html};
-use std::collections::BTreeSet;
 
 /// The page.
 pub(super) async fn show(
@@ -15,7 +14,7 @@ pub(super) async fn show(
     Query(wanted): Query<Wanted>,
 ) -> Result<Html<String>, PageError> {
     let found = site.read(move |store| Ok(Trends::of(store, &wanted)?)).await?;
-    let title = found.model.as_ref().map_or_else(|| "Trends".to_owned(), |model| clean(model, 60));
+    let title = found.focus.model.as_ref().map_or_else(|| "Trends".to_owned(), |model| clean(model, 60));
     let body = html! {
         h1 { "Trends" }
         (form(&found))
@@ -25,19 +24,9 @@ pub(super) async fn show(
 }
 
 fn form(found: &Trends) -> Markup {
-    let batches: BTreeSet<u32> = found.points.iter().map(|point| point.0).collect();
-    let clips: BTreeSet<u32> = found.points.iter().map(|point| point.1).collect();
     html! {
         form.filter method="get" action="/trends" {
-            label { "Model" select name="model" { @for row in &found.models {
-                option value=(row.model) selected[found.model.as_ref() == Some(&row.model)] { (clean(&row.model, 60)) }
-            } } }
-            label { "Batch size" select name="batch" { @for size in batches {
-                option value=(size) selected[found.at.is_some_and(|at| at.0 == size)] { (size) }
-            } } }
-            label { "Clip length, frames" select name="clip" { @for length in clips {
-                option value=(length) selected[found.at.is_some_and(|at| at.1 == length)] { (length) }
-            } } }
+            (point_fields(&found.focus))
             label { "Figure" select name="figure" { @for (name, metric) in FIGURES {
                 option value=(name) selected[found.metric == metric] { (report::metric(metric)) }
             } } }

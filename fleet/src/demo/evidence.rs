@@ -136,14 +136,9 @@ fn spec(run: &Run<'_>, subjects: &[Subject], id: PointId, throttle: Vec<Throttle
 fn point(run: &Run<'_>, subjects: &[Subject], id: PointId, clock: &mut Nanos) -> PointEvidence {
     let spec = spec(run, subjects, id, Vec::new());
     let mut evidence = PointEvidence {
-        id,
-        outcome: Outcome::Measured,
         prepare: Some(spec.prepare_time(id.at)),
-        engine: None,
-        chunks: Vec::new(),
         memory: Some(MemoryEvidence { peak_resident: Some(spec.memory(id.at)), ..MemoryEvidence::default() }),
-        operators: Vec::new(),
-        remarks: Vec::new(),
+        ..PointEvidence::new(id, Outcome::Measured)
     };
     clock.0 += spec.prepare_time(id.at).0;
     match SimulatedEngine::prepare(&spec, id.at, 0, None) {

@@ -178,7 +178,9 @@ fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
 
 /// The study as text.
 pub(crate) fn text(study: &Study) -> String {
-    let (Some(model), Some((batch, clip)), Some(baseline)) = (&study.model, study.at, &study.baseline) else {
+    let (Some(model), Some((batch, clip)), Some(baseline)) =
+        (&study.focus.model, study.focus.at, &study.baseline)
+    else {
         return format!("{NOTHING}\n");
     };
     let mut text = format!("{}, batch {batch}, clip {clip}, by {}\n", clean(model, 80), study.factor);

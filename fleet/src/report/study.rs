@@ -1,7 +1,8 @@
 //! One point of one model over the fleet: what is compared, and what came out.
 
+use super::Focus;
 use crate::cohort::{explain, samples};
-use crate::store::{ModelName, PointQuery, ProfileId, Store, StoreError};
+use crate::store::{ProfileId, Store, StoreError};
 use clipmark_profile::cohort::{
     CohortKey, CohortRule, Entry, Factor, GroupContrast, Outlier, OutlierRule, Pool, contrast, outliers,
 };
@@ -69,11 +70,7 @@ pub(crate) struct Against {
 /// What came out.
 #[derive(Debug, Clone)]
 pub(crate) struct Study {
-    pub(crate) models: Vec<ModelName>,
-    pub(crate) model: Option<String>,
-    /// Points that the model was measured at.
-    pub(crate) points: Vec<(u32, u32)>,
-    pub(crate) at: Option<(u32, u32)>,
+    pub(crate) focus: Focus,
     pub(crate) factor: Factor,
     pub(crate) baseline: Option<String>,
     pub(crate) groups: Vec<Group>,
@@ -133,17 +130,10 @@ impl Study {
     /// # Errors
     /// The database's refusal.
     pub(crate) fn of(store: &mut Store, asked: &Asked) -> Result<Self, StoreError> {
-        let models = store.model_names()?;
-        let newest = models.iter().max_by_key(|row| row.newest).map(|row| row.model.clone());
-        let model = Some(asked.model.clone()).filter(|name| !name.is_empty()).or(newest);
-        let counts = match &model {
-            Some(name) => store.grid(name)?,
-            None => BTreeMap::new(),
-        };
-        let usual = counts.iter().max_by_key(|&(_, count)| *count).map(|(&at, _)| at);
         let wanted = asked.batch.zip(asked.clip);
-        let at = wanted.filter(|at| counts.contains_key(at)).or(usual);
-        let substituted = match (wanted, at) {
+        let focus = Focus::of(store, &asked.model, wanted)?;
+        let query = focus.query(MOST_POINTS);
+        let substituted = match (wanted, focus.at) {
             (Some((batch, clip)), Some(taken)) if (batch, clip) != taken => vec![format!(
                 "batch {batch}, clip {clip} was not measured; batch {}, clip {} was, by the most boards",
                 taken.0, taken.1
@@ -151,9 +141,7 @@ impl Study {
             _ => Vec::new(),
         };
         let mut study = Self {
-            models,
-            points: counts.into_keys().collect(),
-            at,
+            focus,
             factor: asked.factor(),
             baseline: None,
             groups: Vec::new(),
@@ -162,17 +150,9 @@ impl Study {
             simulated: false,
             is_cut: false,
             substituted,
-            model,
         };
-        if let (Some(model), Some((batch, clip))) = (study.model.clone(), at) {
-            let rows = store.points(&PointQuery {
-                model: Some(model),
-                batch_size: Some(batch),
-                clip_length: Some(clip),
-                newest_first: true,
-                limit: MOST_POINTS,
-                ..PointQuery::default()
-            })?;
+        if let Some(query) = query {
+            let rows = store.points(&query)?;
             study.is_cut = rows.len() as u64 == u64::from(MOST_POINTS);
             let mut samples = samples(&rows);
             study.compare(&samples, &asked.baseline);

@@ -1,8 +1,8 @@
 //! One figure of one point of one model over time: what got worse, when, and with what it coincides.
 
-use super::{Links, figure, mark, metric};
+use super::{Focus, Links, figure, mark, metric};
 use crate::dashboard::encoded;
-use crate::store::{ModelName, PointQuery, PointRow, Store, StoreError};
+use crate::store::{PointQuery, PointRow, Store, StoreError};
 use clipmark_profile::cohort::{Trend, TrendPoint, TrendRule, trend};
 use clipmark_profile::compare::{Metric, Verdict};
 use clipmark_report::format::{change, date, percent, utc};
@@ -64,10 +64,7 @@ struct Run {
 /// What was found.
 #[derive(Debug, Clone)]
 pub(crate) struct Trends {
-    pub(crate) models: Vec<ModelName>,
-    pub(crate) model: Option<String>,
-    pub(crate) points: Vec<(u32, u32)>,
-    pub(crate) at: Option<(u32, u32)>,
+    pub(crate) focus: Focus,
     pub(crate) device: Option<String>,
     pub(crate) metric: Metric,
     runs: Vec<Run>,
@@ -127,28 +124,16 @@ impl Trends {
     /// # Errors
     /// The database's refusal.
     pub(crate) fn of(store: &mut Store, wanted: &Wanted) -> Result<Self, StoreError> {
-        let models = store.model_names()?;
-        let newest = models.iter().max_by_key(|row| row.newest).map(|row| row.model.clone());
-        let model = Some(wanted.model.clone()).filter(|name| !name.is_empty()).or(newest);
-        let grid = match &model {
-            Some(name) => store.grid(name)?,
-            None => BTreeMap::new(),
-        };
-        let usual = grid.iter().max_by_key(|&(_, count)| *count).map(|(&at, _)| at);
-        let at = wanted.batch.zip(wanted.clip).filter(|at| grid.contains_key(at)).or(usual);
+        let focus = Focus::of(store, &wanted.model, wanted.batch.zip(wanted.clip))?;
         let (metric, device) = (wanted.metric(), wanted.device.parse().ok());
-        let rows = match (&model, at) {
-            (Some(model), Some((batch, clip))) => store.points(&PointQuery {
-                model: Some(model.clone()),
-                batch_size: Some(batch),
-                clip_length: Some(clip),
+        let rows = match focus.query(MOST_RUNS) {
+            Some(query) => store.points(&PointQuery {
                 device: device.clone(),
                 newest_first: device.is_none(),
                 histograms: false,
-                limit: MOST_RUNS,
-                ..PointQuery::default()
+                ..query
             })?,
-            _ => Vec::new(),
+            None => Vec::new(),
         };
         let runs: Vec<Run> = rows.iter().filter_map(|row| run(row, metric)).collect();
         let points: Vec<TrendPoint> = runs
@@ -162,7 +147,7 @@ impl Trends {
             .collect();
         let trend = trend(&points, TrendRule { floor: metric.floor(), ..TrendRule::default() });
         let device = device.map(|device| device.to_string());
-        Ok(Self { models, model, points: grid.into_keys().collect(), at, device, metric, runs, trend })
+        Ok(Self { focus, device, metric, runs, trend })
     }
 
     fn verdict(&self, ratio: f64) -> Verdict {

@@ -37,8 +37,7 @@ pub fn warm_up(counted: &[u64]) -> (usize, SteadyState) {
 }
 
 /// Whether the point was measured by a given number of iterations.
-#[must_use]
-pub fn is_fixed(point: &PointEvidence) -> bool {
+fn is_fixed(point: &PointEvidence) -> bool {
     point.chunks.iter().any(|chunk| chunk.phase == Phase::Fixed)
 }
 

@@ -82,16 +82,7 @@ fn sampler_cpu_share(record: &Record) -> Option<f64> {
 
 /// A planned point of which the record holds nothing: the run was cut off before it came to it.
 fn unknown(id: PointId) -> PointEvidence {
-    PointEvidence {
-        id,
-        outcome: Outcome::NotRun { why: crate::record::NotRun::Cancelled, because_of: None },
-        prepare: None,
-        engine: None,
-        chunks: Vec::new(),
-        memory: None,
-        operators: Vec::new(),
-        remarks: Vec::new(),
-    }
+    PointEvidence::new(id, Outcome::NotRun { why: crate::record::NotRun::Cancelled, because_of: None })
 }
 
 fn point(record: &Record, id: PointId) -> PointSummary {

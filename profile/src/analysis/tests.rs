@@ -18,16 +18,7 @@ fn chunk(phase: Phase, lead_in: u32, latencies: &[u64]) -> Chunk {
 }
 
 fn evidence(chunks: Vec<Chunk>) -> PointEvidence {
-    PointEvidence {
-        id: id(2, 8),
-        outcome: Outcome::Measured,
-        prepare: None,
-        engine: None,
-        chunks,
-        memory: None,
-        operators: Vec::new(),
-        remarks: Vec::new(),
-    }
+    PointEvidence { chunks, ..PointEvidence::new(id(2, 8), Outcome::Measured) }
 }
 
 fn run(request: Request, spec: SimulatedSpec) -> Record {

@@ -92,8 +92,6 @@ pub struct Side {
     pub soaked_boards: usize,
     /// Boards that throttled in one of these runs.
     pub throttled_boards: usize,
-    /// Boards whose samples stand apart, because they throttled while this was measured.
-    pub apart_boards: usize,
     /// The merged distribution of what did not throttle.
     pub pool: Pool,
 }
@@ -198,7 +196,6 @@ fn side(samples: &[&Sample]) -> Side {
         runs: samples.iter().map(|sample| (&sample.device, &sample.run)).collect::<BTreeSet<_>>().len(),
         soaked_boards: those(&|sample| sample.saw_throttling().is_some()),
         throttled_boards: those(&|sample| sample.saw_throttling() == Some(true)),
-        apart_boards: those(&|sample| sample.throttled.is_some()),
         pool: Pool::of_latencies(steady.map(|sample| (number(sample), sample))),
     }
 }
@@ -359,14 +356,7 @@ fn pool(metric: Metric, samples: &[(u32, &Sample)]) -> Pool {
 
 fn compared(own: &[Sample], other: &[Sample], rule: &CohortRule) -> Vec<CohortMetric> {
     let clusters = Clusters::of(own, other, rule.seed);
-    let metrics = [
-        Metric::P50Latency,
-        Metric::P99Latency,
-        Metric::FramesPerSecond,
-        Metric::EnergyPerFrame,
-        Metric::PeakMemory,
-    ];
-    metrics.into_iter().filter_map(|metric| metric_contrast(metric, &clusters, rule)).collect()
+    Metric::ALL.into_iter().filter_map(|metric| metric_contrast(metric, &clusters, rule)).collect()
 }
 
 fn metric_contrast(metric: Metric, clusters: &Clusters, rule: &CohortRule) -> Option<CohortMetric> {

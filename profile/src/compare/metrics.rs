@@ -21,6 +21,10 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// Every figure, in the order in which they are told.
+    pub const ALL: [Self; 5] =
+        [Self::P50Latency, Self::P99Latency, Self::FramesPerSecond, Self::EnergyPerFrame, Self::PeakMemory];
+
     /// Relative difference that never counts, however certain: run-to-run variation that one run cannot
     /// see.
     #[must_use]
@@ -95,13 +99,6 @@ pub(super) fn compare(
     candidate: &PointSummary,
     noise_factor: f64,
 ) -> Vec<MetricComparison> {
-    let metrics = [
-        Metric::P50Latency,
-        Metric::P99Latency,
-        Metric::FramesPerSecond,
-        Metric::EnergyPerFrame,
-        Metric::PeakMemory,
-    ];
     let one = |metric: Metric| {
         let (own, other) = (read(baseline, metric)?, read(candidate, metric)?);
         let ratio = other.value / own.value;
@@ -123,5 +120,5 @@ pub(super) fn compare(
             verdict,
         })
     };
-    metrics.into_iter().filter_map(one).collect()
+    Metric::ALL.into_iter().filter_map(one).collect()
 }

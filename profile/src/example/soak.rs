@@ -103,7 +103,7 @@ fn junction_celsius(second: f64) -> f64 {
 pub fn soak_evidence(id: PointId) -> (SoakEvidence, SensorRecord) {
     let start = Nanos::from_secs(START_S);
     let end = Nanos::from_secs(START_S + LENGTH_S);
-    let mut random = Random(17);
+    let mut random = Random::new(17);
     let (mut completed_ns, mut latencies_ns) = (Vec::new(), Vec::new());
     let mut now = start.get();
     while now < end.get() {

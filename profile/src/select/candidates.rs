@@ -11,23 +11,10 @@ fn energy(summary: Option<EnergySummary>) -> Option<Measure> {
     summary.map(|energy| measure(energy.gross_per_frame_uj, energy.gross_ci_uj))
 }
 
-/// The candidates of one model, or of all with `None`, in the order of the profile's points.
-#[must_use]
-pub fn of_profile(profile: &Profile, model: Option<&str>) -> Vec<Candidate> {
-    profile
-        .points
-        .iter()
-        .filter(|point| model.is_none_or(|model| model_of(profile, point.id.subject) == Some(model)))
-        .filter_map(|point| of_point(profile, point))
-        .collect()
-}
-
-/// The candidates of one model that may be chosen: dominated points have been judged already.
+/// The candidates of one model, in the order of the profile's points.
 pub(super) fn of_points(profile: &Profile, model: &str) -> Vec<Candidate> {
-    let dominated = |candidate: &Candidate| {
-        profile.points.iter().any(|point| point.id == candidate.id && point.status == Status::Dominated)
-    };
-    of_profile(profile, Some(model)).into_iter().filter(|candidate| !dominated(candidate)).collect()
+    let points = profile.points.iter().filter(|point| model_of(profile, point.id.subject) == Some(model));
+    points.filter_map(|point| of_point(profile, point)).collect()
 }
 
 fn model_of(profile: &Profile, subject: u16) -> Option<&str> {
@@ -35,12 +22,12 @@ fn model_of(profile: &Profile, subject: u16) -> Option<&str> {
 }
 
 fn of_point(profile: &Profile, point: &PointSummary) -> Option<Candidate> {
-    if matches!(point.status, Status::Failed | Status::NotRun) {
+    // Dominated points have been judged already.
+    if matches!(point.status, Status::Failed | Status::NotRun | Status::Dominated) {
         return None;
     }
     let latency = point.latency.as_ref()?;
     let frames_per_s = point.frames_per_s?;
-    let soak = profile.soaks.iter().find(|soak| soak.id == point.id);
     // Throughput and mean latency are the same figure: its interval follows from the mean's.
     let scale = |bound: Option<f64>| bound.map(|mean| frames_per_s * latency.mean_ns / mean);
     Some(Candidate {
@@ -56,7 +43,6 @@ fn of_point(profile: &Profile, point: &PointSummary) -> Option<Candidate> {
         peak_memory_bytes: point
             .peak_memory_bytes
             .map(|host| host.saturating_add(point.device_memory_bytes.unwrap_or(0)) as f64),
-        sustained_ratio: soak.and_then(|soak| soak.sustained_ratio),
     })
 }
 
@@ -81,6 +67,5 @@ fn of_soak(profile: &Profile, soak: &SoakSummary) -> Option<Candidate> {
         frames_per_s: open(soak.sustained_frames_per_s?),
         energy_per_frame_uj: energy(soak.sustained_energy),
         peak_memory_bytes: None,
-        sustained_ratio: soak.sustained_ratio,
     })
 }

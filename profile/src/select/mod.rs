@@ -11,14 +11,13 @@
 
 mod candidates;
 mod choose;
-mod front;
+mod dominance;
 #[cfg(test)]
 mod tests;
 mod words;
 
-pub use candidates::of_profile;
 pub use choose::{Choice, Goal, Score, choose};
-pub use front::{certainly_dominates, pareto_front};
+pub use dominance::certainly_dominates;
 
 use crate::plan::Deadline;
 use crate::point::PointId;
@@ -56,8 +55,6 @@ pub struct Candidate {
     pub energy_per_frame_uj: Option<Measure>,
     /// Peak memory, bytes.
     pub peak_memory_bytes: Option<f64>,
-    /// Sustained over burst throughput, where a soak measured it.
-    pub sustained_ratio: Option<f64>,
 }
 
 impl Candidate {

@@ -1,4 +1,4 @@
-use super::{Candidate, Goal, Measure, certainly_dominates, choose, pareto_front};
+use super::{Candidate, Goal, Measure, certainly_dominates, choose};
 use crate::plan::Deadline;
 use crate::point::{GridPoint, PointId};
 use crate::summary::Objective;
@@ -17,7 +17,6 @@ fn candidate(clip_length: u32, p99_ms: f64, frames_per_s: f64) -> Candidate {
         frames_per_s: within(frames_per_s, 0.001),
         energy_per_frame_uj: None,
         peak_memory_bytes: Some(1e8),
-        sustained_ratio: None,
     }
 }
 
@@ -112,24 +111,6 @@ fn overlapping_intervals_dominate_nothing() {
     assert!(!certainly_dominates(&good, &candidate(16, 20.0, 100.0), 0.0));
 }
 
-#[test]
-fn the_front_holds_what_is_best_at_something() {
-    let candidates = [
-        candidate(8, 10.0, 100.0),
-        candidate(16, 20.0, 200.0),
-        candidate(32, 30.0, 150.0),
-        Candidate { peak_memory_bytes: Some(1e7), ..candidate(64, 40.0, 50.0) },
-    ];
-    assert_eq!(pareto_front(&candidates), vec![0, 1, 3]);
-}
-
-#[test]
-fn an_objective_that_one_candidate_lacks_decides_nothing_on_the_front() {
-    let unknown = Candidate { peak_memory_bytes: None, ..candidate(8, 10.0, 100.0) };
-    let frugal = Candidate { peak_memory_bytes: Some(1.0), ..candidate(16, 20.0, 50.0) };
-    assert_eq!(pareto_front(&[unknown, frugal]), vec![0]);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -152,24 +133,6 @@ proptest! {
             let best = candidates.iter().filter(|candidate| goal.admits(candidate));
             let most = best.map(|candidate| candidate.frames_per_s.estimate).fold(0.0, f64::max);
             prop_assert!(candidates[index].frames_per_s.estimate >= 0.98 * most);
-        }
-    }
-
-    #[test]
-    fn the_front_is_never_empty_and_nothing_on_it_is_surely_dominated(
-        rows in proptest::collection::vec((1.0..200.0_f64, 1.0..1000.0_f64), 1..12),
-    ) {
-        let candidates: Vec<Candidate> = rows
-            .iter()
-            .enumerate()
-            .map(|(index, &(p99_ms, frames))| candidate(index as u32 + 1, p99_ms, frames))
-            .collect();
-        let front = pareto_front(&candidates);
-        prop_assert!(!front.is_empty());
-        for &index in &front {
-            for rival in &candidates {
-                prop_assert!(!certainly_dominates(rival, &candidates[index], 0.011));
-            }
         }
     }
 }

@@ -79,7 +79,6 @@ impl Sweep {
             frames_per_s: estimate.frames_per_s(),
             energy_per_frame_uj: estimate.energy_per_frame(self.rules.power_uncertainty),
             peak_memory_bytes: point.peak_memory.map(|bytes| bytes as f64),
-            sustained_ratio: None,
         }
     }
 

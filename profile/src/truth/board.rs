@@ -128,7 +128,7 @@ pub fn run(plan: &Plan, rules: SweepRules, specs: &[SimulatedSpec]) -> VirtualRu
     for (id, outcome) in sweep.outcomes() {
         match evidence.iter_mut().find(|point| point.id == id) {
             Some(point) => point.outcome = outcome,
-            None => evidence.push(bare(id, outcome)),
+            None => evidence.push(PointEvidence::new(id, outcome)),
         }
     }
     let record =
@@ -136,23 +136,10 @@ pub fn run(plan: &Plan, rules: SweepRules, specs: &[SimulatedSpec]) -> VirtualRu
     VirtualRun { record, journal, elapsed: board.now }
 }
 
-fn bare(id: PointId, outcome: crate::record::Outcome) -> PointEvidence {
-    PointEvidence {
-        id,
-        outcome,
-        prepare: None,
-        engine: None,
-        chunks: Vec::new(),
-        memory: None,
-        operators: Vec::new(),
-        remarks: Vec::new(),
-    }
-}
-
 fn keep(evidence: &mut Vec<PointEvidence>, step: &Step, result: &StepResult, specs: &[SimulatedSpec]) {
     let known = evidence.iter().position(|point| point.id == step.point);
     let at = known.unwrap_or_else(|| {
-        evidence.push(bare(step.point, crate::record::Outcome::Interrupted));
+        evidence.push(PointEvidence::new(step.point, crate::record::Outcome::Interrupted));
         evidence.len() - 1
     });
     let point = &mut evidence[at];

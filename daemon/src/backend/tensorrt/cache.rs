@@ -3,6 +3,7 @@
 //! An entry is trusted only when its header names the same key and its digest matches: anything else never
 //! existed. Building takes minutes, so entries are written through a temporary file and renamed.
 
+use crate::digest::sha256;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -52,7 +53,7 @@ impl EngineCache {
     }
 
     fn path(&self, key: &str) -> PathBuf {
-        self.folder.join(format!("{}.{SUFFIX}", &hex(&Sha256::digest(key.as_bytes()))[..32]))
+        self.folder.join(format!("{}.{SUFFIX}", &sha256(key.as_bytes())[..32]))
     }
 
     /// Looks up `key` and marks the entry as used.
@@ -136,16 +137,6 @@ fn read_entry(file: &mut File, key: &str) -> Option<(Header, Vec<u8>)> {
     let header: Header = serde_json::from_slice(header).ok()?;
     let (digest, engine) = rest.split_first_chunk::<32>()?;
     (header.key == key && Sha256::digest(engine)[..] == digest[..]).then(|| (header, engine.to_vec()))
-}
-
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

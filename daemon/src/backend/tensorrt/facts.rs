@@ -3,8 +3,8 @@
 //! Weights are skipped while decoding, so a large model costs no second copy. Field numbers are those of
 //! onnx.proto.
 
-use super::cache::hex;
 use crate::backend::BackendError;
+use crate::digest::hexadecimal;
 use clipmark_profile::record::{Cause, Stage};
 use clipmark_trt::ParserError;
 use prost::Message;
@@ -129,7 +129,7 @@ impl ModelFacts {
         let dynamic = inputs.filter(|input| input.is_dynamic()).map(|input| input.name.clone()).collect();
         Ok(Self {
             dynamic,
-            digest: hex(&digest.finalize()),
+            digest: hexadecimal(&digest.finalize()),
             quantized: graph.nodes.iter().any(|node| node.operator == "QuantizeLinear"),
             nodes: graph.nodes.into_iter().map(|node| (node.name, node.operator)).collect(),
         })

@@ -115,15 +115,12 @@ pub struct ProfileRow {
     pub measured: u64,
     /// Size of the content on the wire.
     pub bytes: u64,
-    /// Whether retention has left the content.
-    pub has_blob: bool,
 }
 
 /// The columns that [`profile_row`] reads, of a table named `p`.
 const COLUMNS: &str = "p.profile, p.device, p.epoch, p.sequence, p.received_unix_ms, p.started_unix_ms, \
     p.duration_ms, p.run_id, p.command, p.mode, p.clipmark, p.board, p.board_id, p.l4t, p.kernel, \
-    p.power_mode, p.simulated, p.partial, p.throttled, p.points, p.measured, p.bytes, \
-    CASE WHEN p.blob IS NULL THEN 0 ELSE 1 END";
+    p.power_mode, p.simulated, p.partial, p.throttled, p.points, p.measured, p.bytes";
 
 fn profile_row(row: &dyn Row) -> Result<ProfileRow, StoreError> {
     let command = row.text(8)?.map(|text| identifier(&text, "command id")).transpose()?;
@@ -150,7 +147,6 @@ fn profile_row(row: &dyn Row) -> Result<ProfileRow, StoreError> {
         points: count(row, 19, "number of points")?,
         measured: count(row, 20, "number of points")?,
         bytes: count(row, 21, "size")?,
-        has_blob: flag(row, 22, "flag")?,
     })
 }
 
