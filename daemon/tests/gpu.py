@@ -97,18 +97,17 @@ def remarks(point):
 
 
 def version(board):
-    """Major and minor of this machine's TensorRT."""
+    """Major and minor of this machine's TensorRT, and what is said of it."""
     _, said = board.call("check", "--json")
     try:
-        for requirement in json.loads(said):
-            if "tensorrt" in requirement["name"]:
-                hold(requirement["standing"] == "satisfied", requirement["found"])
-                number = requirement["found"].split("TensorRT ")[-1].split(",")[0].split()[0] \
-                    if "TensorRT " in requirement["found"] else requirement["found"].split()[0]
-                return tuple(int(part) for part in number.split(".")[:2]), requirement["found"]
+        requirements = json.loads(said)
     except ValueError:
-        pass
-    raise Fails("`clipmarkd check --json` says nothing of TensorRT: " + said[-600:])
+        raise Fails("`clipmarkd check --json` says no JSON: " + said[-600:])
+    for requirement in requirements:
+        if "tensorrt" in requirement["name"]:
+            hold(requirement["standing"] == "satisfied", requirement["found"])
+            return tuple(int(part) for part in requirement["found"].split(".")[:2]), requirement["found"]
+    raise Fails("`clipmarkd check` says nothing of TensorRT")
 
 
 @check
@@ -221,7 +220,9 @@ def builder_level(board):
 @check
 def dla(board):
     """a DLA core runs what it can, and its absence is said"""
-    profile = board.run("dla", "--backend-option", "dla_core=0", "--precision", "fp16")
+    (major, _), _ = version(board)
+    precision = () if major == 11 else ("--precision", "fp16")
+    profile = board.run("dla", "--backend-option", "dla_core=0", *precision)
     if profile["points"][0]["status"] == "failed":
         return refused(profile, "no DLA core")
     hold("DLA core 0" in remarks(points(profile)[0]), remarks(profile["points"][0]))

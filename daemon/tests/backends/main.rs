@@ -4,6 +4,7 @@
 //! `CLIPMARK_TEST_PROGRAM` names another clipmarkd to be held to this, `CLIPMARK_FAKES_DIR` its stand-ins.
 
 mod failures;
+mod gpu;
 mod onnxruntime;
 mod runs;
 mod selftest;
