@@ -1,5 +1,6 @@
 //! What is logged.
 
+use std::io::Write;
 use tracing_subscriber::filter::Targets;
 
 const VARIABLE: &str = "CLIPMARK_LOG";
@@ -11,14 +12,10 @@ pub fn filter(default: &str) -> Targets {
     let asked = std::env::var(VARIABLE).ok().filter(|asked| !asked.trim().is_empty());
     let (filter, problem) = chosen(asked.as_deref(), default);
     if let Some(problem) = problem {
-        tell(&problem);
+        // Nothing can be logged yet, and standard error may be a file on a full disk.
+        let _ = writeln!(std::io::stderr(), "warning: {problem}");
     }
     filter
-}
-
-#[expect(clippy::print_stderr, reason = "nothing can be logged yet")]
-fn tell(problem: &str) {
-    eprintln!("warning: {problem}");
 }
 
 fn chosen(asked: Option<&str>, default: &str) -> (Targets, Option<String>) {

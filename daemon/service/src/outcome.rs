@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::Write;
 
 /// The exit codes of a program.
 pub trait Code: Copy + 'static {
@@ -47,13 +48,14 @@ impl<C: fmt::Debug> Error for CommandError<C> {
 }
 
 /// The code that a command ends with; an error is printed with its causes, one a line.
-#[expect(clippy::print_stderr, reason = "the one place where errors reach the user")]
 pub fn told<C: fmt::Debug>(outcome: Result<C, CommandError<C>>) -> C {
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        // Standard error may be a file on a full disk, which must not hide the code.
+        let mut out = std::io::stderr().lock();
+        let _ = writeln!(out, "error: {error}");
         let mut cause = error.source();
         while let Some(error) = cause {
-            eprintln!("  because: {error}");
+            let _ = writeln!(out, "  because: {error}");
             cause = error.source();
         }
         error.code

@@ -54,6 +54,24 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CarryO
 /// # Errors
 /// Only what keeps it from being begun or told. A failed operation is told as a line.
 pub fn carry_out(dir: &Path, out: &mut dyn Write) -> Result<(), CarryOutError> {
+    match ended(dir, out) {
+        Ok(Some(line)) => tell(out, &line),
+        // Told to leave a checkpoint: there is no end to tell of yet.
+        Ok(None) => Ok(()),
+        // Told here, too: a full disk takes no words in the log.
+        Err(error) => {
+            tell(out, &Line::unable(Unable::Failed(unusable(&error))))?;
+            Err(error)
+        }
+    }
+}
+
+fn unusable(error: &CarryOutError) -> Reason {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Reason { code: ReasonCode::Storage, message: format!("{error}{cause}; check free space") }
+}
+
+fn ended(dir: &Path, out: &mut dyn Write) -> Result<Option<Line>, CarryOutError> {
     let path = dir.join(ORDER);
     let bytes = fs::read(&path).map_err(failed("read", &path))?;
     let order: Order = serde_json::from_slice(&bytes)
@@ -62,16 +80,14 @@ pub fn carry_out(dir: &Path, out: &mut dyn Write) -> Result<(), CarryOutError> {
     let lock = dir.join("lock");
     let file = File::create(&lock).map_err(failed("create", &lock))?;
     flock(&file, FlockOperation::LockExclusive).map_err(|error| failed("lock", &lock)(error.into()))?;
-    let line = match perform(&order, dir, out) {
+    Ok(match perform(&order, dir, out) {
         Ok(Some(done)) => {
             note_outputs(dir, &done.outputs)?;
-            Line::done(done)
+            Some(Line::done(done))
         }
-        // Told to leave a checkpoint: there is no end to tell of yet.
-        Ok(None) => return Ok(()),
-        Err(unable) => Line::unable(unable),
-    };
-    tell(out, &line)
+        Ok(None) => None,
+        Err(unable) => Some(Line::unable(unable)),
+    })
 }
 
 fn note_outputs(dir: &Path, outputs: &[Output]) -> Result<(), CarryOutError> {
@@ -168,4 +184,25 @@ pub fn describe_device(models_dir: &Path, cache: &Path, out: &mut dyn Write) -> 
         out.write_all(&bytes).and_then(|()| out.flush()).map_err(CarryOutError::Told)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_an_order_from_being_begun_is_told_as_a_failure_of_the_disk() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut out = Vec::new();
+        let error = carry_out(dir.path(), &mut out).expect_err("there is no order");
+        assert!(error.to_string().contains(ORDER), "{error}");
+        let line: Line = serde_json::from_slice(&out).expect("one line");
+        let reason = line.failed.expect("a failure");
+        assert_eq!(reason.code, ReasonCode::Storage);
+        assert!(
+            reason.message.contains(ORDER) && reason.message.contains("No such file"),
+            "{}",
+            reason.message
+        );
+    }
 }

@@ -247,3 +247,12 @@ fn showing_something_else_than_a_profile_is_refused() {
     check("show notes.txt", 5, &["notes.txt", "no profile"]);
     check("replay .", 5, &["holds no record"]);
 }
+
+#[test]
+fn a_full_disk_below_standard_error_does_not_hide_the_exit_code() {
+    let (_keep, folder) = folder_with(super::SUBJECT);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = clipmarkd(&folder);
+    let status = command.args(["run", "absent.onnx", "--no-sampler"]).stderr(full).status();
+    assert_eq!(status.expect("the binary starts").code(), Some(3));
+}

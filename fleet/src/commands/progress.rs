@@ -7,7 +7,7 @@ use clipmark_profile::topics::{CommandId, DeviceId};
 use clipmark_service::mqtt::Received;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 struct Line {
     bar: ProgressBar,
@@ -103,13 +103,8 @@ impl Board {
         line.told = text.to_owned();
         line.bar.set_message(text.to_owned());
         if self.is_shown && !self.is_terminal {
-            #[expect(
-                clippy::print_stderr,
-                reason = "progress is for whoever watches, results go to standard output"
-            )]
-            {
-                eprintln!("{device}: {text}");
-            }
+            // For whoever watches; a log that is full does not end the waiting.
+            let _ = writeln!(std::io::stderr(), "{device}: {text}");
         }
     }
 
