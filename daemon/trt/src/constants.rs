@@ -22,7 +22,7 @@ pub(crate) const DLA: i32 = 1;
 /// `MemoryPoolType::kWORKSPACE`, TensorRT 8.4 and later.
 pub(crate) const WORKSPACE: i32 = 0;
 /// Libraries and kinds of kernels that the builder may take tactics from, by clipmark's names: the place of each
-/// is its `TacticSource`, a bit of the mask. The fourth came with TensorRT 8.4, the fifth with 8.5.
+/// is its `TacticSource`, a bit of the mask. The fourth came with TensorRT 8.4, the fifth with 8.5; 11 has these two alone.
 pub const TACTIC_SOURCES: [&str; 5] =
     ["cublas", "cublas_lt", "cudnn", "edge_mask_convolutions", "jit_convolutions"];
 /// `ProfilingVerbosity::kDETAILED`; in 8.0 and 8.1 the same number is kVERBOSE.
@@ -76,9 +76,9 @@ pub const CONSTANTS: &[Constant] = &[
     everywhere("ILogger::Severity::kWARNING", WARNING),
     everywhere("DeviceType::kDLA", DLA),
     since_10("MemoryPoolType::kWORKSPACE", WORKSPACE),
-    everywhere("TacticSource::kCUBLAS", 0),
-    everywhere("TacticSource::kCUBLAS_LT", 1),
-    since_10("TacticSource::kCUDNN", 2),
+    each("TacticSource::kCUBLAS", [Some(0), Some(0), None]),
+    each("TacticSource::kCUBLAS_LT", [Some(1), Some(1), None]),
+    each("TacticSource::kCUDNN", [None, Some(2), None]),
     since_10("TacticSource::kEDGE_MASK_CONVOLUTIONS", 3),
     since_10("TacticSource::kJIT_CONVOLUTIONS", 4),
     since_10("ProfilingVerbosity::kDETAILED", DETAILED),
