@@ -1,14 +1,15 @@
 //! From an ONNX file to a serialized engine.
 
 use crate::constants::{
-    BF16, DETAILED, DLA, FP16, GPU_FALLBACK, INT8, MIN, NETWORK_FLAG, TF32, TF32_IN_8, WARNING, WORKSPACE,
+    BF16, DETAILED, DLA, FP16, GPU_FALLBACK, INT8, MIN, NETWORK_FLAG, TACTIC_SOURCES,
+    TACTIC_SOURCES_GONE_IN_11, TF32, TF32_IN_8, WARNING, WORKSPACE,
 };
 use crate::dims;
 use crate::error::{ParserError, TrtError};
 use crate::object::{Object, Release, call, text};
 use crate::slots::Method;
 use crate::tensorrt::{Library, TensorRt};
-use crate::version::Major;
+use crate::version::{Major, Version};
 use std::ffi::{CString, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -267,6 +268,7 @@ fn configure(config: &Object, request: &BuildRequest) -> Result<(), TrtError> {
         unsafe { call!(config, Method::ConfigSetLevel, fn(i32) -> (), level) };
     }
     if let Some(sources) = request.tactics {
+        let sources = tactics_of(sources, config.library().version)?;
         // SAFETY: declared `bool setTacticSources(TacticSources)`, a uint32_t.
         let taken = unsafe { call!(config, Method::ConfigSetTactics, fn(u32) -> u8, sources) };
         if taken == 0 {
@@ -279,6 +281,18 @@ fn configure(config: &Object, request: &BuildRequest) -> Result<(), TrtError> {
         unsafe { call!(config, Method::ConfigSetVerbosity, fn(i32) -> (), DETAILED) };
     }
     Ok(())
+}
+
+/// The mask as `version` numbers its sources.
+fn tactics_of(sources: u32, version: Version) -> Result<u32, TrtError> {
+    if version.major != Major::V11 {
+        return Ok(sources);
+    }
+    let gone = TACTIC_SOURCES.iter().take(TACTIC_SOURCES_GONE_IN_11);
+    match gone.enumerate().find(|(place, _)| sources & 1 << place != 0) {
+        Some((_, name)) => Err(TrtError::NotInVersion { what: format!("tactic source {name}"), version }),
+        None => Ok(sources >> TACTIC_SOURCES_GONE_IN_11),
+    }
 }
 
 fn set_workspace(config: &Object, bytes: usize) -> Result<(), TrtError> {

@@ -22,9 +22,12 @@ pub(crate) const DLA: i32 = 1;
 /// `MemoryPoolType::kWORKSPACE`, TensorRT 8.4 and later.
 pub(crate) const WORKSPACE: i32 = 0;
 /// Libraries and kinds of kernels that the builder may take tactics from, by clipmark's names: the place of each
-/// is its `TacticSource`, a bit of the mask. The fourth came with TensorRT 8.4, the fifth with 8.5; 11 has these two alone.
+/// is its `TacticSource` in 8 and 10, a bit of the mask. The fourth came with TensorRT 8.4, the fifth with 8.5; 11 has
+/// these two alone and counts them from 0.
 pub const TACTIC_SOURCES: [&str; 5] =
     ["cublas", "cublas_lt", "cudnn", "edge_mask_convolutions", "jit_convolutions"];
+/// How many of [`TACTIC_SOURCES`] TensorRT 11 no longer has.
+pub(crate) const TACTIC_SOURCES_GONE_IN_11: usize = 3;
 /// `ProfilingVerbosity::kDETAILED`; in 8.0 and 8.1 the same number is kVERBOSE.
 pub(crate) const DETAILED: i32 = 2;
 /// `TensorIOMode::kINPUT`, TensorRT 8.5 and later.
@@ -79,8 +82,8 @@ pub const CONSTANTS: &[Constant] = &[
     each("TacticSource::kCUBLAS", [Some(0), Some(0), None]),
     each("TacticSource::kCUBLAS_LT", [Some(1), Some(1), None]),
     each("TacticSource::kCUDNN", [None, Some(2), None]),
-    since_10("TacticSource::kEDGE_MASK_CONVOLUTIONS", 3),
-    since_10("TacticSource::kJIT_CONVOLUTIONS", 4),
+    each("TacticSource::kEDGE_MASK_CONVOLUTIONS", [None, Some(3), Some(0)]),
+    each("TacticSource::kJIT_CONVOLUTIONS", [None, Some(4), Some(1)]),
     since_10("ProfilingVerbosity::kDETAILED", DETAILED),
     since_10("TensorIOMode::kINPUT", INPUT),
     since_10("LayerInformationFormat::kJSON", JSON),

@@ -182,7 +182,7 @@ fn every_builder_setting_reaches_tensorrt() {
             100_300,
             "device=1 dla_core=1 flag0=1 flag3=1 flag6=0 level=4 pool0=1048576 tactics=5 verbosity=2",
         ),
-        (11, 110_400, "device=1 dla_core=1 flag3=1 flag6=0 level=4 pool0=1048576 tactics=5 verbosity=2"),
+        (11, 110_400, "device=1 dla_core=1 flag3=1 flag6=0 level=4 pool0=1048576 tactics=2 verbosity=2"),
     ] {
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
         let settings = format!("version = {word}\nlog = {}\n", log.path().display());
@@ -195,7 +195,7 @@ fn every_builder_setting_reaches_tensorrt() {
             gpu_fallback: true,
             workspace: Some(1 << 20),
             level: later.then_some(4),
-            tactics: Some(0b101),
+            tactics: Some(if major == 11 { 0b10000 } else { 0b101 }),
             detailed: later,
             ..request(&[1, 2, 4])
         };
@@ -215,6 +215,12 @@ fn tactic_sources_that_tensorrt_does_not_take_are_refused() {
     let asked = BuildRequest { tactics: Some(1 << 9), ..request(&[1, 1, 4]) };
     let error = network.build(&asked).expect_err("no such source");
     assert!(error.to_string().contains("refused tactic sources 0b1000000000"), "{error}");
+    let bench = Bench::new(11, "");
+    let tensorrt = bench.open().expect("TensorRT");
+    let network = tensorrt.parse(&bench.model(&model::identity())).expect("a network");
+    let asked = BuildRequest { tactics: Some(0b100), ..request(&[1, 1, 4]) };
+    let error = network.build(&asked).expect_err("cuDNN left in 11");
+    assert!(error.to_string().contains("11.4.0 has no tactic source cudnn"), "{error}");
 }
 
 #[test]
