@@ -16,13 +16,15 @@ run=
 say() { printf 'board: %s\n' "$*" >&2; }
 
 need() { # PROGRAM=PACKAGE...
-    local pair missing=()
+    local pair packages=() missing=()
     for pair in "$@"; do
+        packages+=("${pair#*=}")
         command -v "${pair%%=*}" >/dev/null || [ -x "/usr/sbin/${pair%%=*}" ] || missing+=("${pair#*=}")
     done
     [ ${#missing[@]} = 0 ] && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
+        # All of them: what is there in another version can be driven out by what is missing.
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${packages[@]}" >/dev/null
     else
         say "missing programs; please run:  sudo apt-get install ${missing[*]}"
         exit 1
