@@ -11,6 +11,7 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gpu.py");
 const STEADY: &str = "compute_us = 300\ncopy_us = 20";
 
 /// Exit code and output of the script; `None` without Python.
+#[expect(clippy::print_stderr, reason = "what is left out, and why, belongs into the test's output")]
 fn checked(machine: &Machine, checks: &str) -> Option<(i32, String)> {
     let python = std::env::var_os("CLIPMARK_PYTHON").unwrap_or_else(|| OsString::from("python3"));
     let mut command = Command::new(&python);
