@@ -6,7 +6,7 @@ use clipmark_daemon::backend::{Backend, Dtype, EngineSpec, InputSpec, TRACT_VERS
 use clipmark_daemon::model::built_in::{BuiltIn, MAX_FRAMES, VOCABULARY};
 use clipmark_daemon::model::inputs::{Fill, fill_all};
 use clipmark_daemon::model::onnx::OnnxModel;
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Cause;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ fn spec(batch: u32, frames: u32) -> EngineSpec {
     let video = input("video", Dtype::F32, vec![b, t, 3, 64, 64], 1.0);
     let text = input("text", Dtype::I64, vec![b, 16], f64::from(VOCABULARY));
     EngineSpec {
-        at: GridPoint::new(batch, frames).unwrap(),
+        shape: Shape::new(batch, frames).unwrap(),
         precision: Precision::Model,
         threads: 1,
         inputs: vec![video, text],

@@ -4,7 +4,7 @@ use clipmark_daemon::backend::selftest::{OUTPUT_TOLERANCE, selftest};
 use clipmark_daemon::backend::tensorrt::TensorRtBackend;
 use clipmark_daemon::backend::trtexec::Trtexec;
 use clipmark_daemon::backend::{Backend, Dtype, Engine, EngineSpec, InputSpec, TensorData, Tract};
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::units::Nanos;
 use clipmark_trt::Search;
 use clipmark_trt_fakes::{model, stage};
@@ -37,7 +37,7 @@ impl Board {
             high: 1.0,
         };
         let spec = EngineSpec {
-            at: GridPoint::new(1, 8).expect("not zero"),
+            shape: Shape::new(1, 8).expect("not zero"),
             precision: Precision::Model,
             threads: 1,
             inputs: vec![input("a"), input("b")],
@@ -81,7 +81,7 @@ fn equal_outputs_and_agreeing_times_pass() {
     assert!(report.passed(), "{report}");
     assert_eq!((report.outputs[0].elements, report.outputs[0].worst), (32, 0.0));
     let compute = report.compute.as_ref().expect("both tell compute time");
-    assert_eq!((compute.subject, compute.other), (Nanos(1_500_000), Nanos(1_525_000)));
+    assert_eq!((compute.variant, compute.other), (Nanos(1_500_000), Nanos(1_525_000)));
     assert!(report.to_string().contains("ok      output y"), "{report}");
 }
 

@@ -2,7 +2,7 @@
 
 use clipmark_daemon::backend::tensorrt::{TensorRtBackend, shared_profile};
 use clipmark_daemon::backend::{Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, TensorData};
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::{Cause, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use clipmark_trt::Search;
@@ -60,7 +60,7 @@ fn spec(batch: usize, frames: usize) -> EngineSpec {
     let input =
         InputSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![batch, frames, 4], low: 0.0, high: 1.0 };
     EngineSpec {
-        at: GridPoint::new(batch as u32, frames as u32).expect("not zero"),
+        shape: Shape::new(batch as u32, frames as u32).expect("not zero"),
         precision: Precision::Model,
         threads: 1,
         inputs: vec![input],

@@ -2,7 +2,7 @@
 
 use clipmark_daemon::backend::trtexec::Trtexec;
 use clipmark_daemon::backend::{Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, TensorData};
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::{Cause, Stage};
 use clipmark_profile::units::Nanos;
 use clipmark_trt_fakes::model;
@@ -35,7 +35,7 @@ impl Board {
 fn spec() -> EngineSpec {
     let input = InputSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![1, 8, 4], low: 0.0, high: 1.0 };
     EngineSpec {
-        at: GridPoint::new(1, 8).expect("not zero"),
+        shape: Shape::new(1, 8).expect("not zero"),
         precision: Precision::Model,
         threads: 1,
         inputs: vec![input],

@@ -4,22 +4,22 @@
 use clipmark_daemon::backend::{Dtype, EngineSpec, InputSpec};
 use clipmark_daemon::model::built_in::BuiltIn;
 use clipmark_daemon::placement::{self, Asked, CpuList, Placement};
-use clipmark_daemon::worker::handle::{Settings, Trouble, Worker};
+use clipmark_daemon::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_daemon::worker::protocol::{MeasureOrder, PrepareOrder};
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::{Cause, Failure, Stage};
 use clipmark_profile::units::Nanos;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
-fn settings(memory_limit: Option<u64>) -> Settings {
-    let mut settings = Settings::own(memory_limit, Duration::from_secs(30), Duration::from_secs(20));
+fn settings(memory_limit: Option<u64>) -> WorkerConfig {
+    let mut settings = WorkerConfig::own(memory_limit, Duration::from_secs(30), Duration::from_secs(20));
     settings.program = env!("CARGO_BIN_EXE_clipmarkd").into();
     settings
 }
 
-fn shell(script: &str) -> Settings {
+fn shell(script: &str) -> WorkerConfig {
     let mut settings = settings(None);
     settings.program = "/bin/sh".into();
     settings.arguments = vec!["-c".into(), script.into()];
@@ -28,7 +28,7 @@ fn shell(script: &str) -> Settings {
 
 fn order(backend: &str, model: &Path) -> PrepareOrder {
     let spec = EngineSpec {
-        at: GridPoint::new(1, 8).expect("neither is zero"),
+        shape: Shape::new(1, 8).expect("neither is zero"),
         precision: Precision::Model,
         threads: 1,
         inputs: Vec::new(),
@@ -48,10 +48,10 @@ fn chunk(iterations: u32) -> MeasureOrder {
     }
 }
 
-/// A simulated subject whose engine does `toml`.
+/// A simulated variant whose engine does `toml`.
 fn simulated(toml: &str) -> (TempDir, std::path::PathBuf) {
     let directory = TempDir::new().expect("a temporary folder");
-    let path = directory.path().join("subject.toml");
+    let path = directory.path().join("variant.toml");
     std::fs::write(&path, toml).expect("a writable folder");
     (directory, path)
 }
@@ -88,13 +88,13 @@ fn an_engine_that_works_is_measured_chunk_after_chunk() {
 
 /// Minor page faults an iteration of the built-in model `temporal` at 32 frames, some of whose tensors are larger than
 /// the size from which glibc begins to map memory anew.
-fn faults_an_inference(settings: &Settings) -> u64 {
+fn faults_an_inference(settings: &WorkerConfig) -> u64 {
     let directory = TempDir::new().expect("a temporary folder");
     let model = directory.path().join("temporal.onnx");
     BuiltIn::Temporal.write(&model, false).expect("a writable folder");
     let input = |name: &str, dtype, shape| InputSpec { name: name.into(), dtype, shape, low: 0.0, high: 1.0 };
     let mut order = order("tract", &model);
-    order.spec.at = GridPoint::new(1, 32).expect("neither is zero");
+    order.spec.shape = Shape::new(1, 32).expect("neither is zero");
     order.spec.inputs =
         vec![input("video", Dtype::F32, vec![1, 32, 3, 64, 64]), input("text", Dtype::I64, vec![1, 16])];
     let mut worker = Worker::spawn(settings).expect("a worker");
@@ -175,7 +175,7 @@ fn a_hanging_inference_is_killed_at_its_limit() {
 
 #[test]
 fn a_worker_over_its_memory_limit_is_out_of_memory() {
-    let toml = "touch_memory = true\n[subject.memory]\nbase_bytes = 268435456\n";
+    let toml = "touch_memory = true\n[variant.memory]\nbase_bytes = 268435456\n";
     let (_keep, model) = simulated(toml);
     let mut roomy = Worker::spawn(&settings(Some(1 << 30))).unwrap();
     roomy.prepare(order("simulated", &model)).unwrap();

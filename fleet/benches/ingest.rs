@@ -46,7 +46,7 @@ const IN_FLIGHT: u16 = 1000;
 const ROUNDS: usize = 3;
 
 /// Backends in the profile, which with 27 points each make it 12 KB long.
-const SUBJECTS: u16 = 4;
+const VARIANTS: u16 = 4;
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -83,13 +83,13 @@ fn content(is_newer: bool) -> Vec<u8> {
     if is_newer {
         profile.environment.l4t = Some("36.4.7".into());
     }
-    let (points, subject) = (profile.points.clone(), profile.subjects[0].clone());
-    for index in 1..SUBJECTS {
-        let mut subject = subject.clone();
-        subject.backend = format!("backend-{index}");
-        profile.subjects.push(subject);
+    let (points, variant) = (profile.points.clone(), profile.variants[0].clone());
+    for index in 1..VARIANTS {
+        let mut variant = variant.clone();
+        variant.backend = format!("backend-{index}");
+        profile.variants.push(variant);
         profile.points.extend(points.iter().cloned().map(|mut point| {
-            point.id.subject = index;
+            point.id.variant = index;
             point
         }));
     }
@@ -232,7 +232,7 @@ fn unbatched(dir: &Path, payload: &[u8]) -> f64 {
 
 /// Adds profiles of further runs until there are enough points.
 fn grow(store: &mut Store, contents: &[Vec<u8>; 2]) -> u64 {
-    let of_each = 27 * u64::from(SUBJECTS);
+    let of_each = 27 * u64::from(VARIANTS);
     let here = store.counts().unwrap().profiles * of_each;
     let runs = points().saturating_sub(here).div_ceil(of_each);
     let again = contents.each_ref().map(|content| envelope(content, ROUNDS as u64 + 1));
@@ -479,7 +479,7 @@ fn main() {
     let one_by_one = unbatched(bench.dir.path(), &payload);
     bench.subscribe();
     let mut table = Table::default();
-    println!("{} devices, {} bytes a profile with {} points\n", devices(), payload.len(), 27 * SUBJECTS);
+    println!("{} devices, {} bytes a profile with {} points\n", devices(), payload.len(), 27 * VARIANTS);
     table.head();
     bench.drain(one_by_one, &mut table);
     bench.ask(&mut table);

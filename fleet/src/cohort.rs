@@ -5,7 +5,7 @@
 
 use crate::store::{PointRow, ProfileId, Store, StoreError};
 use clipmark_profile::cohort::{CohortKey, Entry, Sample, Signs, entries};
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::summary::{Interval, Status, SteadyState, ThrottleCause};
 use clipmark_profile::wire::decode_profile;
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ fn entry(row: &PointRow) -> Option<Entry> {
         backend: row.backend.clone(),
         precision: Precision::from_name(&row.precision).unwrap_or_default(),
         threads: row.threads,
-        at: GridPoint::new(figures.batch_size, figures.clip_length)?,
+        shape: Shape::new(figures.batch_size, figures.clip_length)?,
         board: row.board.clone(),
         power_mode: row.power_mode.clone(),
         firmware: row.firmware().map(|(_, release)| release.to_owned()),
@@ -69,7 +69,7 @@ pub fn explain(
         let Ok(profile) = decode_profile(&bytes) else { continue };
         let whole = entries(&entry.sample.device, &profile).into_iter().find(|whole| {
             let (own, other) = (&whole.key, &entry.key);
-            own.model == other.model && own.backend == other.backend && own.at == other.at
+            own.model == other.model && own.backend == other.backend && own.shape == other.shape
         });
         if let Some(whole) = whole {
             entry.sample.p50_ci_ns = whole.sample.p50_ci_ns;

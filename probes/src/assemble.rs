@@ -21,7 +21,7 @@ pub(crate) struct Template {
 
 /// What is known only at the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ending {
+pub(crate) struct SamplingEnd {
     /// CPU time of the sampling thread.
     pub(crate) cpu: Nanos,
     /// Measured refresh intervals: channel and interval.
@@ -75,7 +75,7 @@ pub(crate) fn finish(
     template: Template,
     series: Vec<TierSeries>,
     cpu: Nanos,
-    ending: Option<Ending>,
+    ending: Option<SamplingEnd>,
 ) -> SensorRecord {
     let Template { mut record, mut faults } = template;
     record.tiers = series;

@@ -69,7 +69,7 @@ pub struct Board {
     pub devfreq: Vec<Devfreq>,
     /// Memory clock and activity.
     pub memory: Memory,
-    /// Why a signal is missing on this board, by subject.
+    /// Why a signal is missing on this board, by variant.
     pub notes: BTreeMap<String, String>,
 }
 

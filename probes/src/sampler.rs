@@ -6,7 +6,7 @@
 //! up and counted. [`Replay`] does the same over virtual time without threads. Instants are counted from
 //! the run's start, which is an instant of the monotonic clock that the caller gives.
 
-use crate::assemble::{Ending, Template, fault_texts, finish, template};
+use crate::assemble::{SamplingEnd, Template, fault_texts, finish, template};
 use crate::latest::Latest;
 use crate::probe::{Fault, Tier};
 use crate::refresh;
@@ -97,7 +97,7 @@ fn nanos(time: Timespec) -> Nanos {
 pub struct Sampler {
     latest: Arc<Latest>,
     stop: Arc<AtomicBool>,
-    reader: JoinHandle<Ending>,
+    reader: JoinHandle<SamplingEnd>,
     keeper: JoinHandle<Keeper>,
 }
 
@@ -171,7 +171,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(mut self) -> Ending {
+    fn run(mut self) -> SamplingEnd {
         let mut notes = Vec::new();
         if let Err(errno) = pin(&self.cpus) {
             let cpus = &self.cpus;
@@ -195,7 +195,7 @@ impl Reader {
             self.sampling.swap_segment(Segment { lanes: Vec::new(), cpu: Nanos(0) }, now, thread_cpu());
         // Waiting is fine here: nothing is sampled any more. A keeper that is gone is found at joining.
         let _ = self.full.send(last);
-        Ending { cpu: thread_cpu(), refresh, faults: fault_texts(self.sampling.faults()), notes }
+        SamplingEnd { cpu: thread_cpu(), refresh, faults: fault_texts(self.sampling.faults()), notes }
     }
 
     fn now(&self) -> Nanos {
@@ -335,7 +335,7 @@ impl Keeper {
         }
     }
 
-    fn finish(mut self, mut ending: Ending) -> Result<SensorRecord, SamplerError> {
+    fn finish(mut self, mut ending: SamplingEnd) -> Result<SensorRecord, SamplerError> {
         ending.notes.append(&mut self.notes);
         match self.store {
             Store::Memory { series, truncated } => {
@@ -415,7 +415,7 @@ impl Replay {
         let last = self.sampling.swap_segment(empty, self.now, Nanos(0));
         self.keeper.keep(&last);
         let faults: &[Option<Fault>] = self.sampling.faults();
-        self.keeper.finish(Ending { faults: fault_texts(faults), ..Ending::default() })
+        self.keeper.finish(SamplingEnd { faults: fault_texts(faults), ..SamplingEnd::default() })
     }
 }
 

@@ -6,7 +6,7 @@
 //! everything after it, never existed: that is what a process leaves that was killed while writing.
 //! The file is bounded; beyond the bound no segment is written and the record says that it was truncated.
 
-use crate::assemble::{Ending, Template, finish};
+use crate::assemble::{SamplingEnd, Template, finish};
 use crate::sampling::Segment;
 use clipmark_profile::sensors::{Column, SensorRecord, TierSeries};
 use clipmark_profile::units::{Bytes, Nanos};
@@ -87,7 +87,7 @@ impl SeriesWriter {
     }
 
     /// Closes the file with what is known at the end.
-    pub(crate) fn close(mut self, ending: &Ending) -> Result<(), SeriesError> {
+    pub(crate) fn close(mut self, ending: &SamplingEnd) -> Result<(), SeriesError> {
         if self.full {
             // Left without an ending, the file reads as truncated.
             return Ok(());

@@ -25,7 +25,7 @@ fn segment(start: u64, values: &[Option<i32>]) -> Segment {
     Segment { lanes: vec![lane], cpu: Nanos(start) }
 }
 
-fn written(segments: &[Segment], ending: Option<&Ending>, limit: u64) -> (tempfile::TempDir, PathBuf) {
+fn written(segments: &[Segment], ending: Option<&SamplingEnd>, limit: u64) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sensors");
     let mut writer = SeriesWriter::create(&path, Bytes(limit), &template()).unwrap();
@@ -40,8 +40,11 @@ fn written(segments: &[Segment], ending: Option<&Ending>, limit: u64) -> (tempfi
 
 #[test]
 fn a_closed_file_gives_the_whole_record_without_channels_that_never_answered() {
-    let ending =
-        Ending { cpu: Nanos(99), faults: vec![None, Some("EAGAIN".into()), None], ..Ending::default() };
+    let ending = SamplingEnd {
+        cpu: Nanos(99),
+        faults: vec![None, Some("EAGAIN".into()), None],
+        ..SamplingEnd::default()
+    };
     let segments = [segment(0, &[Some(1), None]), segment(10, &[Some(-3)])];
     let (_dir, path) = written(&segments, Some(&ending), 1 << 20);
     let record = read(&path).unwrap();
@@ -78,7 +81,7 @@ fn a_file_cut_at_any_byte_gives_the_segments_before_the_cut() {
 #[test]
 fn a_file_at_its_bound_stops_and_says_so() {
     let segments: Vec<Segment> = (0..50).map(|at| segment(at * 10, &[Some(1); 8])).collect();
-    let (_dir, path) = written(&segments, Some(&Ending::default()), 2000);
+    let (_dir, path) = written(&segments, Some(&SamplingEnd::default()), 2000);
     assert!(std::fs::metadata(&path).unwrap().len() <= 2000);
     let record = read(&path).unwrap();
     assert!(record.truncated);

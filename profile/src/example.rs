@@ -12,7 +12,7 @@ pub use soak::soak_evidence;
 
 use crate::environment::Environment;
 use crate::plan::{Deadline, Load, Mode};
-use crate::point::{GridPoint, PointId, Precision, Subject};
+use crate::point::{PointId, Precision, Shape, Variant};
 use crate::record::{BackendRecord, Cause, Failure, ModelRecord, NotRun, OperatorCost, Stage};
 use crate::stats::histogram::Histogram;
 use crate::stats::quantile::{self, Quantile};
@@ -95,8 +95,8 @@ pub fn latency(series: &[u64]) -> LatencySummary {
 
 /// A measured point: `base_ns` is its typical latency.
 #[must_use]
-pub fn measured(subject: u16, at: GridPoint, base_ns: u64, iterations: usize) -> PointSummary {
-    let seed = u64::from(subject) << 32 | u64::from(at.batch_size.get()) << 16;
+pub fn measured(variant: u16, at: Shape, base_ns: u64, iterations: usize) -> PointSummary {
+    let seed = u64::from(variant) << 32 | u64::from(at.batch_size.get()) << 16;
     let latency = latency(&latencies_ns(base_ns, iterations, seed));
     let clips_per_s =
         f64::from(at.batch_size.get()) * latency.iterations as f64 * 1e9 / latency.sum_ns as f64;
@@ -104,7 +104,7 @@ pub fn measured(subject: u16, at: GridPoint, base_ns: u64, iterations: usize) ->
     let power_mw = 5_400.0 + 350.0 * f64::from(at.batch_size.get());
     let gross = power_mw * 1e3 / frames_per_s;
     PointSummary {
-        id: PointId { subject, at },
+        id: PointId { variant, shape: at },
         status: Status::Measured,
         not_run: None,
         because_of: None,
@@ -141,9 +141,9 @@ pub fn measured(subject: u16, at: GridPoint, base_ns: u64, iterations: usize) ->
 }
 
 /// A point without figures.
-fn bare(subject: u16, at: GridPoint, status: Status) -> PointSummary {
+fn bare(variant: u16, at: Shape, status: Status) -> PointSummary {
     PointSummary {
-        id: PointId { subject, at },
+        id: PointId { variant, shape: at },
         status,
         not_run: None,
         because_of: None,
@@ -181,16 +181,16 @@ const BATCH_SIZES: [u32; 3] = [1, 2, 4];
 const JOINT_NS: [u64; 5] = [2_011_000, 5_204_000, 15_530_000, 89_120_000, 424_310_000];
 const TEMPORAL_NS: [u64; 5] = [1_204_000, 2_008_000, 3_811_000, 6_322_000, 14_830_000];
 
-fn point_at(batch_size: u32, clip_length: u32) -> GridPoint {
-    GridPoint::new(batch_size, clip_length).expect("the tables of this module hold no zero")
+fn point_at(batch_size: u32, clip_length: u32) -> Shape {
+    Shape::new(batch_size, clip_length).expect("the tables of this module hold no zero")
 }
 
-fn subject_points(subject: u16, base_ns: [u64; 5]) -> Vec<PointSummary> {
+fn variant_points(variant: u16, base_ns: [u64; 5]) -> Vec<PointSummary> {
     let mut points = Vec::new();
     for batch_size in BATCH_SIZES {
         for (clip_length, base) in CLIP_LENGTHS.into_iter().zip(base_ns) {
             let scaled = base * u64::from(batch_size) * (103 - 3 * u64::from(batch_size)) / 100;
-            points.push(measured(subject, point_at(batch_size, clip_length), scaled, 1000));
+            points.push(measured(variant, point_at(batch_size, clip_length), scaled, 1000));
         }
     }
     points
@@ -199,23 +199,23 @@ fn subject_points(subject: u16, base_ns: [u64; 5]) -> Vec<PointSummary> {
 /// Puts one point of each kind that is not a plain success into the grid.
 fn spoil(points: &mut [PointSummary]) {
     for point in points {
-        let at = (point.id.subject, point.id.at.batch_size.get(), point.id.at.clip_length.get());
+        let at = (point.id.variant, point.id.shape.batch_size.get(), point.id.shape.clip_length.get());
         match at {
             (0, 2, 128) => {
                 let message =
                     "worker killed for memory: VmHWM 1021 MiB reached the limit of 1024 MiB".to_owned();
-                *point = bare(0, point.id.at, Status::Failed);
+                *point = bare(0, point.id.shape, Status::Failed);
                 point.failure = Some(Failure { stage: Stage::Measure, cause: Cause::OutOfMemory, message });
             }
             (0, 4, 128) => {
-                *point = bare(0, point.id.at, Status::NotRun);
+                *point = bare(0, point.id.shape, Status::NotRun);
                 point.not_run = Some(NotRun::WouldExceedMemory);
-                point.because_of = Some(PointId { subject: 0, at: point_at(2, 128) });
+                point.because_of = Some(PointId { variant: 0, shape: point_at(2, 128) });
             }
             (0, 4, 8) => {
-                *point = measured(0, point.id.at, 8_900_000, 60);
+                *point = measured(0, point.id.shape, 8_900_000, 60);
                 point.status = Status::Dominated;
-                point.because_of = Some(PointId { subject: 0, at: point_at(2, 8) });
+                point.because_of = Some(PointId { variant: 0, shape: point_at(2, 8) });
             }
             (0, 1, 64) => point.major_faults = Some(214),
             (1, 4, 128) => {
@@ -242,8 +242,8 @@ fn operators() -> Vec<OperatorCost> {
     ]
 }
 
-fn subject(model: &str) -> Subject {
-    Subject { model: model.into(), backend: "tract".into(), precision: Precision::Model, threads: 1 }
+fn variant(model: &str) -> Variant {
+    Variant { model: model.into(), backend: "tract".into(), precision: Precision::Model, threads: 1 }
 }
 
 fn model(name: &str, digest: char) -> ModelRecord {
@@ -285,17 +285,17 @@ fn environment() -> Environment {
 }
 
 /// Lines over the batch sizes with at least four clip lengths, by the statistics of this crate.
-fn scaling_lines(subject: u16, points: &[PointSummary]) -> Vec<Scaling> {
+fn scaling_lines(variant: u16, points: &[PointSummary]) -> Vec<Scaling> {
     let line = |batch_size: u32| {
         let pairs: Vec<(u32, f64)> = points
             .iter()
-            .filter(|p| p.id.at.batch_size.get() == batch_size)
-            .filter_map(|p| Some((p.id.at.clip_length.get(), p.latency.as_ref()?.p50_ns)))
+            .filter(|p| p.id.shape.batch_size.get() == batch_size)
+            .filter_map(|p| Some((p.id.shape.clip_length.get(), p.latency.as_ref()?.p50_ns)))
             .collect();
         let fit = scaling::exponent(&pairs).filter(|_| pairs.len() > 3)?;
         let bend = scaling::breakpoint(&pairs, 0.01);
         Some(Scaling {
-            subject,
+            variant,
             batch_size,
             exponent: fit.exponent,
             exponent_ci: fit.interval,
@@ -351,7 +351,7 @@ fn chosen(
         [_] => format!("{why}; no other point qualifies."),
         [best, next, ..] => {
             let percent = (next.0 / best.0 - 1.0).abs() * 100.0;
-            format!("{why}; the next best, {}, {loss} ({percent:.1} %).", next.1.at)
+            format!("{why}; the next best, {}, {loss} ({percent:.1} %).", next.1.shape)
         }
     };
     let chosen = ranked.first().map(|best| best.1).into_iter().collect();
@@ -399,10 +399,10 @@ fn run_info(origin: &str) -> RunInfo {
 /// interrupted point, a soak that throttles twice, and operating points.
 #[must_use]
 pub fn profile() -> Profile {
-    let mut points = subject_points(0, JOINT_NS);
-    points.extend(subject_points(1, TEMPORAL_NS));
+    let mut points = variant_points(0, JOINT_NS);
+    points.extend(variant_points(1, TEMPORAL_NS));
     spoil(&mut points);
-    let soaked = PointId { subject: 1, at: point_at(1, 16) };
+    let soaked = PointId { variant: 1, shape: point_at(1, 16) };
     let mut chosen = operating_points("joint", &points[..15]);
     chosen.extend(operating_points("temporal", &points[15..]));
     chosen.extend(sustained("temporal", soaked));
@@ -421,16 +421,16 @@ pub fn profile() -> Profile {
             simulated: true,
             notes: vec!["latency spans one state.run call, inputs ready in memory".into()],
         }],
-        subjects: vec![subject("joint"), subject("temporal")],
+        variants: vec![variant("joint"), variant("temporal")],
         points,
         scaling: lines,
         memory_pressure: vec![
             MemoryPressure {
-                subject: 0,
+                variant: 0,
                 first: Some(point_at(1, 64)),
                 sign: Some(PressureSign::MajorFaults),
             },
-            MemoryPressure { subject: 1, first: None, sign: None },
+            MemoryPressure { variant: 1, first: None, sign: None },
         ],
         operating_points: chosen,
         soaks: vec![soak::summary(soaked)],
@@ -441,7 +441,7 @@ pub fn profile() -> Profile {
     }
 }
 
-/// One subject over 9 clip lengths and 3 batch sizes, every point measured with 1000 iterations: the
+/// One variant over 9 clip lengths and 3 batch sizes, every point measured with 1000 iterations: the
 /// profile whose wire size is bounded.
 #[must_use]
 pub fn profile_of_27_points() -> Profile {
@@ -458,9 +458,9 @@ pub fn profile_of_27_points() -> Profile {
     profile.run.origin = "clipmarkd run --deadline 5ms".into();
     profile.run.mode = Mode::Sweep;
     profile.models.truncate(1);
-    profile.subjects.truncate(1);
+    profile.variants.truncate(1);
     profile.scaling = scaling_lines(0, &points);
-    profile.memory_pressure = vec![MemoryPressure { subject: 0, first: None, sign: None }];
+    profile.memory_pressure = vec![MemoryPressure { variant: 0, first: None, sign: None }];
     profile.operating_points = operating_points;
     profile.points = points;
     profile.soaks.clear();

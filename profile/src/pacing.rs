@@ -6,7 +6,7 @@
 //! "coordinated omission"). Clips are never dropped: a board that cannot keep up shows growing latency.
 //! Waiting for the arrival is the caller's.
 
-use crate::point::GridPoint;
+use crate::point::Shape;
 use crate::units::Nanos;
 
 /// The arrivals of one paced measurement.
@@ -22,7 +22,7 @@ impl Schedule {
     ///
     /// `None` unless `fps` is a positive number.
     #[must_use]
-    pub fn of_stream(start: Nanos, at: GridPoint, fps: f64) -> Option<Self> {
+    pub fn of_stream(start: Nanos, at: Shape, fps: f64) -> Option<Self> {
         let period_ns = f64::from(at.clip_length.get()) / fps * 1e9;
         (period_ns > 0.0 && period_ns.is_finite()).then_some(Self { start, period_ns })
     }

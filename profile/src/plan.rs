@@ -1,9 +1,9 @@
 //! From what is asked (a [`Request`], bounded by [`Limits`]) to what will be done (a [`Plan`]).
 //!
 //! Pure: no file is opened here. Model names are resolved and axes are probed by the daemon, which then
-//! hands the subjects and their usable axes to [`Plan::expand`].
+//! hands the variants and their usable axes to [`Plan::expand`].
 
-use crate::point::{GridPoint, PointId, Precision, Subject};
+use crate::point::{PointId, Precision, Shape, Variant};
 use crate::units::Nanos;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -135,7 +135,7 @@ impl Default for Request {
 pub struct Limits {
     /// Most models in one request.
     pub max_models: usize,
-    /// Most points in one run, over all subjects.
+    /// Most points in one run, over all variants.
     pub max_points: usize,
     /// Largest clip length in frames.
     pub max_clip_length: u32,
@@ -219,7 +219,7 @@ pub enum Deadline {
 impl Deadline {
     /// The span within which one inference at `at` must complete, or `None` without a constraint.
     #[must_use]
-    pub fn at(self, at: GridPoint) -> Option<Nanos> {
+    pub fn at(self, at: Shape) -> Option<Nanos> {
         match self {
             Self::None => None,
             Self::PerInference(span) => Some(span),
@@ -232,7 +232,7 @@ impl Deadline {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// What is put to the test.
-    pub subjects: Vec<Subject>,
+    pub variants: Vec<Variant>,
     /// Every point, in grid order; the sweep decides the order of measuring.
     pub points: Vec<PointId>,
     /// The streaming constraint.
@@ -392,11 +392,11 @@ impl Request {
     }
 }
 
-/// A subject with the axis values it can really take, as probed.
+/// A variant with the axis values it can really take, as probed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct UsableSubject {
+pub struct UsableVariant {
     /// What is put to the test.
-    pub subject: Subject,
+    pub variant: Variant,
     /// The clip length a model insists on, or `None` when its frames axis is dynamic.
     pub fixed_clip_length: Option<u32>,
     /// The batch size a model insists on, or `None` when its batch axis is dynamic.
@@ -404,37 +404,37 @@ pub struct UsableSubject {
 }
 
 impl Plan {
-    /// `model/backend` of every subject, in order, for displays.
+    /// `model/backend` of every variant, in order, for displays.
     #[must_use]
-    pub fn subject_labels(&self) -> Vec<String> {
-        self.subjects.iter().map(|subject| format!("{}/{}", subject.model, subject.backend)).collect()
+    pub fn variant_labels(&self) -> Vec<String> {
+        self.variants.iter().map(|variant| format!("{}/{}", variant.model, variant.backend)).collect()
     }
 
-    /// Lays the request's grid over every subject. A fixed axis replaces the request's values for it.
+    /// Lays the request's grid over every variant. A fixed axis replaces the request's values for it.
     ///
     /// # Errors
     /// [`Request::validate`]'s, or more points than `limits.max_points`.
     pub fn expand(
         request: Request,
-        subjects: Vec<UsableSubject>,
+        variants: Vec<UsableVariant>,
         limits: &Limits,
     ) -> Result<Self, PlanError> {
         request.validate(limits)?;
         let mut points = Vec::new();
-        for (index, usable) in subjects.iter().enumerate() {
+        for (index, usable) in variants.iter().enumerate() {
             let clips = axis(&request.clip_lengths, usable.fixed_clip_length);
             let batches = axis(&request.batch_sizes, usable.fixed_batch_size);
             for &batch_size in &batches {
                 for &clip_length in &clips {
-                    if let Some(at) = GridPoint::new(batch_size, clip_length) {
-                        points.push(PointId { subject: index as u16, at });
+                    if let Some(at) = Shape::new(batch_size, clip_length) {
+                        points.push(PointId { variant: index as u16, shape: at });
                     }
                 }
             }
         }
         in_range("points", points.len(), 1, limits.max_points)?;
-        let subjects = subjects.into_iter().map(|usable| usable.subject).collect();
-        Ok(Self { subjects, points, deadline: request.deadline(), request })
+        let variants = variants.into_iter().map(|usable| usable.variant).collect();
+        Ok(Self { variants, points, deadline: request.deadline(), request })
     }
 }
 

@@ -1,11 +1,11 @@
-use super::{Deadline, Limits, Load, Mode, Plan, PlanError, Request, RequestedPoint, UsableSubject};
-use crate::point::{GridPoint, Precision, Subject};
+use super::{Deadline, Limits, Load, Mode, Plan, PlanError, Request, RequestedPoint, UsableVariant};
+use crate::point::{Precision, Shape, Variant};
 use crate::units::Nanos;
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
-fn usable(model: &str, clip_length: Option<u32>, batch_size: Option<u32>) -> UsableSubject {
-    UsableSubject {
-        subject: Subject {
+fn usable(model: &str, clip_length: Option<u32>, batch_size: Option<u32>) -> UsableVariant {
+    UsableVariant {
+        variant: Variant {
             model: model.into(),
             backend: "tract".into(),
             precision: Precision::Model,
@@ -28,22 +28,23 @@ fn refusal(request: Request) -> String {
 fn the_default_request_is_the_default_grid() {
     let plan = expand(Request::default()).unwrap();
     assert_eq!(plan.points.len(), 15);
-    assert_eq!(plan.points[0].at, GridPoint::new(1, 8).unwrap());
-    assert_eq!(plan.points[14].at, GridPoint::new(4, 128).unwrap());
+    assert_eq!(plan.points[0].shape, Shape::new(1, 8).unwrap());
+    assert_eq!(plan.points[14].shape, Shape::new(4, 128).unwrap());
 }
 
 #[test]
 fn a_fixed_axis_replaces_the_requested_values() {
-    let subjects = vec![usable("free", None, None), usable("fixed", Some(16), Some(1))];
-    let plan = Plan::expand(Request::default(), subjects, &Limits::default()).unwrap();
-    let fixed: Vec<GridPoint> = plan.points.iter().filter(|id| id.subject == 1).map(|id| id.at).collect();
-    assert_eq!(fixed, vec![GridPoint::new(1, 16).unwrap()]);
+    let variants = vec![usable("free", None, None), usable("fixed", Some(16), Some(1))];
+    let plan = Plan::expand(Request::default(), variants, &Limits::default()).unwrap();
+    let fixed: Vec<Shape> = plan.points.iter().filter(|id| id.variant == 1).map(|id| id.shape).collect();
+    assert_eq!(fixed, vec![Shape::new(1, 16).unwrap()]);
 }
 
 #[test]
 fn repeated_and_unsorted_values_are_one_ascending_axis() {
     let request = Request { clip_lengths: vec![32, 8, 32], batch_sizes: vec![2, 2], ..Request::default() };
-    let frames: Vec<u32> = expand(request).unwrap().points.iter().map(|id| id.at.clip_length.get()).collect();
+    let frames: Vec<u32> =
+        expand(request).unwrap().points.iter().map(|id| id.shape.clip_length.get()).collect();
     assert_eq!(frames, vec![8, 32]);
 }
 
@@ -172,7 +173,7 @@ fn more_points_than_the_limit_are_refused() {
 
 #[test]
 fn a_stream_gives_longer_clips_a_longer_deadline() {
-    let at = |clip_length| GridPoint::new(4, clip_length).unwrap();
+    let at = |clip_length| Shape::new(4, clip_length).unwrap();
     assert_eq!(Deadline::Fps(25.0).at(at(50)), Some(Nanos::from_secs(2)));
     assert_eq!(Deadline::PerInference(Nanos(7)).at(at(50)), Some(Nanos(7)));
     assert_eq!(Deadline::None.at(at(50)), None);
@@ -204,8 +205,8 @@ proptest! {
         prop_assert_eq!(&distinct, &plan.points);
         for &clip in &clips {
             for &batch in &batches {
-                let at = GridPoint::new(batch, clip).unwrap();
-                prop_assert!(plan.points.iter().any(|id| id.at == at));
+                let at = Shape::new(batch, clip).unwrap();
+                prop_assert!(plan.points.iter().any(|id| id.shape == at));
             }
         }
     }

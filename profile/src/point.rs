@@ -1,4 +1,4 @@
-//! What is measured: a subject (model, backend, precision, threads) at one batch size and clip length.
+//! What is measured: a variant (model, backend, precision, threads) at one batch size and clip length.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -44,14 +44,14 @@ impl BatchSize {
 
 /// One cell of the grid that a sweep walks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct GridPoint {
+pub struct Shape {
     /// Clips in one inference.
     pub batch_size: BatchSize,
     /// Frames in one clip.
     pub clip_length: ClipLength,
 }
 
-impl GridPoint {
+impl Shape {
     /// `None` when either is zero.
     #[must_use]
     pub fn new(batch_size: u32, clip_length: u32) -> Option<Self> {
@@ -71,7 +71,7 @@ impl GridPoint {
     }
 }
 
-impl fmt::Display for GridPoint {
+impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "B{} T{}", self.batch_size.get(), self.clip_length.get())
     }
@@ -128,7 +128,7 @@ impl fmt::Display for Precision {
 
 /// What is put to the test, apart from the grid: one row of engines.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Subject {
+pub struct Variant {
     /// The model's name: a built-in's, or the file's stem.
     pub model: String,
     /// The backend's registry name, e.g. `tract`.
@@ -139,7 +139,7 @@ pub struct Subject {
     pub threads: u32,
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {} ({}", self.model, self.backend, self.precision)?;
         if self.threads > 1 {
@@ -149,11 +149,11 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A subject, by its index in the plan, at one grid point.
+/// A variant, by its index in the plan, at one shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PointId {
-    /// Index into the plan's subjects.
-    pub subject: u16,
+    /// Index into the plan's variants.
+    pub variant: u16,
     /// The grid point.
-    pub at: GridPoint,
+    pub shape: Shape,
 }

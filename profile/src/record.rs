@@ -39,16 +39,16 @@ pub struct RunHeader {
     pub plan: Plan,
     /// The machine and the software.
     pub environment: Environment,
-    /// One entry per distinct model in the plan's subjects.
+    /// One entry per distinct model in the plan's variants.
     pub models: Vec<ModelRecord>,
-    /// One entry per distinct backend in the plan's subjects.
+    /// One entry per distinct backend in the plan's variants.
     pub backends: Vec<BackendRecord>,
 }
 
 /// A model as measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRecord {
-    /// The name that subjects use.
+    /// The name that variants use.
     pub name: String,
     /// SHA-256 of the file, lower-case hexadecimal.
     pub sha256: String,
@@ -63,7 +63,7 @@ pub struct ModelRecord {
 /// A backend as used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackendRecord {
-    /// The registry name that subjects use.
+    /// The registry name that variants use.
     pub name: String,
     /// The version of the runtime behind it.
     pub version: String,
@@ -81,7 +81,7 @@ pub struct PointEvidence {
     /// Which point.
     pub id: PointId,
     /// How far it came.
-    pub outcome: Outcome,
+    pub outcome: PointOutcome,
     /// Time to load and optimise the model for this point, apart from latency.
     pub prepare: Option<Nanos>,
     /// What was built for it, where the backend builds engines.
@@ -100,7 +100,7 @@ pub struct PointEvidence {
 impl PointEvidence {
     /// A point of which nothing but its outcome is known.
     #[must_use]
-    pub fn new(id: PointId, outcome: Outcome) -> Self {
+    pub fn new(id: PointId, outcome: PointOutcome) -> Self {
         Self {
             id,
             outcome,
@@ -128,7 +128,7 @@ pub struct EngineBuild {
 /// How far a point came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum PointOutcome {
     /// Measured to the end.
     Measured,
     /// Measured in part, then dropped because another point beats it on every objective.
@@ -161,8 +161,8 @@ pub enum NotRun {
     Budget,
     /// The user or a signal ended the run first.
     Cancelled,
-    /// Another point of the same subject failed for a reason that no batch size or clip length changes.
-    SubjectFailed,
+    /// Another point of the same variant failed for a reason that no batch size or clip length changes.
+    VariantFailed,
 }
 
 /// Where a point failed.
@@ -313,7 +313,7 @@ pub struct SoakEvidence {
     /// Which point.
     pub id: PointId,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: PointOutcome,
     /// Why it was stopped before its time, if it was.
     pub aborted: Option<String>,
     /// How the start gate ended: waited for a cool, unrestricted board, or gave up.

@@ -216,15 +216,15 @@ fn reduce(kind: ChannelKind, readings: &[i32]) -> Option<i32> {
 mod tests {
     use super::*;
     use crate::channel::Role;
-    use crate::point::GridPoint;
-    use crate::record::Outcome;
+    use crate::point::Shape;
+    use crate::record::PointOutcome;
     use crate::sensors::Column;
 
     fn evidence(completed_ms: &[u64], latencies_ns: &[u64], length_s: u64) -> SoakEvidence {
         let start = Nanos::from_secs(100);
         SoakEvidence {
-            id: PointId { subject: 0, at: GridPoint::new(1, 16).unwrap() },
-            outcome: Outcome::Measured,
+            id: PointId { variant: 0, shape: Shape::new(1, 16).unwrap() },
+            outcome: PointOutcome::Measured,
             aborted: None,
             gate: None,
             idle_before: None,

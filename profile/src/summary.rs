@@ -6,7 +6,7 @@
 
 use crate::environment::Environment;
 use crate::plan::{Deadline, Load, Mode};
-use crate::point::{GridPoint, PointId, Subject};
+use crate::point::{PointId, Shape, Variant};
 use crate::record::{BackendRecord, EngineBuild, Failure, GateOutcome, ModelRecord, NotRun, OperatorCost};
 use crate::stats::histogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -33,12 +33,12 @@ pub struct Profile {
     /// The backends used.
     pub backends: Vec<BackendRecord>,
     /// What was put to the test; points refer to it by index.
-    pub subjects: Vec<Subject>,
+    pub variants: Vec<Variant>,
     /// Every point of the plan, in grid order.
     pub points: Vec<PointSummary>,
-    /// How cost grows with clip length, per subject and batch size.
+    /// How cost grows with clip length, per variant and batch size.
     pub scaling: Vec<Scaling>,
-    /// Where memory pressure begins, per subject.
+    /// Where memory pressure begins, per variant.
     pub memory_pressure: Vec<MemoryPressure>,
     /// Which points are best, and for what.
     pub operating_points: Vec<OperatingPoint>,
@@ -242,8 +242,8 @@ pub struct EnergySummary {
 /// How latency grows with clip length, at one batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
-    /// Index into the profile's subjects.
-    pub subject: u16,
+    /// Index into the profile's variants.
+    pub variant: u16,
     /// Batch size.
     pub batch_size: u32,
     /// Theil-Sen slope of log latency over log clip length: 1 is linear, 2 quadratic.
@@ -261,10 +261,10 @@ pub struct Scaling {
 /// The first point at which memory pressure shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPressure {
-    /// Index into the profile's subjects.
-    pub subject: u16,
+    /// Index into the profile's variants.
+    pub variant: u16,
     /// The smallest such point; absent when no point showed pressure.
-    pub first: Option<GridPoint>,
+    pub first: Option<Shape>,
     /// What rose there.
     pub sign: Option<PressureSign>,
 }

@@ -6,7 +6,7 @@ use clipmark_profile::stats::early_stop::Rule;
 use clipmark_profile::stats::quantile::Quantile;
 use clipmark_profile::truth::latency::{self, Coverage};
 use clipmark_profile::truth::settling::{self, Course};
-use clipmark_profile::truth::source::{SHAPES, Shape};
+use clipmark_profile::truth::source::{DISTRIBUTIONS, Distribution};
 use clipmark_profile::truth::stopping;
 
 const QUANTILES: [Quantile; 3] = [Quantile::P50, Quantile::P90, Quantile::P99];
@@ -15,7 +15,7 @@ const QUANTILES: [Quantile; 3] = [Quantile::P50, Quantile::P90, Quantile::P99];
 
 #[test]
 fn intervals_of_independent_latencies_cover_in_at_least_93_of_100_runs() {
-    for shape in SHAPES {
+    for shape in DISTRIBUTIONS {
         for quantile in QUANTILES {
             let coverage = latency::coverage_independent(shape, quantile, 1000, 1000, 1);
             let rate = coverage.rate().unwrap();
@@ -27,7 +27,7 @@ fn intervals_of_independent_latencies_cover_in_at_least_93_of_100_runs() {
 
 #[test]
 fn reference_quantiles_are_no_further_off_in_rank_than_sampling_explains() {
-    for shape in SHAPES {
+    for shape in DISTRIBUTIONS {
         for quantile in QUANTILES {
             let p = quantile.fraction();
             let sampling = (p * (1.0 - p) / 1000.0).sqrt();
@@ -70,7 +70,7 @@ fn medians_and_means_cover_at_every_correlation() {
 
 #[test]
 fn too_few_latencies_are_refused_whatever_their_order() {
-    let shape = SHAPES[0];
+    let shape = DISTRIBUTIONS[0];
     let coverage = latency::coverage_independent(shape, Quantile::P99, 367, 200, 7);
     assert_eq!(coverage.refused, 200);
     assert!(coverage.honest_rate() >= 0.95, "{coverage:?}");
@@ -150,10 +150,10 @@ fn histograms_of_parts_add_up_to_the_histogram_of_the_whole_in_any_order() {
 
 #[test]
 fn a_tight_histogram_of_1000_latencies_takes_at_most_50_bytes_on_the_wire() {
-    let tight = Shape::Lognormal { median_ns: 1e7, sigma: 0.02 };
+    let tight = Distribution::Lognormal { median_ns: 1e7, sigma: 0.02 };
     let (without_tail, with_tail) = latency::histogram_bytes(tight, 1000, 40, 14);
     assert!(without_tail <= 25.0, "{without_tail}");
     assert!(with_tail <= 90.0, "{with_tail}");
-    let (two_modes, _) = latency::histogram_bytes(SHAPES[1], 10_000, 10, 15);
+    let (two_modes, _) = latency::histogram_bytes(DISTRIBUTIONS[1], 10_000, 10, 15);
     assert!(two_modes <= 131.0, "{two_modes}");
 }

@@ -13,14 +13,14 @@ use clipmark_daemon::model::axes::ModelShape;
 use clipmark_daemon::model::hints::ModelHints;
 use clipmark_daemon::model::onnx::OnnxModel;
 use clipmark_daemon::record_store::{self, Head, PointNews, RecordStore};
-use clipmark_daemon::session::{Command, Task};
+use clipmark_daemon::session::{QueuedCommand, Task};
 use clipmark_daemon::spool::{Bounds, Spool};
 use clipmark_daemon::worker::frame;
 use clipmark_daemon::worker::protocol::{self, Reply};
 use clipmark_profile::environment::Environment;
 use clipmark_profile::message::Epoch;
-use clipmark_profile::plan::{Limits, Plan, Request, UsableSubject};
-use clipmark_profile::point::{Precision, Subject};
+use clipmark_profile::plan::{Limits, Plan, Request, UsableVariant};
+use clipmark_profile::point::{Precision, Variant};
 use clipmark_profile::record::RunHeader;
 use clipmark_profile::sweep::{JournalEntry, StepResult, Sweep, SweepRules};
 use clipmark_profile::topics::{Operation, UpKind};
@@ -31,7 +31,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+type FuzzResult<T> = Result<T, Box<dyn Error>>;
 
 /// Takes one input and says whether it was accepted.
 type Decoder = Box<dyn FnMut(&[u8]) -> bool>;
@@ -51,27 +51,29 @@ fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
-fn framed<T: serde::Serialize>(message: &T) -> Outcome<Vec<u8>> {
+fn framed<T: serde::Serialize>(message: &T) -> FuzzResult<Vec<u8>> {
     let mut bytes = Vec::new();
     frame::write(&mut bytes, message)?;
     Ok(bytes)
 }
 
-fn in_memory() -> Outcome<Vec<Target>> {
+fn in_memory() -> FuzzResult<Vec<Target>> {
     let shipped = include_bytes!("../../../config/clipmarkd.toml").to_vec();
     let hints = b"[inputs.video]\naxes = \"batch, frames, 3, 224, 224\"\n".to_vec();
-    let mut command = Command::new("c1".parse()?, Operation::Run.into(), 1, 1);
+    let mut command = QueuedCommand::new("c1".parse()?, Operation::Run.into(), 1, 1);
     command.task = Some(Task { operation: Operation::Run, run: Some(Box::new(Request::default())) });
     let replies = vec![framed(&Reply::Failed(failure()))?];
-    let orders = vec![framed(&protocol::Command::Check { backend: "tract".into() })?];
+    let orders = vec![framed(&protocol::WorkerCommand::Check { backend: "tract".into() })?];
     Ok(vec![
         target("config", vec![shipped], |bytes| Config::parse(&text(bytes), Path::new("fuzz.toml")).is_ok()),
         target("model sidecar", vec![hints], |bytes| toml::from_str::<ModelHints>(&text(bytes)).is_ok()),
         target("stored command", vec![serde_json::to_vec(&command)?], |bytes| {
-            serde_json::from_slice::<Command>(bytes).is_ok()
+            serde_json::from_slice::<QueuedCommand>(bytes).is_ok()
         }),
         target("worker's reply", replies, |mut bytes| frame::read::<Reply>(&mut bytes).is_ok()),
-        target("worker's order", orders, |mut bytes| frame::read::<protocol::Command>(&mut bytes).is_ok()),
+        target("worker's order", orders, |mut bytes| {
+            frame::read::<protocol::WorkerCommand>(&mut bytes).is_ok()
+        }),
         target("ONNX model", vec![onnx()], |bytes| {
             let model = OnnxModel::parse(bytes);
             model.is_ok_and(|model| ModelShape::find(&model, &ModelHints::default()).is_ok())
@@ -118,7 +120,7 @@ fn failure() -> clipmark_profile::record::Failure {
 const BOUNDS: Bounds = Bounds { segment_bytes: 1 << 20, max_bytes: 1 << 22, reserve_bytes: 4096 };
 
 /// A segment as it lies, and with a body whose checksum fits whatever became of it.
-fn spool(dir: PathBuf) -> Outcome<Vec<Target>> {
+fn spool(dir: PathBuf) -> FuzzResult<Vec<Target>> {
     let open = |dir: &Path| Spool::open(dir, BOUNDS, Epoch(7), 0);
     let (mut filled, _) = open(&dir)?;
     let command = "c1".parse()?;
@@ -155,15 +157,15 @@ fn spool(dir: PathBuf) -> Outcome<Vec<Target>> {
     ])
 }
 
-fn head() -> Outcome<Head> {
-    let subject = Subject { model: "m".into(), backend: "b".into(), precision: Precision::Model, threads: 1 };
+fn head() -> FuzzResult<Head> {
+    let variant = Variant { model: "m".into(), backend: "b".into(), precision: Precision::Model, threads: 1 };
     let request = Request {
         clip_lengths: vec![8, 16],
         batch_sizes: vec![1],
         iterations: Some(3),
         ..Request::default()
     };
-    let usable = UsableSubject { subject, fixed_clip_length: None, fixed_batch_size: None };
+    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
     let plan = Plan::expand(request, vec![usable], &Limits::default())?;
     let rules = SweepRules::for_plan(&plan);
     let header = RunHeader {
@@ -179,7 +181,7 @@ fn head() -> Outcome<Head> {
 }
 
 /// The journal of a run as it lies, and one line of it with a checksum that fits whatever became of it.
-fn record(dir: &Path) -> Outcome<Vec<Target>> {
+fn record(dir: &Path) -> FuzzResult<Vec<Target>> {
     let head = head()?;
     let mut store = RecordStore::create(dir, &head)?;
     let mut sweep = Sweep::new(&head.header.plan, head.rules.clone());
@@ -229,7 +231,7 @@ fn run(mut target: Target, executions: u64) {
     println!("{:<16} {executions} executions in {took:.1} s, {rate:.0}/s, {accepted} accepted", target.name);
 }
 
-fn main() -> Outcome<()> {
+fn main() -> FuzzResult<()> {
     let mut arguments = std::env::args().skip(1);
     let executions = arguments.next().map_or(Ok(1_000_000), |text| text.parse())?;
     let wanted: Vec<String> = arguments.collect();

@@ -3,10 +3,10 @@
 use crate::row::Row;
 use crate::{Context, Found};
 use anyhow::Context as _;
-use clipmark_profile::point::{GridPoint, PointId};
+use clipmark_profile::point::{PointId, Shape};
 use clipmark_profile::stats::histogram::Histogram;
 use clipmark_profile::truth::latency::histogram_bytes;
-use clipmark_profile::truth::source::{SHAPES, Shape};
+use clipmark_profile::truth::source::{DISTRIBUTIONS, Distribution as Distribution};
 use clipmark_profile::{analysis, example, series, wire};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -46,7 +46,7 @@ fn beside(what: &str, packed: f64, json: &[u8], found: Found<'_>) -> anyhow::Res
 
 /// A series as anyone would write it in JSON: a line per second with a value per column.
 #[derive(Serialize)]
-struct Line<'a> {
+struct SeriesLine<'a> {
     t_ms: u64,
     latency_p50: Option<i32>,
     latency_max: Option<i32>,
@@ -54,7 +54,7 @@ struct Line<'a> {
 }
 
 fn soak(found: Found<'_>) -> anyhow::Result<()> {
-    let id = PointId { subject: 0, at: GridPoint::new(1, 16).context("a point")? };
+    let id = PointId { variant: 0, shape: Shape::new(1, 16).context("a point")? };
     let (evidence, sensors) = example::soak_evidence(id);
     let summary = analysis::soak::summarize(&evidence, Some(&sensors));
     let series = series::build("run", &evidence, Some(&sensors), Some(&summary));
@@ -62,7 +62,7 @@ fn soak(found: Found<'_>) -> anyhow::Result<()> {
     let mut json = Vec::new();
     for tick in 0..series.ticks as usize {
         let at = |column: &[Option<i32>]| column.get(tick).copied().flatten();
-        let line = Line {
+        let line = SeriesLine {
             t_ms: tick as u64 * u64::from(series.period_ms),
             latency_p50: at(&series.latency_p50),
             latency_max: at(&series.latency_max),
@@ -77,10 +77,10 @@ fn soak(found: Found<'_>) -> anyhow::Result<()> {
 }
 
 fn histograms(found: Found<'_>) -> anyhow::Result<()> {
-    let tight = Shape::Lognormal { median_ns: 1e7, sigma: 0.02 };
+    let tight = Distribution::Lognormal { median_ns: 1e7, sigma: 0.02 };
     for (name, shape, n, bound) in [
         ("1000 latencies in one narrow mode", tight, 1000, 50.0),
-        ("10,000 in two modes", SHAPES[1], 10_000, 131.0),
+        ("10,000 in two modes", DISTRIBUTIONS[1], 10_000, 131.0),
     ] {
         let (without_tail, with_tail) = histogram_bytes(shape, n, 20, 14);
         let (plain, deflated) = hdr(shape, n)?;
@@ -92,7 +92,7 @@ fn histograms(found: Found<'_>) -> anyhow::Result<()> {
 }
 
 /// Bytes of the same latencies as HdrHistogram V2, plain and deflated.
-fn hdr(shape: Shape, n: usize) -> anyhow::Result<(usize, usize)> {
+fn hdr(shape: Distribution, n: usize) -> anyhow::Result<(usize, usize)> {
     let latencies = shape.draw(n, &mut clipmark_profile::stats::rng::Rng::new(14));
     let mut histogram = hdrhistogram::Histogram::<u64>::new(2)?;
     for &latency in &latencies {

@@ -94,7 +94,7 @@ fn again(clipmarkd: &Clipmarkd, folder: &Path, quick: &Value, slow: &Value) -> a
 
 /// Frames a second at a point.
 fn throughput(clipmarkd: &Clipmarkd, folder: &Path, id: &Value) -> anyhow::Result<f64> {
-    let [batch, clip] = ["batch_size", "clip_length"].map(|name| id["at"][name].to_string());
+    let [batch, clip] = ["batch_size", "clip_length"].map(|name| id["shape"][name].to_string());
     let out = folder.join("again");
     let only = ["--no-sampler", "--batch-sizes", &batch, "--clip-lengths", &clip, "--iterations", "300"];
     clipmarkd.run(folder, &[&["run", "temporal", "--out", "again"], &only[..]].concat())?;
@@ -129,5 +129,5 @@ impl Sweep {
 
 /// Batch size and clip length, in words.
 fn words(id: &Value) -> String {
-    format!("B{} T{}", id["at"]["batch_size"], id["at"]["clip_length"])
+    format!("B{} T{}", id["shape"]["batch_size"], id["shape"]["clip_length"])
 }

@@ -68,12 +68,12 @@ mod tests {
     use std::error::Error;
 
     #[derive(Debug, Clone, Copy, PartialEq)]
-    enum Ending {
+    enum TestCode {
         Good = 0,
         Bad = 12,
     }
 
-    impl Code for Ending {
+    impl Code for TestCode {
         const MEANINGS: &'static [(Self, &'static str)] = &[(Self::Good, "done"), (Self::Bad, "not done")];
 
         fn number(self) -> u8 {
@@ -83,15 +83,15 @@ mod tests {
 
     #[test]
     fn codes_stand_right_aligned_beside_their_meanings() {
-        assert_eq!(help::<Ending>(), "Exit codes:\n   0  done\n  12  not done");
+        assert_eq!(help::<TestCode>(), "Exit codes:\n   0  done\n  12  not done");
     }
 
     #[test]
     fn an_error_keeps_its_words_and_causes() {
-        let inner = CommandError::new(Ending::Bad, std::io::Error::other(std::fmt::Error));
+        let inner = CommandError::new(TestCode::Bad, std::io::Error::other(std::fmt::Error));
         assert_eq!(inner.to_string(), std::io::Error::other(std::fmt::Error).to_string());
-        let outer = CommandError::new(Ending::Bad, "in words");
-        assert_eq!((outer.to_string().as_str(), outer.code), ("in words", Ending::Bad));
+        let outer = CommandError::new(TestCode::Bad, "in words");
+        assert_eq!((outer.to_string().as_str(), outer.code), ("in words", TestCode::Bad));
         assert!(outer.source().is_none());
     }
 }

@@ -29,7 +29,7 @@ pub use resolve::{AUTO, Choice, ResolveError, resolve};
 pub use simulated::{Fault, FaultKind, Simulated, SimulatedModel};
 pub use tract::{TRACT_VERSION, Tract};
 
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::{BackendRecord, Cause, EngineBuild, Failure, OperatorCost, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// The first value that it does not understand, with those it does.
-    fn check_options(&self, options: &options::Options) -> Result<(), BackendError> {
+    fn check_options(&self, options: &options::BackendOptions) -> Result<(), BackendError> {
         let _ = options;
         Ok(())
     }
@@ -133,7 +133,7 @@ pub struct RunTiming {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EngineSpec {
     /// Batch size and clip length.
-    pub at: GridPoint,
+    pub shape: Shape,
     /// Numeric precision.
     pub precision: Precision,
     /// Threads for one inference.
@@ -141,7 +141,7 @@ pub struct EngineSpec {
     /// Concrete inputs, in the model's order.
     pub inputs: Vec<InputSpec>,
     /// Backend options by name, e.g. `dla_core`, `cuda_graph`; each backend rejects what it does not know.
-    pub options: options::Options,
+    pub options: options::BackendOptions,
     /// Where engines may be cached.
     pub cache_dir: Option<PathBuf>,
 }

@@ -6,7 +6,7 @@
 
 use super::onnxruntime_library::{Loaded, loaded};
 use super::onnxruntime_tensor::{from_value, input_value, overwrite};
-use super::options::Options;
+use super::options::BackendOptions;
 use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, TensorData, check_inputs};
 use crate::model::inputs::{Fill, fill_all};
 use clipmark_profile::point::Precision;
@@ -53,7 +53,7 @@ impl Backend for OnnxRuntime {
         &[("provider", "execution provider: cpu or cuda")]
     }
 
-    fn check_options(&self, options: &Options) -> Result<(), BackendError> {
+    fn check_options(&self, options: &BackendOptions) -> Result<(), BackendError> {
         Provider::from_options(options).map(|_| ())
     }
 
@@ -91,7 +91,7 @@ impl Provider {
         Self::from_options(&spec.options)
     }
 
-    fn from_options(options: &Options) -> Result<Self, BackendError> {
+    fn from_options(options: &BackendOptions) -> Result<Self, BackendError> {
         let refuse = |message: String| Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
         if let Some(name) = options.keys().find(|name| *name != "provider") {
             return refuse(format!("onnxruntime has no option `{name}`; it knows `provider`"));

@@ -7,7 +7,7 @@ use super::{Backend, registry};
 use std::collections::BTreeMap;
 
 /// Option names with their values, as in a request.
-pub type Options = BTreeMap<String, String>;
+pub type BackendOptions = BTreeMap<String, String>;
 
 /// Why the options of a request cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,9 +40,9 @@ fn takes(backend: &dyn Backend, option: &str) -> bool {
 
 /// Those of `given` that the backend called `name` takes.
 #[must_use]
-pub fn of_backend(name: &str, given: &Options) -> Options {
+pub fn of_backend(name: &str, given: &BackendOptions) -> BackendOptions {
     let backend = registry().into_iter().find(|backend| backend.name() == name);
-    let Some(backend) = backend else { return Options::new() };
+    let Some(backend) = backend else { return BackendOptions::new() };
     given
         .iter()
         .filter(|(option, _)| takes(backend.as_ref(), option))
@@ -54,7 +54,7 @@ pub fn of_backend(name: &str, given: &Options) -> Options {
 ///
 /// # Errors
 /// An option that none of them takes, or a value that one of them does not understand.
-pub fn check(names: &[String], given: &Options) -> Result<(), OptionError> {
+pub fn check(names: &[String], given: &BackendOptions) -> Result<(), OptionError> {
     let backends = backends(names);
     for option in given.keys() {
         if !backends.iter().any(|backend| takes(backend.as_ref(), option)) {
@@ -84,7 +84,7 @@ fn list(backend: &dyn Backend) -> String {
 mod tests {
     use super::*;
 
-    fn given(pairs: &[(&str, &str)]) -> Options {
+    fn given(pairs: &[(&str, &str)]) -> BackendOptions {
         pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 

@@ -22,7 +22,7 @@ pub const COMPUTE_TOLERANCE: f64 = 0.10;
 /// Inferences whose compute times are compared, after as many that are not.
 const INFERENCES: usize = 50;
 
-/// One output of the subject against the reference.
+/// One output of the variant against the reference.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutputDifference {
     /// The output's name.
@@ -35,14 +35,14 @@ pub struct OutputDifference {
     pub relative: f64,
 }
 
-/// Compute time of the subject against another measurement, as medians.
+/// Compute time of the variant against another measurement, as medians.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ComputeDifference {
-    /// The subject's.
-    pub subject: Nanos,
+    /// The variant's.
+    pub variant: Nanos,
     /// The other's.
     pub other: Nanos,
-    /// (subject - other) / other.
+    /// (variant - other) / other.
     pub relative: f64,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for SelftestReport {
                 writeln!(
                     f,
                     "{mark}  compute {:.3} ms against {:.3} ms, {:+.1} % (tolerance {:.0} %)",
-                    compute.subject.as_millis_f64(),
+                    compute.variant.as_millis_f64(),
                     compute.other.as_millis_f64(),
                     compute.relative * 100.0,
                     COMPUTE_TOLERANCE * 100.0
@@ -96,12 +96,12 @@ impl fmt::Display for SelftestReport {
     }
 }
 
-/// Holds `subject` against `reference` on the same inputs, and its compute time against `timing`'s.
+/// Holds `variant` against `reference` on the same inputs, and its compute time against `timing`'s.
 ///
 /// # Errors
 /// An engine of the two fails, or the reference's outputs have no counterpart of the same shape.
 pub fn selftest(
-    subject: &mut dyn Engine,
+    variant: &mut dyn Engine,
     reference: &mut dyn Engine,
     timing: Result<&mut dyn Engine, String>,
     inputs: &[TensorData],
@@ -111,11 +111,11 @@ pub fn selftest(
         engine.run()?;
         engine.outputs()
     };
-    let (found, expected) = (run(subject)?, run(reference)?);
+    let (found, expected) = (run(variant)?, run(reference)?);
     let outputs = expected.iter().map(|expected| difference(expected, &found)).collect::<Result<_, _>>()?;
     let compute = timing.and_then(|timing| {
         timing.set_inputs(inputs).map_err(|error| error.message)?;
-        compare_compute(subject, timing)
+        compare_compute(variant, timing)
     });
     Ok(SelftestReport { outputs, compute })
 }
@@ -137,10 +137,10 @@ fn difference(expected: &TensorData, found: &[TensorData]) -> Result<OutputDiffe
         failed(format!("output {} is {:?}, which is not compared", output.name, output.dtype))
     };
     let reference = numbers(expected).ok_or_else(|| unreadable(expected))?;
-    let subject = numbers(counterpart).ok_or_else(|| unreadable(counterpart))?;
+    let variant = numbers(counterpart).ok_or_else(|| unreadable(counterpart))?;
     let scale = reference.iter().fold(f64::MIN_POSITIVE, |most, value| most.max(value.abs()));
     // A value that is not a number never compares as small.
-    let worst = reference.iter().zip(&subject).map(|(a, b)| (a - b).abs());
+    let worst = reference.iter().zip(&variant).map(|(a, b)| (a - b).abs());
     let worst = worst.fold(0.0, |most: f64, next| if next.is_nan() { f64::INFINITY } else { most.max(next) });
     Ok(OutputDifference {
         name: expected.name.clone(),
@@ -162,14 +162,14 @@ fn numbers(tensor: &TensorData) -> Option<Vec<f64>> {
     })
 }
 
-fn compare_compute(subject: &mut dyn Engine, other: &mut dyn Engine) -> Result<ComputeDifference, String> {
-    let subject = median_compute(subject)?;
+fn compare_compute(variant: &mut dyn Engine, other: &mut dyn Engine) -> Result<ComputeDifference, String> {
+    let variant = median_compute(variant)?;
     let other = median_compute(other)?;
     if other.0 == 0 {
         return Err("the other measurement says 0".to_owned());
     }
-    let relative = (subject.0 as f64 - other.0 as f64) / other.0 as f64;
-    Ok(ComputeDifference { subject, other, relative })
+    let relative = (variant.0 as f64 - other.0 as f64) / other.0 as f64;
+    Ok(ComputeDifference { variant, other, relative })
 }
 
 fn median_compute(engine: &mut dyn Engine) -> Result<Nanos, String> {
@@ -190,11 +190,11 @@ fn median_compute(engine: &mut dyn Engine) -> Result<Nanos, String> {
 /// # Errors
 /// TensorRT or tract cannot prepare the model, or fails on it. A missing trtexec is part of the report.
 pub fn on_this_machine(model: &Path, spec: &EngineSpec, seed: u64) -> Result<SelftestReport, BackendError> {
-    let mut subject = TensorRtBackend::default().prepare(model, spec)?;
+    let mut variant = TensorRtBackend::default().prepare(model, spec)?;
     let mut reference = Tract.prepare(model, spec)?;
     let inputs = fill_all(&spec.inputs, Fill::Random, seed);
     match Trtexec::default().prepare(model, spec) {
-        Ok(mut timing) => selftest(&mut *subject, &mut *reference, Ok(&mut *timing), &inputs),
-        Err(error) => selftest(&mut *subject, &mut *reference, Err(error.message), &inputs),
+        Ok(mut timing) => selftest(&mut *variant, &mut *reference, Ok(&mut *timing), &inputs),
+        Err(error) => selftest(&mut *variant, &mut *reference, Err(error.message), &inputs),
     }
 }

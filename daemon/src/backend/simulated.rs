@@ -1,15 +1,15 @@
 //! The backend `simulated`: declared latencies on a virtual clock, and declared faults for real.
 //!
 //! The model is a TOML file instead of an ONNX file: `[subject]` is a [`SimulatedSpec`], each `[[fault]]`
-//! something that goes wrong. Latency, memory need and failures of the subject are virtual: no time
+//! something that goes wrong. Latency, memory need and failures of the variant are virtual: no time
 //! passes. Faults are real: the process aborts, hangs or exits, and `touch_memory` allocates what the
-//! subject declares to need. Everything it produces is labelled simulated. With an ONNX file it simulates
-//! the default subject.
+//! variant declares to need. Everything it produces is labelled simulated. With an ONNX file it simulates
+//! the default variant.
 
 use super::{
     Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, RunTiming, TensorData, check_inputs,
 };
-use clipmark_profile::point::{BatchSize, ClipLength, GridPoint};
+use clipmark_profile::point::{BatchSize, ClipLength, Shape};
 use clipmark_profile::record::{BackendRecord, Cause, Failure, OperatorCost, Stage};
 use clipmark_profile::simulated::{SimulatedEngine, SimulatedSpec};
 use clipmark_profile::units::{Bytes, Nanos};
@@ -20,13 +20,13 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Simulated;
 
-/// A simulated subject with its faults, as written in TOML.
+/// A simulated variant with its faults, as written in TOML.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SimulatedModel {
     /// Latency, noise, memory and failures, all virtual.
-    pub subject: SimulatedSpec,
-    /// Really allocate the memory that the subject needs.
+    pub variant: SimulatedSpec,
+    /// Really allocate the memory that the variant needs.
     pub touch_memory: bool,
     /// Latency on inputs that are all zero, relative to latency on others.
     pub zero_inputs_factor: Option<f64>,
@@ -68,7 +68,7 @@ pub enum FaultKind {
 }
 
 impl SimulatedModel {
-    /// Reads the file at `path`; an ONNX file stands for the default subject.
+    /// Reads the file at `path`; an ONNX file stands for the default variant.
     ///
     /// # Errors
     /// The file cannot be read or understood, or a value is out of range.
@@ -89,16 +89,16 @@ impl SimulatedModel {
         }
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
         let model: Self = toml::from_str(&text).map_err(|error| error.to_string())?;
-        model.subject.validate().map_err(|error| error.to_string())?;
+        model.variant.validate().map_err(|error| error.to_string())?;
         if model.zero_inputs_factor.is_some_and(|factor| !(factor.is_finite() && factor > 0.0)) {
             return Err("zero_inputs_factor must be a number above 0".into());
         }
         Ok(model)
     }
 
-    fn fault(&self, at: GridPoint) -> Option<&Fault> {
+    fn fault(&self, at: Shape) -> Option<&Fault> {
         let concerns = |fault: &&Fault| {
-            at.covers(GridPoint { batch_size: fault.batch_size, clip_length: fault.clip_length })
+            at.covers(Shape { batch_size: fault.batch_size, clip_length: fault.clip_length })
         };
         self.fault.iter().find(concerns)
     }
@@ -121,25 +121,25 @@ impl Backend for Simulated {
 
     fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
         if let Some(option) = spec.options.keys().next() {
-            let message = format!("simulated has no option `{option}`; declare the subject in a TOML file");
+            let message = format!("simulated has no option `{option}`; declare the variant in a TOML file");
             return Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
         }
         let model = SimulatedModel::read(model)?;
-        let fault = model.fault(spec.at).cloned();
+        let fault = model.fault(spec.shape).cloned();
         if let Some(Fault { kind, stage: Stage::Load | Stage::Prepare, .. }) = fault {
             happen(kind);
         }
-        // The worker's memory limit is the memory that the subject has.
+        // The worker's memory limit is the memory that the variant has.
         let limit = getrlimit(Resource::Data).current.map(Bytes);
-        let subject = SimulatedEngine::prepare(&model.subject, spec.at, 0, limit).map_err(failed)?;
+        let variant = SimulatedEngine::prepare(&model.variant, spec.shape, 0, limit).map_err(failed)?;
         let held = if model.touch_memory {
-            vec![1; model.subject.memory(spec.at).get() as usize]
+            vec![1; model.variant.memory(spec.shape).get() as usize]
         } else {
             Vec::new()
         };
         Ok(Box::new(SimulatedRun {
             specs: spec.inputs.clone(),
-            subject,
+            variant,
             fault,
             now: Nanos(0),
             completed: 0,
@@ -172,7 +172,7 @@ fn happen(kind: FaultKind) {
 
 struct SimulatedRun {
     specs: Vec<InputSpec>,
-    subject: SimulatedEngine,
+    variant: SimulatedEngine,
     fault: Option<Fault>,
     /// The virtual clock.
     now: Nanos,
@@ -204,7 +204,7 @@ impl Engine for SimulatedRun {
         let due = self.fault.as_ref().filter(|fault| fault.after_iterations <= self.completed);
         let kind = due.map(|fault| fault.kind);
         kind.into_iter().for_each(happen);
-        let latency = self.subject.infer(self.now).map_err(failed)?;
+        let latency = self.variant.infer(self.now).map_err(failed)?;
         let latency = Nanos((latency.get() as f64 * self.inputs_factor) as u64);
         self.now = Nanos(self.now.get() + latency.get());
         self.completed += 1;

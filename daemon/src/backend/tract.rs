@@ -6,7 +6,7 @@
 //! passes; `conv_nhwc` is tract's rewriting of convolutions to channels-last, sometimes a factor of two
 //! faster and sometimes slower, hence tried.
 
-use super::options::Options;
+use super::options::BackendOptions;
 use super::tract_tensor::{from_tract, into_tract, overwrite, tract_dtype};
 use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, TensorData, check_inputs};
 use crate::model::inputs::{Fill, fill_all};
@@ -64,7 +64,7 @@ impl Backend for Tract {
         &[("conv_nhwc", "try, on or off: convolutions with channels last")]
     }
 
-    fn check_options(&self, options: &Options) -> Result<(), BackendError> {
+    fn check_options(&self, options: &BackendOptions) -> Result<(), BackendError> {
         Layout::from_options(options).map(|_| ())
     }
 
@@ -114,7 +114,7 @@ enum Layout {
 }
 
 impl Layout {
-    fn from_options(options: &Options) -> Result<Self, BackendError> {
+    fn from_options(options: &BackendOptions) -> Result<Self, BackendError> {
         let refuse = |message: String| Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
         if let Some(name) = options.keys().find(|name| *name != "conv_nhwc") {
             return refuse(format!("tract has no option `{name}`; it knows `conv_nhwc`"));

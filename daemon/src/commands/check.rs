@@ -8,7 +8,7 @@ use crate::commands::{RUNTIMES, print};
 use crate::config::{DEFAULT_MODELS, DEFAULT_PATH};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::preflight::{BackendCheck, Requirement, Standing, requirements};
-use crate::worker::handle::{Settings, Trouble, Worker};
+use crate::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_probes::environment;
 use clipmark_probes::registry::Sensors;
 use std::fmt::Write as _;
@@ -81,7 +81,7 @@ impl CheckArgs {
 pub(crate) fn backends() -> Vec<BackendCheck> {
     let names = backend::registry().into_iter().map(|backend| backend.name());
     let ask = |name: &str| {
-        let settings = Settings::own(None, BACKEND_LIMIT, BACKEND_LIMIT);
+        let settings = WorkerConfig::own(None, BACKEND_LIMIT, BACKEND_LIMIT);
         let mut worker = Worker::spawn(&settings).map_err(|failure| failure.message)?;
         worker.check(name).map_err(|trouble| match trouble {
             Trouble::Failed(failure) => failure.message,

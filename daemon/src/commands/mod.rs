@@ -54,5 +54,5 @@ pub fn on_terminal(profile: &Profile, series: &[Series]) -> String {
     let plain = !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some();
     let color = if plain { clipmark_report::Color::Plain } else { clipmark_report::Color::Ansi256 };
     let width = terminal_size::terminal_size().map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0));
-    clipmark_report::terminal(profile, series, clipmark_report::Options { width, color })
+    clipmark_report::terminal(profile, series, clipmark_report::TerminalOptions { width, color })
 }

@@ -7,9 +7,9 @@ use crate::model::axes::ModelShape;
 use crate::model::built_in::BuiltIn;
 use crate::model::hints::{HintArgs, ModelHints};
 use crate::model::inspect::{AxisProbe, Inspection, inspect, probe};
-use crate::worker::handle::{Settings, Trouble, Worker};
+use crate::worker::handle::{Trouble, Worker, WorkerConfig};
 use crate::worker::protocol::PrepareOrder;
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::{Cause, Failure, Stage};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -115,7 +115,7 @@ fn probed(args: &InspectArgs, shape: &ModelShape) -> Result<Vec<AxisProbe>, Comm
         let message = format!("--trial-limit {} is no time span; give seconds above 0", args.trial_limit);
         CommandError::new(ExitCode::Usage, message)
     })?;
-    let settings = Settings::own(None, limit, limit);
+    let settings = WorkerConfig::own(None, limit, limit);
     let model = std::path::absolute(&args.model).unwrap_or_else(|_| args.model.clone());
     let mut worker: Option<Worker> = None;
     Ok(probe(shape, &mut |at, inputs| {
@@ -133,14 +133,14 @@ fn probed(args: &InspectArgs, shape: &ModelShape) -> Result<Vec<AxisProbe>, Comm
     }))
 }
 
-fn order(backend: &str, model: &Path, at: GridPoint, inputs: &[crate::backend::InputSpec]) -> PrepareOrder {
+fn order(backend: &str, model: &Path, at: Shape, inputs: &[crate::backend::InputSpec]) -> PrepareOrder {
     let mut options = BTreeMap::new();
     if backend == "tract" {
         // A probe asks whether a point works, not how fast it is.
         options.insert("conv_nhwc".into(), "off".into());
     }
     let spec = EngineSpec {
-        at,
+        shape: at,
         precision: Precision::Model,
         threads: 1,
         inputs: inputs.to_vec(),

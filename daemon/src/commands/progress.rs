@@ -2,12 +2,12 @@
 //!
 //! Everything goes to standard error, so that standard output stays the profile alone.
 
-use crate::run::{BoardNow, News, Watcher};
+use crate::run::{BoardNow, ProgressSink, RunEvent};
 use clipmark_profile::plan::Plan;
-use clipmark_profile::point::{PointId, Subject};
+use clipmark_profile::point::{PointId, Variant};
 use clipmark_profile::record::Phase;
 use clipmark_profile::stats::robust;
-use clipmark_profile::sweep::{Progress, Step, StepResult};
+use clipmark_profile::sweep::{Progress, StepResult, SweepStep};
 use clipmark_profile::units::Nanos;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -16,15 +16,15 @@ use std::io::Write;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Quiet;
 
-impl Watcher for Quiet {
-    fn tell(&mut self, _: &News<'_>) {}
+impl ProgressSink for Quiet {
+    fn tell(&mut self, _: &RunEvent<'_>) {}
 }
 
 /// A person's view: one line that is rewritten at a terminal, one line per point elsewhere.
 #[derive(Debug)]
 pub struct Lines {
     live: bool,
-    subjects: Vec<String>,
+    variants: Vec<String>,
     told: BTreeSet<PointId>,
 }
 
@@ -32,7 +32,7 @@ impl Lines {
     /// `live`: whether the line can be rewritten.
     #[must_use]
     pub const fn new(live: bool) -> Self {
-        Self { live, subjects: Vec::new(), told: BTreeSet::new() }
+        Self { live, variants: Vec::new(), told: BTreeSet::new() }
     }
 
     /// A line that stays.
@@ -49,19 +49,19 @@ impl Lines {
     }
 
     fn label(&self, id: PointId) -> String {
-        let subject = self.subjects.get(usize::from(id.subject)).map_or("", String::as_str);
-        format!("{subject} {}", id.at)
+        let variant = self.variants.get(usize::from(id.variant)).map_or("", String::as_str);
+        format!("{variant} {}", id.shape)
     }
 
     fn planned(&mut self, plan: &Plan, notes: &[String]) {
-        self.subjects = plan.subject_labels();
+        self.variants = plan.variant_labels();
         for note in notes {
             self.line(note);
         }
         self.line(&opening(plan));
     }
 
-    fn step(&self, step: &Step, progress: Progress, elapsed: Nanos, board: BoardNow) {
+    fn step(&self, step: &SweepStep, progress: Progress, elapsed: Nanos, board: BoardNow) {
         let left = progress.budget_left.map_or_else(String::new, |left| format!(", {} left", clock(left)));
         self.fleeting(&format!(
             "[{}{left}] {}/{} tried, {} settled | {} {}{}",
@@ -75,7 +75,7 @@ impl Lines {
         ));
     }
 
-    fn done(&mut self, step: &Step, result: &StepResult) {
+    fn done(&mut self, step: &SweepStep, result: &StepResult) {
         if let Some(failure) = &result.failure {
             self.line(&format!(
                 "{}: failed ({:?}): {}",
@@ -97,19 +97,19 @@ impl Lines {
     }
 }
 
-impl Watcher for Lines {
-    fn tell(&mut self, news: &News<'_>) {
+impl ProgressSink for Lines {
+    fn tell(&mut self, news: &RunEvent<'_>) {
         match news {
-            News::Planned { plan, notes } => self.planned(plan, notes),
-            News::Step { step, progress, elapsed, board } => self.step(step, *progress, *elapsed, *board),
-            News::Done { step, result } => self.done(step, result),
-            News::Soak { label, elapsed, length, latency, board } => {
+            RunEvent::Planned { plan, notes } => self.planned(plan, notes),
+            RunEvent::Step { step, progress, elapsed, board } => self.step(step, *progress, *elapsed, *board),
+            RunEvent::Done { step, result } => self.done(step, result),
+            RunEvent::Soak { label, elapsed, length, latency, board } => {
                 let latency =
                     latency.map_or_else(String::new, |latency| format!(" {:.2} ms", latency.as_millis_f64()));
                 let left = clock(length.since(*elapsed));
                 self.fleeting(&format!("[soak {label}, {left} to go]{latency}{}", board_words(*board)));
             }
-            News::Note(text) => self.line(text),
+            RunEvent::Note(text) => self.line(text),
         }
     }
 }
@@ -122,18 +122,18 @@ impl Drop for Lines {
 
 /// What a run begins with, e.g. `measuring 15 points of temporal on tract`.
 fn opening(plan: &Plan) -> String {
-    let names = |name: fn(&Subject) -> &str| {
+    let names = |name: fn(&Variant) -> &str| {
         let mut names: Vec<&str> = Vec::new();
-        for subject in &plan.subjects {
-            if !names.contains(&name(subject)) {
-                names.push(name(subject));
+        for variant in &plan.variants {
+            if !names.contains(&name(variant)) {
+                names.push(name(variant));
             }
         }
         names.join(", ")
     };
-    let (models, backends) = (names(|subject| &subject.model), names(|subject| &subject.backend));
+    let (models, backends) = (names(|variant| &variant.model), names(|variant| &variant.backend));
     let (doing, count) = match plan.points.len() {
-        0 => ("soaking", plan.request.soak_points.len() * plan.subjects.len()),
+        0 => ("soaking", plan.request.soak_points.len() * plan.variants.len()),
         count => ("measuring", count),
     };
     let noun = if count == 1 { "point" } else { "points" };
@@ -143,7 +143,7 @@ fn opening(plan: &Plan) -> String {
 /// One JSON object a line, for the daemon that started this run.
 #[derive(Debug, Default)]
 pub struct JsonLines {
-    subjects: Vec<String>,
+    variants: Vec<String>,
 }
 
 /// What [`JsonLines`] writes.
@@ -164,36 +164,36 @@ pub struct ProgressLine {
     pub millicelsius: Option<i32>,
 }
 
-impl Watcher for JsonLines {
-    fn tell(&mut self, news: &News<'_>) {
+impl ProgressSink for JsonLines {
+    fn tell(&mut self, news: &RunEvent<'_>) {
         let line = match news {
-            News::Planned { plan, .. } => {
-                self.subjects = plan.subject_labels();
+            RunEvent::Planned { plan, .. } => {
+                self.variants = plan.variant_labels();
                 let points = u32::try_from(plan.points.len()).ok();
                 ProgressLine { phase: "planned".into(), points, ..ProgressLine::default() }
             }
-            News::Step { step, progress, elapsed, board } => {
-                let subject = self.subjects.get(usize::from(step.point.subject)).cloned().unwrap_or_default();
+            RunEvent::Step { step, progress, elapsed, board } => {
+                let variant = self.variants.get(usize::from(step.point.variant)).cloned().unwrap_or_default();
                 ProgressLine {
                     phase: phase(step.phase).into(),
                     point: u32::try_from(progress.tried).ok(),
                     points: u32::try_from(progress.total).ok(),
-                    label: Some(format!("{subject} {}", step.point.at)),
+                    label: Some(format!("{variant} {}", step.point.shape)),
                     elapsed_ms: elapsed.get() / 1_000_000,
                     millicelsius: board.hottest.map(|hottest| hottest.get()),
                 }
             }
-            News::Soak { label, elapsed, board, .. } => ProgressLine {
+            RunEvent::Soak { label, elapsed, board, .. } => ProgressLine {
                 phase: "soak".into(),
                 label: Some((*label).into()),
                 elapsed_ms: elapsed.get() / 1_000_000,
                 millicelsius: board.hottest.map(|hottest| hottest.get()),
                 ..ProgressLine::default()
             },
-            News::Note(text) => {
+            RunEvent::Note(text) => {
                 ProgressLine { phase: "note".into(), label: Some((*text).into()), ..ProgressLine::default() }
             }
-            News::Done { .. } => return,
+            RunEvent::Done { .. } => return,
         };
         if let Ok(text) = serde_json::to_string(&line) {
             write(&format!("{text}\n"));
@@ -237,13 +237,13 @@ fn clock(span: Nanos) -> String {
 mod tests {
     use super::{board_words, opening};
     use crate::run::BoardNow;
-    use clipmark_profile::plan::{Limits, Plan, Request, RequestedPoint, UsableSubject};
-    use clipmark_profile::point::{Precision, Subject};
+    use clipmark_profile::plan::{Limits, Plan, Request, RequestedPoint, UsableVariant};
+    use clipmark_profile::point::{Precision, Variant};
     use clipmark_profile::units::{MilliCelsius, Milliwatts};
 
-    fn plan(subjects: &[(&str, &str)], request: Request) -> Plan {
-        let usable = |&(model, backend): &(&str, &str)| UsableSubject {
-            subject: Subject {
+    fn plan(variants: &[(&str, &str)], request: Request) -> Plan {
+        let usable = |&(model, backend): &(&str, &str)| UsableVariant {
+            variant: Variant {
                 model: model.into(),
                 backend: backend.into(),
                 precision: Precision::Model,
@@ -252,7 +252,7 @@ mod tests {
             fixed_clip_length: None,
             fixed_batch_size: None,
         };
-        Plan::expand(request, subjects.iter().map(usable).collect(), &Limits::default()).unwrap()
+        Plan::expand(request, variants.iter().map(usable).collect(), &Limits::default()).unwrap()
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{RUNTIMES, print};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::hints::HintArgs;
 use crate::placement::{self, Asked, CpuList, Placement, confine_this_process};
-use crate::run::{self, Ending, Finished, Setting, Watcher, outputs};
+use crate::run::{self, Finished, ProgressSink, RunContext, RunEnding, outputs};
 use clap::Args;
 use clipmark_profile::plan::Limits;
 use clipmark_profile::summary::{Profile, Status};
@@ -45,7 +45,7 @@ pub struct RunArgs {
     /// Run without reading the board's sensors.
     #[arg(long)]
     no_sampler: bool,
-    /// A simulated subject instead of models; everything it yields is labelled simulated.
+    /// A simulated variant instead of models; everything it yields is labelled simulated.
     #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["models", "backend"])]
     simulate: Option<PathBuf>,
     /// ONNX Runtime's shared library, where it is not in the usual places.
@@ -70,10 +70,10 @@ const EXAMPLES: &str = "Examples:
   clipmarkd run --resume clipmark-out/3                 go on after Ctrl-C or a power cut";
 
 impl RunArgs {
-    fn setting(&self, stop: Arc<AtomicBool>) -> Result<Setting, CommandError> {
+    fn setting(&self, stop: Arc<AtomicBool>) -> Result<RunContext, CommandError> {
         let out = self.out.clone().or_else(|| self.resume.clone());
         let (root, boards) = self.board.open()?;
-        Ok(Setting {
+        Ok(RunContext {
             out: out.unwrap_or_else(|| run::fresh_folder(Path::new(""))),
             limits: Limits::default(),
             hints: self.hints.clone(),
@@ -106,7 +106,7 @@ impl RunArgs {
         Ok(made)
     }
 
-    fn watcher(&self) -> Box<dyn Watcher> {
+    fn watcher(&self) -> Box<dyn ProgressSink> {
         if self.json_progress {
             Box::new(JsonLines::default())
         } else if self.json && !std::io::stderr().is_terminal() {
@@ -150,10 +150,10 @@ fn whereabouts(out: &Path) -> String {
 
 fn exit_code(finished: &Finished) -> ExitCode {
     match finished.ending {
-        Ending::Stopped => ExitCode::Interrupted,
-        Ending::TooHot => ExitCode::TooHot,
-        Ending::Complete if measured_something(&finished.profile) => ExitCode::Success,
-        Ending::Complete => ExitCode::NothingMeasured,
+        RunEnding::Stopped => ExitCode::Interrupted,
+        RunEnding::TooHot => ExitCode::TooHot,
+        RunEnding::Complete if measured_something(&finished.profile) => ExitCode::Success,
+        RunEnding::Complete => ExitCode::NothingMeasured,
     }
 }
 

@@ -8,9 +8,9 @@ use crate::backend::EngineSpec;
 use crate::backend::selftest::on_this_machine;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::hints::HintArgs;
-use crate::run::subjects::{RunModel, models};
+use crate::run::variants::{RunModel, models};
 use clipmark_profile::plan::Request;
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Cause;
 use std::process::Command;
 
@@ -53,10 +53,10 @@ pub fn here(model: &str) -> Result<ExitCode, CommandError> {
     };
     let batch_size = shape.fixed_batch_size.unwrap_or(BATCH_SIZE);
     let clip_length = shape.fixed_clip_length.unwrap_or(CLIP_LENGTH);
-    let at = GridPoint::new(batch_size, clip_length)
+    let at = Shape::new(batch_size, clip_length)
         .ok_or_else(|| CommandError::new(ExitCode::Usage, "the self-test's operating point is zero"))?;
     let spec = EngineSpec {
-        at,
+        shape: at,
         precision: Precision::Fp32,
         threads: 1,
         inputs: shape.at(at),

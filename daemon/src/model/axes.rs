@@ -9,8 +9,8 @@ use super::ModelError;
 use super::hints::{InputHints, ModelHints};
 use super::onnx::{DeclaredDim, DeclaredDtype, DeclaredTensor, OnnxModel};
 use crate::backend::{Dtype, InputSpec};
-use clipmark_profile::plan::UsableSubject;
-use clipmark_profile::point::{GridPoint, Subject};
+use clipmark_profile::plan::UsableVariant;
+use clipmark_profile::point::{Shape, Variant};
 use std::fmt;
 
 /// Where what a flag says can be written down as well, for advice that names a flag.
@@ -69,7 +69,7 @@ impl Axis {
 
     /// Its size at a grid point.
     #[must_use]
-    pub const fn at(self, at: GridPoint) -> usize {
+    pub const fn at(self, at: Shape) -> usize {
         let batch = if self.batch { at.batch_size.get() as usize } else { 1 };
         let frames = if self.frames { at.clip_length.get() as usize } else { 1 };
         self.factor * batch * frames
@@ -103,7 +103,7 @@ impl ModelShape {
 
     /// Concrete inputs for one grid point.
     #[must_use]
-    pub fn at(&self, at: GridPoint) -> Vec<InputSpec> {
+    pub fn at(&self, at: Shape) -> Vec<InputSpec> {
         let one = |input: &InputShape| InputSpec {
             name: input.name.clone(),
             dtype: input.dtype,
@@ -114,11 +114,11 @@ impl ModelShape {
         self.inputs.iter().map(one).collect()
     }
 
-    /// `subject` with the axis values that this model insists on.
+    /// `variant` with the axis values that this model insists on.
     #[must_use]
-    pub const fn usable(&self, subject: Subject) -> UsableSubject {
+    pub const fn usable(&self, variant: Variant) -> UsableVariant {
         let (fixed_clip_length, fixed_batch_size) = (self.fixed_clip_length, self.fixed_batch_size);
-        UsableSubject { subject, fixed_clip_length, fixed_batch_size }
+        UsableVariant { variant, fixed_clip_length, fixed_batch_size }
     }
 }
 

@@ -10,7 +10,7 @@ use super::axes::ModelShape;
 use super::hints::ModelHints;
 use super::onnx::OnnxModel;
 use crate::backend::InputSpec;
-use clipmark_profile::point::GridPoint;
+use clipmark_profile::point::Shape;
 use clipmark_profile::record::Failure;
 use std::path::Path;
 
@@ -20,7 +20,7 @@ const FRAMES_TRIED: [u32; 7] = [16, 8, 32, 1, 2, 64, 128];
 const BATCHES_TRIED: [u32; 3] = [1, 2, 4];
 
 /// Prepares the model for a point and runs it once.
-pub type Trial<'a> = dyn FnMut(GridPoint, &[InputSpec]) -> Result<(), Failure> + 'a;
+pub type Trial<'a> = dyn FnMut(Shape, &[InputSpec]) -> Result<(), Failure> + 'a;
 
 /// Everything found out about a model.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub fn probe(shape: &ModelShape, trial: &mut Trial<'_>) -> Vec<AxisProbe> {
     let mut probes = Vec::new();
     let batch = shape.fixed_batch_size.unwrap_or(1);
     let mut frames = shape.fixed_clip_length.unwrap_or(FRAMES_TRIED[0]);
-    let mut at = |batch: u32, frames: u32| match GridPoint::new(batch, frames) {
+    let mut at = |batch: u32, frames: u32| match Shape::new(batch, frames) {
         Some(at) => trial(at, &shape.at(at)),
         None => Ok(()),
     };
@@ -108,10 +108,10 @@ mod tests {
         ModelShape { inputs: Vec::new(), fixed_batch_size, fixed_clip_length, findings: Vec::new() }
     }
 
-    fn verdicts(shape: &ModelShape, works: impl Fn(GridPoint) -> bool) -> Vec<String> {
+    fn verdicts(shape: &ModelShape, works: impl Fn(Shape) -> bool) -> Vec<String> {
         let failure =
             || Failure { stage: Stage::Prepare, cause: Cause::ImpossibleShape, message: "no".into() };
-        let mut trial = |at: GridPoint, _: &[InputSpec]| if works(at) { Ok(()) } else { Err(failure()) };
+        let mut trial = |at: Shape, _: &[InputSpec]| if works(at) { Ok(()) } else { Err(failure()) };
         probe(shape, &mut trial).iter().map(AxisProbe::verdict).collect()
     }
 

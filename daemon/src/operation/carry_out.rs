@@ -1,6 +1,6 @@
 //! The child's side: carry out one order and tell of it line by line.
 
-use super::{Done, Line, ORDER, Order, Output, Unable, describe, models, readings, running};
+use super::{ChildMessage, Done, ORDER, Order, Output, Unable, describe, models, readings, running};
 use crate::commands::check::backends;
 use crate::preflight::requirements;
 use crate::serve::{unix_ms, write_durably};
@@ -8,7 +8,9 @@ use clipmark_probes::board::{BoardError, Boards};
 use clipmark_probes::environment;
 use clipmark_probes::registry::Sensors;
 use clipmark_probes::root::Root;
-use clipmark_profile::message::{Check, Event, EventKind, OperationResult, Payload, Reason, ReasonCode};
+use clipmark_profile::message::{
+    Check, EventKind, EventReport, OperationResult, Payload, Reason, ReasonCode,
+};
 use clipmark_profile::topics::{Operation, UpKind};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -38,7 +40,7 @@ pub enum CarryOutError {
 }
 
 /// Tells the daemon one line.
-pub(super) fn tell(out: &mut dyn Write, line: &Line) -> Result<(), CarryOutError> {
+pub(super) fn tell(out: &mut dyn Write, line: &ChildMessage) -> Result<(), CarryOutError> {
     let mut bytes = serde_json::to_vec(line).map_err(|error| CarryOutError::Told(error.into()))?;
     bytes.push(b'\n');
     out.write_all(&bytes).and_then(|()| out.flush()).map_err(CarryOutError::Told)
@@ -60,7 +62,7 @@ pub fn carry_out(dir: &Path, out: &mut dyn Write) -> Result<(), CarryOutError> {
         Ok(None) => Ok(()),
         // Told here, too: a full disk takes no words in the log.
         Err(error) => {
-            tell(out, &Line::unable(Unable::Failed(unusable(&error))))?;
+            tell(out, &ChildMessage::unable(Unable::Failed(unusable(&error))))?;
             Err(error)
         }
     }
@@ -71,7 +73,7 @@ fn unusable(error: &CarryOutError) -> Reason {
     Reason { code: ReasonCode::Storage, message: format!("{error}{cause}; check free space") }
 }
 
-fn ended(dir: &Path, out: &mut dyn Write) -> Result<Option<Line>, CarryOutError> {
+fn ended(dir: &Path, out: &mut dyn Write) -> Result<Option<ChildMessage>, CarryOutError> {
     let path = dir.join(ORDER);
     let bytes = fs::read(&path).map_err(failed("read", &path))?;
     let order: Order = serde_json::from_slice(&bytes)
@@ -83,10 +85,10 @@ fn ended(dir: &Path, out: &mut dyn Write) -> Result<Option<Line>, CarryOutError>
     Ok(match perform(&order, dir, out) {
         Ok(Some(done)) => {
             note_outputs(dir, &done.outputs)?;
-            Some(Line::done(done))
+            Some(ChildMessage::done(done))
         }
         Ok(None) => None,
-        Err(unable) => Some(Line::unable(unable)),
+        Err(unable) => Some(ChildMessage::unable(unable)),
     })
 }
 
@@ -115,8 +117,8 @@ fn perform(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Option<Done
 fn capture(dir: &Path) -> Result<Done, Reason> {
     const FILE: &str = "capture.cbor";
     let tree = clipmark_probes::capture::capture(&Root::live()).to_text();
-    let event = Event {
-        version: Event::VERSION,
+    let event = EventReport {
+        version: EventReport::VERSION,
         kind: EventKind::Capture,
         at_unix_ms: unix_ms(),
         message: "a copy of the board's sensor tree, for tests".into(),
@@ -196,7 +198,7 @@ mod tests {
         let mut out = Vec::new();
         let error = carry_out(dir.path(), &mut out).expect_err("there is no order");
         assert!(error.to_string().contains(ORDER), "{error}");
-        let line: Line = serde_json::from_slice(&out).expect("one line");
+        let line: ChildMessage = serde_json::from_slice(&out).expect("one line");
         let reason = line.failed.expect("a failure");
         assert_eq!(reason.code, ReasonCode::Storage);
         assert!(

@@ -2,7 +2,7 @@
 //!
 //! Whatever touches backends, models or sensors happens in a child, so that a crash there costs one command
 //! and an idle daemon stays small. The child reads [`Order`] from `order.json` in its directory, writes
-//! one [`Line`] of JSON per message to standard output, leaves results as files in the directory, and dies
+//! one [`ChildMessage`] of JSON per message to standard output, leaves results as files in the directory, and dies
 //! with the daemon. The two ends are the same binary, so this protocol has no versions.
 
 mod carry_out;
@@ -17,7 +17,7 @@ pub use describe::Description;
 
 use crate::config::SeriesPolicy;
 use crate::placement::Placement;
-use crate::session::{Outcome, Task};
+use crate::session::{CommandOutcome, Task};
 use clipmark_profile::message::{OperationResult, Reason, Temperature};
 use clipmark_profile::plan::Limits;
 use clipmark_profile::topics::UpKind;
@@ -48,10 +48,10 @@ pub struct Order {
 
 /// One line from a child. Exactly one field is set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Line {
+pub struct ChildMessage {
     /// How far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<Step>,
+    pub step: Option<OperationStep>,
     /// It is done. The last line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<Done>,
@@ -72,7 +72,7 @@ pub(crate) enum Unable {
     Failed(Reason),
 }
 
-impl From<Unable> for Outcome {
+impl From<Unable> for CommandOutcome {
     fn from(unable: Unable) -> Self {
         match unable {
             Unable::Refused(reason) => Self::Rejected(reason),
@@ -83,7 +83,7 @@ impl From<Unable> for Outcome {
 
 /// How far a run is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct OperationStep {
     /// What is being done.
     pub phase: String,
     /// The point being worked on, from 1.
@@ -116,10 +116,10 @@ pub struct Output {
     pub file: String,
 }
 
-impl Line {
+impl ChildMessage {
     /// A line that reports a step.
     #[must_use]
-    pub fn step(step: Step) -> Self {
+    pub fn step(step: OperationStep) -> Self {
         Self { step: Some(step), ..Self::default() }
     }
 

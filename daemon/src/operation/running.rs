@@ -1,10 +1,12 @@
 //! The operation that takes time: a run, from its order to its results, over any number of attempts.
 
-use super::{Done, Line, Order, Output, Step, Unable};
+use super::{ChildMessage, Done, OperationStep, Order, Output, Unable};
 use crate::backend::ResolveError;
 use crate::config::SeriesPolicy;
 use crate::model::hints::HintArgs;
-use crate::run::{self, BoardNow, Ending, Finished, News, RunError, Setting, Watcher, outputs};
+use crate::run::{
+    self, BoardNow, Finished, ProgressSink, RunContext, RunEnding, RunError, RunEvent, outputs,
+};
 use clipmark_probes::board::{BoardError, Boards};
 use clipmark_probes::root::Root;
 use clipmark_profile::message::{Reason, ReasonCode, Temperature};
@@ -33,7 +35,7 @@ pub(super) fn run(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Opti
     let checkpoint = Arc::new(AtomicBool::new(false));
     listen(&stop, &checkpoint).map_err(|error| Unable::Failed(reason(&error)))?;
     let setting = setting(order, dir.join(RUN), stop).map_err(|error| Unable::Failed(reason(&error)))?;
-    let mut watcher = Telling { out, subjects: Vec::new() };
+    let mut watcher = PipeProgress { out, variants: Vec::new() };
     let begun = setting.out.join("record").join("header.json").exists();
     let finished = if begun {
         run::resume(&setting, &mut watcher)
@@ -50,7 +52,9 @@ pub(super) fn run(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Opti
             .map(|finished| Some(done(&finished, order.series))),
         Err(error) if !begun && is_refusal(&error) => Err(Unable::Refused(reason(&error))),
         Err(error) => Err(Unable::Failed(reason(&error))),
-        Ok(finished) if finished.ending == Ending::Stopped && checkpoint.load(Ordering::Relaxed) => Ok(None),
+        Ok(finished) if finished.ending == RunEnding::Stopped && checkpoint.load(Ordering::Relaxed) => {
+            Ok(None)
+        }
         Ok(finished) => Ok(Some(done(&finished, order.series))),
     }
 }
@@ -63,8 +67,8 @@ fn listen(stop: &Arc<AtomicBool>, checkpoint: &Arc<AtomicBool>) -> std::io::Resu
     signal_hook::flag::register(SIGINT, Arc::clone(stop)).map(drop)
 }
 
-fn setting(order: &Order, out: std::path::PathBuf, stop: Arc<AtomicBool>) -> Result<Setting, BoardError> {
-    Ok(Setting {
+fn setting(order: &Order, out: std::path::PathBuf, stop: Arc<AtomicBool>) -> Result<RunContext, BoardError> {
+    Ok(RunContext {
         out,
         limits: order.limits.clone(),
         hints: HintArgs::default(),
@@ -94,7 +98,7 @@ fn done(finished: &Finished, policy: SeriesPolicy) -> Done {
             outputs.push(Output { kind: UpKind::Series, file: file(outputs::series_file(index)) });
         }
     }
-    Done { outputs, is_partial: finished.ending != Ending::Complete, ..Done::default() }
+    Done { outputs, is_partial: finished.ending != RunEnding::Complete, ..Done::default() }
 }
 
 /// Whether the request itself is at fault, not what became of it.
@@ -129,24 +133,29 @@ fn reason(error: &(dyn std::error::Error + 'static)) -> Reason {
 }
 
 /// Tells the daemon how far the run is.
-struct Telling<'a> {
+struct PipeProgress<'a> {
     out: &'a mut dyn Write,
-    subjects: Vec<String>,
+    variants: Vec<String>,
 }
 
-impl Telling<'_> {
+impl PipeProgress<'_> {
     /// A daemon that does not listen any more has its own ways to end this process.
-    fn say(&mut self, step: Step) {
-        let _ = super::carry_out::tell(self.out, &Line::step(step));
+    fn say(&mut self, step: OperationStep) {
+        let _ = super::carry_out::tell(self.out, &ChildMessage::step(step));
     }
 
-    fn at(&self, step: &clipmark_profile::sweep::Step, progress: Progress, board: BoardNow) -> Step {
-        let subject = self.subjects.get(usize::from(step.point.subject)).map_or("", String::as_str);
-        Step {
+    fn at(
+        &self,
+        step: &clipmark_profile::sweep::SweepStep,
+        progress: Progress,
+        board: BoardNow,
+    ) -> OperationStep {
+        let variant = self.variants.get(usize::from(step.point.variant)).map_or("", String::as_str);
+        OperationStep {
             phase: crate::commands::progress::phase(step.phase).into(),
             point: u32::try_from(progress.tried).ok(),
             points: u32::try_from(progress.total).ok(),
-            label: Some(format!("{subject} {}", step.point.at)),
+            label: Some(format!("{variant} {}", step.point.shape)),
             temperatures: temperatures(board),
         }
     }
@@ -157,23 +166,23 @@ fn temperatures(board: BoardNow) -> Vec<Temperature> {
     hottest.into_iter().collect()
 }
 
-impl Watcher for Telling<'_> {
-    fn tell(&mut self, news: &News<'_>) {
+impl ProgressSink for PipeProgress<'_> {
+    fn tell(&mut self, news: &RunEvent<'_>) {
         match news {
-            News::Planned { plan, .. } => {
-                self.subjects = plan.subject_labels();
+            RunEvent::Planned { plan, .. } => {
+                self.variants = plan.variant_labels();
             }
-            News::Step { step, progress, board, .. } => {
+            RunEvent::Step { step, progress, board, .. } => {
                 let step = self.at(step, *progress, *board);
                 self.say(step);
             }
-            News::Soak { label, board, .. } => self.say(Step {
+            RunEvent::Soak { label, board, .. } => self.say(OperationStep {
                 phase: "soak".into(),
                 label: Some((*label).to_owned()),
                 temperatures: temperatures(*board),
-                ..Step::default()
+                ..OperationStep::default()
             }),
-            News::Done { .. } | News::Note(_) => {}
+            RunEvent::Done { .. } | RunEvent::Note(_) => {}
         }
     }
 }

@@ -3,9 +3,9 @@
 use super::error::StoreError;
 use clipmark_profile::point::PointId;
 use clipmark_profile::record::{
-    Chunk, EngineBuild, Failure, MemoryEvidence, OperatorCost, Outcome, Phase, PointEvidence, RunHeader,
+    Chunk, EngineBuild, Failure, MemoryEvidence, OperatorCost, Phase, PointEvidence, PointOutcome, RunHeader,
 };
-use clipmark_profile::sweep::{Step, StepResult, SweepRules};
+use clipmark_profile::sweep::{StepResult, SweepRules, SweepStep};
 use clipmark_profile::units::{Bytes, Microjoules, Nanos};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ pub(super) struct FormatOnly {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PointOnDisk {
     pub(super) id: PointId,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: PointOutcome,
     pub(super) prepare_ns: Option<Nanos>,
     #[serde(default)]
     pub(super) engine: Option<EngineBuild>,
@@ -87,7 +87,7 @@ pub(super) struct ChunkOnDisk {
 pub(super) struct EntryOnDisk {
     pub(super) restarted: bool,
     pub(super) asked_ns: Nanos,
-    pub(super) step: Step,
+    pub(super) step: SweepStep,
     /// Whether the point's next chunk belongs to this step.
     pub(super) chunk: bool,
     pub(super) prepare_ns: Option<Nanos>,
@@ -100,7 +100,7 @@ impl PointOnDisk {
     pub(super) const fn new(id: PointId) -> Self {
         Self {
             id,
-            outcome: Outcome::Interrupted,
+            outcome: PointOutcome::Interrupted,
             prepare_ns: None,
             engine: None,
             memory: None,

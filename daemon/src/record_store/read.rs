@@ -117,7 +117,7 @@ pub(super) fn read_journal(paths: &Paths, points: &[PointId]) -> Result<Committe
         let id = entry.step.point;
         let chunk = if entry.chunk { stored.get_mut(&id).and_then(Iterator::next) } else { None };
         if entry.chunk && chunk.is_none() {
-            let reason = format!("it speaks of a chunk of {} that the point's files lack", id.at);
+            let reason = format!("it speaks of a chunk of {} that the point's files lack", id.shape);
             return Err(StoreError::damaged(&paths.journal(), reason));
         }
         *chunks.entry(id).or_default() += usize::from(entry.chunk);

@@ -14,7 +14,7 @@ use super::arrays::{Array, Reader};
 use super::atomic::{create_dir, read_json, sync_parent, write_json};
 use super::error::StoreError;
 use super::layout::entries;
-use clipmark_profile::record::{Outcome, SoakEvidence};
+use clipmark_profile::record::{PointOutcome, SoakEvidence};
 use clipmark_profile::units::Nanos;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -138,7 +138,7 @@ fn read_one(directory: &Path) -> Result<SoakEvidence, StoreError> {
         soak.completed_ns.extend(done);
         soak.latencies_ns.extend(took);
     }
-    if soak.outcome == Outcome::Interrupted
+    if soak.outcome == PointOutcome::Interrupted
         && let Some(&last) = soak.completed_ns.last()
     {
         soak.span[1] = soak.span[1].max(Nanos(last));

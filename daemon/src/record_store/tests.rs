@@ -1,9 +1,9 @@
 use super::{Head, PointNews, RecordStore, RunEnd, StoreError, read, write_atomic};
 use clipmark_profile::environment::Environment;
-use clipmark_profile::plan::{Limits, Plan, Request, UsableSubject};
-use clipmark_profile::point::{Precision, Subject};
+use clipmark_profile::plan::{Limits, Plan, Request, UsableVariant};
+use clipmark_profile::point::{Precision, Variant};
 use clipmark_profile::record::{
-    Cause, Chunk, Failure, MemoryEvidence, Outcome, RunHeader, SoakEvidence, Stage,
+    Cause, Chunk, Failure, MemoryEvidence, PointOutcome, RunHeader, SoakEvidence, Stage,
 };
 use clipmark_profile::sweep::{JournalEntry, StepResult, Sweep, SweepRules};
 use clipmark_profile::units::{Bytes, Nanos};
@@ -11,7 +11,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 fn head() -> Head {
-    let subject = Subject {
+    let variant = Variant {
         model: "made-up".into(),
         backend: "simulated".into(),
         precision: Precision::Model,
@@ -23,7 +23,7 @@ fn head() -> Head {
         iterations: Some(5),
         ..Request::default()
     };
-    let usable = UsableSubject { subject, fixed_clip_length: None, fixed_batch_size: None };
+    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
     let plan = Plan::expand(request, vec![usable], &Limits::default()).unwrap();
     let rules = SweepRules::for_plan(&plan);
     let header = RunHeader {
@@ -44,7 +44,7 @@ fn journal(head: &Head) -> Vec<JournalEntry> {
     let mut now = Nanos(0);
     let mut journal = Vec::new();
     while let Some(step) = sweep.next(now) {
-        let each = step.point.at.frames() * 1000;
+        let each = step.point.shape.frames() * 1000;
         let latencies = vec![each; step.total_iterations() as usize];
         let ended = Nanos(now.0 + each * latencies.len() as u64);
         let mut chunk = step.chunk(now, ended, latencies);
@@ -86,7 +86,7 @@ fn a_record_comes_back_as_it_was_written() {
             PointNews { memory: Some(memory(peak, 2)), remarks: vec!["warm".into()], ..PointNews::default() };
         store.commit(entry, news).unwrap();
     }
-    let outcomes: Vec<_> = head.header.plan.points.iter().map(|&id| (id, Outcome::Measured)).collect();
+    let outcomes: Vec<_> = head.header.plan.points.iter().map(|&id| (id, PointOutcome::Measured)).collect();
     store.settle(&outcomes).unwrap();
     store.finish(&RunEnd { partial: false, reason: "done".into() }).unwrap();
 
@@ -98,7 +98,7 @@ fn a_record_comes_back_as_it_was_written() {
         let chunks: Vec<Chunk> = steps.iter().filter_map(|entry| entry.result.chunk.clone()).collect();
         assert_eq!(point.chunks, chunks);
         assert_eq!(point.prepare, Some(Nanos(7)));
-        assert_eq!(point.outcome, Outcome::Measured);
+        assert_eq!(point.outcome, PointOutcome::Measured);
         assert_eq!(point.remarks, ["warm"]);
         let faults = point.memory.as_ref().and_then(|memory| memory.minor_faults);
         assert_eq!(faults, Some(2 * steps.len() as u64));
@@ -200,7 +200,7 @@ fn a_failed_write_keeps_the_old_content() {
 fn soak(head: &Head) -> SoakEvidence {
     SoakEvidence {
         id: head.header.plan.points[0],
-        outcome: Outcome::Interrupted,
+        outcome: PointOutcome::Interrupted,
         aborted: None,
         gate: None,
         idle_before: None,
@@ -238,7 +238,7 @@ fn a_failed_soak_says_so() {
     let mut store = RecordStore::create(out.path(), &head).unwrap();
     let writer = store.begin_soak(&soak(&head)).unwrap();
     let failure = Failure { stage: Stage::Measure, cause: Cause::Crashed, message: "gone".into() };
-    let ended = SoakEvidence { outcome: Outcome::Failed(failure.clone()), ..soak(&head) };
+    let ended = SoakEvidence { outcome: PointOutcome::Failed(failure.clone()), ..soak(&head) };
     writer.describe(&ended).unwrap();
-    assert_eq!(read(out.path()).unwrap().soaks[0].outcome, Outcome::Failed(failure));
+    assert_eq!(read(out.path()).unwrap().soaks[0].outcome, PointOutcome::Failed(failure));
 }

@@ -10,7 +10,9 @@ use super::layout::{
 use super::read::{Resumed, read_end, read_evidence, read_head, read_journal};
 use super::soaks::{SoakWriter, last_instant};
 use clipmark_profile::point::PointId;
-use clipmark_profile::record::{Chunk, EngineBuild, MemoryEvidence, OperatorCost, Outcome, SoakEvidence};
+use clipmark_profile::record::{
+    Chunk, EngineBuild, MemoryEvidence, OperatorCost, PointOutcome, SoakEvidence,
+};
 use clipmark_profile::sweep::JournalEntry;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
@@ -143,7 +145,7 @@ impl RecordStore {
     ///
     /// # Errors
     /// When the system refuses a write.
-    pub fn settle(&mut self, outcomes: &[(PointId, Outcome)]) -> Result<(), StoreError> {
+    pub fn settle(&mut self, outcomes: &[(PointId, PointOutcome)]) -> Result<(), StoreError> {
         for (id, outcome) in outcomes {
             let Some(point) = self.points.get_mut(id) else { continue };
             if point.evidence.outcome != *outcome {

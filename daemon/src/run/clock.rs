@@ -1,6 +1,6 @@
 //! The clock of one run: time since its start.
 //!
-//! A run lives on the machine's monotonic clock. A simulated subject whose board is a capture lives on a
+//! A run lives on the machine's monotonic clock. A simulated variant whose board is a capture lives on a
 //! *virtual* clock instead: it advances by what the engine declares to have taken, and the capture is read as
 //! of that instant, so that half an hour of throttling is reproduced in seconds.
 

@@ -7,16 +7,16 @@ use super::outputs;
 use super::pool::Pool;
 use super::sensing::{Sampling, Sensing};
 use super::soak::Soak;
-use super::subjects::RunModel;
-use super::watch::{BoardNow, News, Watcher};
-use super::{Ending, Finished, Setting};
+use super::variants::RunModel;
+use super::watch::{BoardNow, ProgressSink, RunEvent};
+use super::{Finished, RunContext, RunEnding};
 use crate::record_store::{self, Head, RecordStore, RunEnd};
 use crate::worker::clock::monotonic;
-use crate::worker::handle::Settings;
+use crate::worker::handle::WorkerConfig;
 use clipmark_profile::analysis::study;
 use clipmark_profile::plan::{Mode, Plan};
-use clipmark_profile::point::{GridPoint, PointId};
-use clipmark_profile::record::Outcome;
+use clipmark_profile::point::{PointId, Shape};
+use clipmark_profile::record::PointOutcome;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::sweep::{JournalEntry, Sweep};
 use clipmark_profile::units::{MilliCelsius, Nanos};
@@ -32,8 +32,8 @@ const DEFAULT_SOAK_S: f64 = 1800.0;
 pub(super) struct Parts<'a> {
     pub(super) head: &'a Head,
     pub(super) models: &'a [RunModel],
-    pub(super) settings: Settings,
-    pub(super) setting: &'a Setting,
+    pub(super) settings: WorkerConfig,
+    pub(super) setting: &'a RunContext,
     pub(super) store: RecordStore,
     pub(super) sweep: Sweep,
 }
@@ -43,7 +43,7 @@ pub(super) fn run(
     parts: Parts<'_>,
     elapsed: Nanos,
     restarted: bool,
-    watcher: &mut dyn Watcher,
+    watcher: &mut dyn ProgressSink,
 ) -> Result<Finished, RunError> {
     let Parts { head, models, settings, setting, mut store, sweep } = parts;
     let plan = &head.header.plan;
@@ -64,13 +64,13 @@ pub(super) fn run(
     let reference = if soaks { drive.reference() } else { Reference::default() };
     let mut ending = drive.sweep(&mut store, watcher)?;
     store.settle(&drive.sweep.outcomes())?;
-    if soaks && ending == Ending::Complete {
+    if soaks && ending == RunEnding::Complete {
         ending = drive.soaks(&reference, &mut store, watcher)?;
     }
     drive.pool.close();
     drop(drive);
     let sensors = sensing.stop()?;
-    let partial = ending != Ending::Complete;
+    let partial = ending != RunEnding::Complete;
     store.finish(&RunEnd { partial, reason: reason(ending).into() })?;
     let mut record = record_store::read(store.out())?;
     record.sensors = sensors.or(record.sensors);
@@ -79,26 +79,27 @@ pub(super) fn run(
     Ok(Finished { profile, series, ending })
 }
 
-const fn reason(ending: Ending) -> &'static str {
+const fn reason(ending: RunEnding) -> &'static str {
     match ending {
-        Ending::Complete => "the plan was carried out",
-        Ending::Stopped => "the run was stopped",
-        Ending::TooHot => "the board reached the abort temperature",
+        RunEnding::Complete => "the plan was carried out",
+        RunEnding::Stopped => "the run was stopped",
+        RunEnding::TooHot => "the board reached the abort temperature",
     }
 }
 
-/// The points to soak: those of the request on every subject, or the best of each kind that was chosen.
+/// The points to soak: those of the request on every variant, or the best of each kind that was chosen.
 fn soak_points(plan: &Plan, found: impl FnOnce() -> Profile) -> Vec<PointId> {
     let asked = plan.request.soak_points.iter();
-    let asked: Vec<GridPoint> =
-        asked.filter_map(|point| GridPoint::new(point.batch_size, point.clip_length)).collect();
+    let asked: Vec<Shape> =
+        asked.filter_map(|point| Shape::new(point.batch_size, point.clip_length)).collect();
     let mut points = Vec::new();
     if asked.is_empty() {
         let chosen = found().operating_points;
         points.extend(chosen.iter().filter_map(|point| point.chosen.first().copied()));
     } else {
-        let subjects = 0..u16::try_from(plan.subjects.len()).unwrap_or(u16::MAX);
-        points.extend(subjects.flat_map(|subject| asked.iter().map(move |&at| PointId { subject, at })));
+        let variants = 0..u16::try_from(plan.variants.len()).unwrap_or(u16::MAX);
+        points
+            .extend(variants.flat_map(|variant| asked.iter().map(move |&at| PointId { variant, shape: at })));
     }
     let mut seen = BTreeSet::new();
     points.retain(|&point| seen.insert(point));
@@ -107,7 +108,7 @@ fn soak_points(plan: &Plan, found: impl FnOnce() -> Profile) -> Vec<PointId> {
 
 struct Drive<'a> {
     plan: &'a Plan,
-    setting: &'a Setting,
+    setting: &'a RunContext,
     clock: &'a RunClock<'a>,
     /// Whether the next step is the first after a resumption.
     restarted: bool,
@@ -117,7 +118,11 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    fn sweep(&mut self, store: &mut RecordStore, watcher: &mut dyn Watcher) -> Result<Ending, RunError> {
+    fn sweep(
+        &mut self,
+        store: &mut RecordStore,
+        watcher: &mut dyn ProgressSink,
+    ) -> Result<RunEnding, RunError> {
         loop {
             let board = self.sensing.board_now();
             if let Some(ending) = self.must_end(board) {
@@ -125,12 +130,12 @@ impl Drive<'_> {
                 return Ok(ending);
             }
             let asked = self.clock.now();
-            let Some(step) = self.sweep.next(asked) else { return Ok(Ending::Complete) };
+            let Some(step) = self.sweep.next(asked) else { return Ok(RunEnding::Complete) };
             let progress = self.sweep.progress(asked);
-            watcher.tell(&News::Step { step: &step, progress, elapsed: asked, board });
+            watcher.tell(&RunEvent::Step { step: &step, progress, elapsed: asked, board });
             let (result, news) = self.pool.carry_out(&step);
             self.sweep.observe(&result);
-            watcher.tell(&News::Done { step: &step, result: &result });
+            watcher.tell(&RunEvent::Done { step: &step, result: &result });
             let entry = JournalEntry { restarted: std::mem::take(&mut self.restarted), asked, step, result };
             store.commit(&entry, news)?;
         }
@@ -154,29 +159,30 @@ impl Drive<'_> {
         &mut self,
         reference: &Reference,
         store: &mut RecordStore,
-        watcher: &mut dyn Watcher,
-    ) -> Result<Ending, RunError> {
+        watcher: &mut dyn ProgressSink,
+    ) -> Result<RunEnding, RunError> {
         let record = record_store::read(store.out())?;
-        let done =
-            |id: PointId| record.soaks.iter().any(|soak| soak.id == id && soak.outcome == Outcome::Measured);
+        let done = |id: PointId| {
+            record.soaks.iter().any(|soak| soak.id == id && soak.outcome == PointOutcome::Measured)
+        };
         let length = Nanos((self.plan.request.soak_s.unwrap_or(DEFAULT_SOAK_S) * 1e9) as u64);
         for point in soak_points(self.plan, || study(&record)).into_iter().filter(|&point| !done(point)) {
             let (plan, sensing, clock) = (self.plan, self.sensing, self.clock);
             let stop = self.setting.stop.as_ref();
             let soak = Soak { plan, point, length, reference, sensing, clock, stop };
             let ending = soak.run(&mut self.pool, store, watcher)?;
-            if ending != Ending::Complete {
+            if ending != RunEnding::Complete {
                 return Ok(ending);
             }
         }
-        Ok(Ending::Complete)
+        Ok(RunEnding::Complete)
     }
 
-    fn must_end(&self, board: BoardNow) -> Option<Ending> {
+    fn must_end(&self, board: BoardNow) -> Option<RunEnding> {
         if self.setting.stop.load(Ordering::Relaxed) {
-            return Some(Ending::Stopped);
+            return Some(RunEnding::Stopped);
         }
         let limit = MilliCelsius((self.plan.request.abort_celsius? * 1e3) as i32);
-        board.hottest.is_some_and(|hottest| hottest >= limit).then_some(Ending::TooHot)
+        board.hottest.is_some_and(|hottest| hottest >= limit).then_some(RunEnding::TooHot)
     }
 }

@@ -42,8 +42,8 @@ pub enum RunError {
     /// A backend option is not understood.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// The simulated subject is not understood.
-    #[error("the simulated subject {} cannot be read; check the path and the file: {reason}", path.display())]
+    /// The simulated variant is not understood.
+    #[error("the simulated variant {} cannot be read; check the path and the file: {reason}", path.display())]
     Simulated {
         /// The file.
         path: PathBuf,

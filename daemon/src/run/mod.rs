@@ -12,11 +12,11 @@ pub mod outputs;
 pub mod pool;
 pub mod sensing;
 mod soak;
-pub mod subjects;
+pub mod variants;
 pub mod watch;
 
 pub use error::RunError;
-pub use watch::{BoardNow, News, Watcher};
+pub use watch::{BoardNow, ProgressSink, RunEvent};
 
 use crate::backend::{Choice, LIBRARY_VARIABLE, options};
 use crate::model::hints::HintArgs;
@@ -24,7 +24,7 @@ use crate::placement::Placement;
 use crate::record_store::{Head, RecordStore};
 use crate::worker::account::memory_available;
 use crate::worker::clock::monotonic;
-use crate::worker::handle::Settings;
+use crate::worker::handle::WorkerConfig;
 use clipmark_probes::board::{Boards, Fingerprint};
 use clipmark_probes::root::Root;
 use clipmark_profile::plan::{Limits, Mode, Plan, Request};
@@ -38,21 +38,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use subjects::RunModel;
+use variants::RunModel;
 
 /// Share of the available memory that live engines may hold together.
 const LIVE_MEMORY_SHARE: u64 = 2;
 
 /// Everything about a run that its request does not say: where, on which tree, under whose eyes.
 #[derive(Debug, Clone)]
-pub struct Setting {
+pub struct RunContext {
     /// Where results go.
     pub out: PathBuf,
     /// Caps on the request.
     pub limits: Limits,
     /// What the models' files do not say.
     pub hints: HintArgs,
-    /// A simulated subject in place of models.
+    /// A simulated variant in place of models.
     pub simulate: Option<PathBuf>,
     /// The board's tree: live, a directory or a capture.
     pub root: Root,
@@ -74,7 +74,7 @@ pub struct Setting {
 
 /// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum RunEnding {
     /// The plan was carried out, or its budget used.
     Complete,
     /// The user or a signal ended it.
@@ -91,14 +91,18 @@ pub struct Finished {
     /// Its soaks over time, in their order.
     pub series: Vec<Series>,
     /// Why it ended.
-    pub ending: Ending,
+    pub ending: RunEnding,
 }
 
 /// Carries `request` out from its beginning.
 ///
 /// # Errors
 /// The request, a model, a backend or the results' folder cannot be used. Points that fail are results.
-pub fn begin(request: Request, setting: &Setting, watcher: &mut dyn Watcher) -> Result<Finished, RunError> {
+pub fn begin(
+    request: Request,
+    setting: &RunContext,
+    watcher: &mut dyn ProgressSink,
+) -> Result<Finished, RunError> {
     request.validate(&setting.limits).map_err(RunError::Plan)?;
     let made: Vec<&Path> = setting.out.ancestors().take_while(|folder| !folder.exists()).collect();
     std::fs::create_dir_all(&setting.out)
@@ -111,21 +115,25 @@ pub fn begin(request: Request, setting: &Setting, watcher: &mut dyn Watcher) -> 
     finished
 }
 
-fn carry_out(request: Request, setting: &Setting, watcher: &mut dyn Watcher) -> Result<Finished, RunError> {
+fn carry_out(
+    request: Request,
+    setting: &RunContext,
+    watcher: &mut dyn ProgressSink,
+) -> Result<Finished, RunError> {
     let settings = worker_settings(&request, setting);
     let models = find_models(&request, setting)?;
     let names = backend_names(&request, setting);
-    let backends = subjects::backends(&names, &settings)?;
+    let backends = variants::backends(&names, &settings)?;
     let names: Vec<String> = backends.iter().map(|choice| choice.name.clone()).collect();
     options::check(&names, &request.backend_options)?;
-    let usable = subjects::cross(&request, &models, &backends);
+    let usable = variants::cross(&request, &models, &backends);
     let mut plan = Plan::expand(request, usable, &setting.limits).map_err(RunError::Plan)?;
     if plan.request.mode == Mode::Soak {
         // Nothing is swept: the soaked points are the request's own.
         plan.points.clear();
     }
     let notes = notes(&models, &backends);
-    watcher.tell(&News::Planned { plan: &plan, notes: &notes });
+    watcher.tell(&RunEvent::Planned { plan: &plan, notes: &notes });
     let rules = rules(&plan);
     let header = header(setting, plan, &models, backends);
     let head = Head { header, rules };
@@ -139,7 +147,7 @@ fn carry_out(request: Request, setting: &Setting, watcher: &mut dyn Watcher) -> 
 ///
 /// # Errors
 /// There is no such run, it is complete, or its models are not what they were.
-pub fn resume(setting: &Setting, watcher: &mut dyn Watcher) -> Result<Finished, RunError> {
+pub fn resume(setting: &RunContext, watcher: &mut dyn ProgressSink) -> Result<Finished, RunError> {
     let (store, resumed) = RecordStore::resume(&setting.out)?;
     if resumed.end.is_some_and(|end| !end.partial) {
         return Err(RunError::Complete { path: setting.out.clone() });
@@ -157,26 +165,26 @@ pub fn resume(setting: &Setting, watcher: &mut dyn Watcher) -> Result<Finished, 
         }
     }
     let note = format!("resuming after {} steps", resumed.journal.len());
-    watcher.tell(&News::Planned { plan, notes: &[note] });
+    watcher.tell(&RunEvent::Planned { plan, notes: &[note] });
     let sweep = Sweep::replay(plan, head.rules.clone(), &resumed.journal)?;
     let parts = drive::Parts { head: &head, models: &models, settings, setting, store, sweep };
     drive::run(parts, resumed.ended, true, watcher)
 }
 
-fn find_models(request: &Request, setting: &Setting) -> Result<Vec<RunModel>, RunError> {
+fn find_models(request: &Request, setting: &RunContext) -> Result<Vec<RunModel>, RunError> {
     match &setting.simulate {
-        Some(path) => Ok(vec![subjects::simulated(path)?]),
-        None => subjects::models(request, &setting.hints, &setting.out.join("models")),
+        Some(path) => Ok(vec![variants::simulated(path)?]),
+        None => variants::models(request, &setting.hints, &setting.out.join("models")),
     }
 }
 
-fn backend_names(request: &Request, setting: &Setting) -> Vec<String> {
+fn backend_names(request: &Request, setting: &RunContext) -> Vec<String> {
     if setting.simulate.is_some() { vec!["simulated".into()] } else { request.backends.clone() }
 }
 
-fn worker_settings(request: &Request, setting: &Setting) -> Settings {
+fn worker_settings(request: &Request, setting: &RunContext) -> WorkerConfig {
     let span = Duration::from_secs_f64;
-    let mut settings = Settings::own(
+    let mut settings = WorkerConfig::own(
         request.memory_limit_bytes,
         span(request.prepare_limit_s),
         span(request.inference_limit_s),
@@ -203,7 +211,7 @@ fn notes(models: &[RunModel], backends: &[Choice]) -> Vec<String> {
     notes
 }
 
-fn header(setting: &Setting, plan: Plan, models: &[RunModel], backends: Vec<Choice>) -> RunHeader {
+fn header(setting: &RunContext, plan: Plan, models: &[RunModel], backends: Vec<Choice>) -> RunHeader {
     let board = setting.boards.find(&Fingerprint::read(&setting.root));
     let version = env!("CARGO_PKG_VERSION");
     let mut environment = clipmark_probes::environment::read(&setting.root, &board, version);

@@ -1,7 +1,7 @@
 //! The results of a run as files: `profile.cbor`, `profile.json`, `report.html`, and a series per soak.
 
 use super::error::RunError;
-use super::{Ending, Finished};
+use super::{Finished, RunEnding};
 use crate::record_store::write_atomic;
 use clipmark_profile::record::Record;
 use clipmark_profile::series::{self, Series};
@@ -47,7 +47,7 @@ pub fn read_back(out: &Path) -> Result<Finished, RunError> {
     let record = crate::record_store::read(out)?;
     let profile = clipmark_profile::analysis::study(&record);
     let series = write(out, &record, &profile)?;
-    Ok(Finished { profile, series, ending: Ending::Complete })
+    Ok(Finished { profile, series, ending: RunEnding::Complete })
 }
 
 /// `profile` as indented JSON.

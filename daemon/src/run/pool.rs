@@ -1,17 +1,17 @@
 //! The live engines of a run: one worker process per point, built, asked and closed as the sweep says.
 
 use super::clock::RunClock;
-use super::subjects::RunModel;
+use super::variants::RunModel;
 use crate::backend::tensorrt::share;
 use crate::backend::{EngineSpec, options};
 use crate::record_store::PointNews;
 use crate::worker::account::{Pressure, pressure};
-use crate::worker::handle::{Settings, Trouble, Worker};
-use crate::worker::protocol::{Command, FillTime, MeasureOrder, Measured, PrepareOrder, Reply};
+use crate::worker::handle::{Trouble, Worker, WorkerConfig};
+use crate::worker::protocol::{FillTime, MeasureOrder, Measured, PrepareOrder, Reply, WorkerCommand};
 use clipmark_profile::plan::{Load, Plan};
-use clipmark_profile::point::{GridPoint, PointId};
+use clipmark_profile::point::{PointId, Shape};
 use clipmark_profile::record::{Cause, Chunk, Failure, MemoryEvidence, Phase, Stage};
-use clipmark_profile::sweep::{Step, StepResult};
+use clipmark_profile::sweep::{StepResult, SweepStep};
 use clipmark_profile::units::{Bytes, Nanos};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -31,11 +31,11 @@ const SENSITIVITY_SHARE: f64 = 0.1;
 pub struct Pool<'a> {
     plan: &'a Plan,
     models: &'a [RunModel],
-    settings: Settings,
+    settings: WorkerConfig,
     cache_dir: Option<PathBuf>,
     clock: &'a RunClock<'a>,
     live: BTreeMap<PointId, Worker>,
-    /// Subjects whose sensitivity to inputs was looked at.
+    /// Variants whose sensitivity to inputs was looked at.
     examined: BTreeSet<u16>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Pool<'a> {
     pub fn new(
         plan: &'a Plan,
         models: &'a [RunModel],
-        settings: Settings,
+        settings: WorkerConfig,
         clock: &'a RunClock<'a>,
         cache_dir: Option<PathBuf>,
     ) -> Self {
@@ -54,7 +54,7 @@ impl<'a> Pool<'a> {
     }
 
     /// Carries a step out. Whatever goes wrong is part of the result.
-    pub fn carry_out(&mut self, step: &Step) -> (StepResult, PointNews) {
+    pub fn carry_out(&mut self, step: &SweepStep) -> (StepResult, PointNews) {
         for id in &step.close {
             self.live.remove(id);
         }
@@ -89,7 +89,12 @@ impl<'a> Pool<'a> {
         Ok(self.live.get_mut(&point).expect("inserted just above"))
     }
 
-    fn attempt(&mut self, step: &Step, result: &mut StepResult, news: &mut PointNews) -> Result<(), Trouble> {
+    fn attempt(
+        &mut self,
+        step: &SweepStep,
+        result: &mut StepResult,
+        news: &mut PointNews,
+    ) -> Result<(), Trouble> {
         if step.build || !self.live.contains_key(&step.point) {
             self.build(step, result, news)?;
         }
@@ -118,7 +123,12 @@ impl<'a> Pool<'a> {
         Ok(())
     }
 
-    fn build(&mut self, step: &Step, result: &mut StepResult, news: &mut PointNews) -> Result<(), Trouble> {
+    fn build(
+        &mut self,
+        step: &SweepStep,
+        result: &mut StepResult,
+        news: &mut PointNews,
+    ) -> Result<(), Trouble> {
         let mut settings = self.settings.clone();
         settings.prepare_limit = Duration::from_nanos(step.prepare_limit.0);
         settings.inference_limit = Duration::from_nanos(step.inference_limit.0);
@@ -132,36 +142,41 @@ impl<'a> Pool<'a> {
     }
 
     fn order(&self, point: PointId) -> Result<PrepareOrder, Trouble> {
-        let subject = &self.plan.subjects[usize::from(point.subject)];
-        let model = self.models.iter().find(|model| model.record.name == subject.model);
+        let variant = &self.plan.variants[usize::from(point.variant)];
+        let model = self.models.iter().find(|model| model.record.name == variant.model);
         let model = model.ok_or_else(|| {
-            let message = format!("the model {} is not part of this run", subject.model);
+            let message = format!("the model {} is not part of this run", variant.model);
             Trouble::Failed(Failure { stage: Stage::Load, cause: Cause::BadModel, message })
         })?;
-        let at = |at: GridPoint| EngineSpec {
-            at,
-            precision: subject.precision,
-            threads: subject.threads,
+        let at = |at: Shape| EngineSpec {
+            shape: at,
+            precision: variant.precision,
+            threads: variant.threads,
             inputs: model.shape.at(at),
-            options: options::of_backend(&subject.backend, &self.plan.request.backend_options),
+            options: options::of_backend(&variant.backend, &self.plan.request.backend_options),
             cache_dir: self.cache_dir.clone(),
         };
-        let mut spec = at(point.at);
-        let of_subject = self.plan.points.iter().filter(|other| other.subject == point.subject);
-        let all: Vec<EngineSpec> = of_subject.chain([&point]).map(|other| at(other.at)).collect();
+        let mut spec = at(point.shape);
+        let of_variant = self.plan.points.iter().filter(|other| other.variant == point.variant);
+        let all: Vec<EngineSpec> = of_variant.chain([&point]).map(|other| at(other.shape)).collect();
         share(&mut spec.options, &all).map_err(|error| Trouble::Failed(error.into()))?;
-        let (backend, path) = (subject.backend.clone(), model.path.clone());
+        let (backend, path) = (variant.backend.clone(), model.path.clone());
         Ok(PrepareOrder { backend, model: path, spec, seed: self.plan.request.seed })
     }
 
     /// What is asked of an engine once, outside any timing: its operators, where wanted, and, for the first
-    /// point of a subject, whether it returns only when its outputs are complete, and whether the contents of
+    /// point of a variant, whether it returns only when its outputs are complete, and whether the contents of
     /// the inputs move the latency.
-    fn examine(&mut self, step: &Step, latencies_ns: &[u64], news: &mut PointNews) -> Result<(), Trouble> {
+    fn examine(
+        &mut self,
+        step: &SweepStep,
+        latencies_ns: &[u64],
+        news: &mut PointNews,
+    ) -> Result<(), Trouble> {
         let limit = self.settings.inference_limit;
         let Some(worker) = self.live.get_mut(&step.point) else { return Ok(()) };
         if self.plan.request.per_op {
-            let command = Command::Operators { iterations: OPERATOR_ITERATIONS };
+            let command = WorkerCommand::Operators { iterations: OPERATOR_ITERATIONS };
             match worker.ask(&command, Stage::Measure, limit * (OPERATOR_ITERATIONS + 1)) {
                 Ok(Reply::Operators(operators)) => news.operators = operators,
                 Err(trouble) if !worker.alive() => return Err(trouble),
@@ -172,13 +187,13 @@ impl<'a> Pool<'a> {
             }
         }
         let quick = latencies_ns.iter().max().is_some_and(|&slowest| slowest <= SENSITIVITY_SLOWEST.0);
-        if quick && self.examined.insert(step.point.subject) {
+        if quick && self.examined.insert(step.point.variant) {
             if let Reply::Completion(Some(doubt)) =
-                worker.ask(&Command::Completion, Stage::WarmUp, limit * 4)?
+                worker.ask(&WorkerCommand::Completion, Stage::WarmUp, limit * 4)?
             {
                 news.remarks.push(doubt);
             }
-            let command = Command::Sensitivity { iterations: SENSITIVITY_ITERATIONS };
+            let command = WorkerCommand::Sensitivity { iterations: SENSITIVITY_ITERATIONS };
             match worker.ask(&command, Stage::Measure, limit * 4) {
                 Ok(Reply::Sensitivity(times)) => news.remarks.extend(sensitivity_remark(&times)),
                 Err(trouble) if !worker.alive() => return Err(trouble),
@@ -190,7 +205,7 @@ impl<'a> Pool<'a> {
 }
 
 /// The part of the record that a placed measurement is.
-fn chunk(step: &Step, measured: &Measured) -> Chunk {
+fn chunk(step: &SweepStep, measured: &Measured) -> Chunk {
     let mut chunk = step.chunk(measured.started, measured.ended, measured.latencies_ns.clone());
     chunk.compute_ns.clone_from(&measured.compute_ns);
     chunk.h2d_ns.clone_from(&measured.h2d_ns);
@@ -199,7 +214,7 @@ fn chunk(step: &Step, measured: &Measured) -> Chunk {
     chunk
 }
 
-fn measure_order(plan: &Plan, step: &Step) -> MeasureOrder {
+fn measure_order(plan: &Plan, step: &SweepStep) -> MeasureOrder {
     MeasureOrder {
         iterations: step.total_iterations(),
         stop_after: step.time_limit,

@@ -10,8 +10,8 @@ use super::clock::RunClock;
 use super::gate::{Look, Reference};
 use super::pool::Pool;
 use super::sensing::Sensing;
-use super::watch::{News, Watcher};
-use super::{Ending, RunError};
+use super::watch::{ProgressSink, RunEvent};
+use super::{RunEnding, RunError};
 use crate::record_store::RecordStore;
 use crate::record_store::soaks::SoakWriter;
 use crate::worker::clock::monotonic;
@@ -22,7 +22,7 @@ use clipmark_profile::channel::Role;
 use clipmark_profile::pacing::Schedule;
 use clipmark_profile::plan::{Load, Plan};
 use clipmark_profile::point::PointId;
-use clipmark_profile::record::{GateOutcome, Outcome, SoakEvidence};
+use clipmark_profile::record::{GateOutcome, PointOutcome, SoakEvidence};
 use clipmark_profile::stats::robust;
 use clipmark_profile::units::{MilliCelsius, Nanos};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,17 +71,17 @@ impl Soak<'_> {
         &self,
         pool: &mut Pool<'_>,
         store: &mut RecordStore,
-        watcher: &mut dyn Watcher,
-    ) -> Result<Ending, RunError> {
+        watcher: &mut dyn ProgressSink,
+    ) -> Result<RunEnding, RunError> {
         let mut evidence = self.blank();
         // Built before the gate: building heats the board.
         let worker = match pool.alone(self.point) {
             Ok(worker) => worker,
-            Err(Trouble::Stopped) => return Ok(Ending::Stopped),
+            Err(Trouble::Stopped) => return Ok(RunEnding::Stopped),
             Err(Trouble::Failed(failure)) => {
-                evidence.outcome = Outcome::Failed(failure);
+                evidence.outcome = PointOutcome::Failed(failure);
                 store.begin_soak(&evidence)?;
-                return Ok(Ending::Complete);
+                return Ok(RunEnding::Complete);
             }
         };
         let mut cut = self.wait_at_gate(&mut evidence, watcher);
@@ -90,7 +90,7 @@ impl Soak<'_> {
         }
         evidence.span = [self.clock.now(); 2];
         let writer = store.begin_soak(&evidence)?;
-        let mut tape = Tape::new(writer);
+        let mut tape = SampleLog::new(writer);
         if cut.is_none() {
             cut = self.measure(worker, &mut evidence, &mut tape, watcher)?;
         }
@@ -100,14 +100,14 @@ impl Soak<'_> {
         tape.flush()?;
         evidence.truncated = tape.truncated;
         let ending = match &cut {
-            None => Ending::Complete,
-            Some(Cut::Stopped) => Ending::Stopped,
-            Some(Cut::TooHot(_)) => Ending::TooHot,
+            None => RunEnding::Complete,
+            Some(Cut::Stopped) => RunEnding::Stopped,
+            Some(Cut::TooHot(_)) => RunEnding::TooHot,
         };
         if let Some(cut) = cut {
             evidence.aborted = Some(cut.words());
-        } else if evidence.outcome == Outcome::Interrupted {
-            evidence.outcome = Outcome::Measured;
+        } else if evidence.outcome == PointOutcome::Interrupted {
+            evidence.outcome = PointOutcome::Measured;
         }
         tape.writer.describe(&evidence)?;
         Ok(ending)
@@ -116,7 +116,7 @@ impl Soak<'_> {
     fn blank(&self) -> SoakEvidence {
         SoakEvidence {
             id: self.point,
-            outcome: Outcome::Interrupted,
+            outcome: PointOutcome::Interrupted,
             aborted: None,
             gate: None,
             idle_before: None,
@@ -129,8 +129,8 @@ impl Soak<'_> {
     }
 
     fn label(&self) -> String {
-        let subject = &self.plan.subjects[usize::from(self.point.subject)];
-        format!("{}/{} {}", subject.model, subject.backend, self.point.at)
+        let variant = &self.plan.variants[usize::from(self.point.variant)];
+        format!("{}/{} {}", variant.model, variant.backend, self.point.shape)
     }
 
     /// Sleeps for a while; what cuts it short.
@@ -156,7 +156,7 @@ impl Soak<'_> {
         Some(Cut::TooHot(format!("the board reached {hottest:.1} \u{b0}C; it was to stop at {limit:.1}")))
     }
 
-    fn wait_at_gate(&self, evidence: &mut SoakEvidence, watcher: &mut dyn Watcher) -> Option<Cut> {
+    fn wait_at_gate(&self, evidence: &mut SoakEvidence, watcher: &mut dyn ProgressSink) -> Option<Cut> {
         let Some(latest) = self.sensing.latest() else {
             let reason = "the sampler is off: nothing is known of the board's temperature".into();
             evidence.gate = Some(GateOutcome { passed: false, waited: Nanos(0), reason });
@@ -173,7 +173,7 @@ impl Soak<'_> {
                 }
                 Look::Wait(missing) => {
                     if !told {
-                        watcher.tell(&News::Note(&format!(
+                        watcher.tell(&RunEvent::Note(&format!(
                             "soak {}: waiting for the board to cool: {missing}",
                             self.label()
                         )));
@@ -202,12 +202,12 @@ impl Soak<'_> {
         &self,
         worker: &mut Worker,
         evidence: &mut SoakEvidence,
-        tape: &mut Tape,
-        watcher: &mut dyn Watcher,
+        tape: &mut SampleLog,
+        watcher: &mut dyn ProgressSink,
     ) -> Result<Option<Cut>, RunError> {
         let label = self.label();
         let limit = Nanos((self.plan.request.inference_limit_s * 1e9) as u64);
-        let mut line = Line::new(self.fps(), self.point, limit);
+        let mut line = SoakTimeline::new(self.fps(), self.point, limit);
         let mut latency = None;
         let mut order = line.order(latency, self.length);
         worker.begin_measure(&order);
@@ -216,14 +216,14 @@ impl Soak<'_> {
                 Ok(measured) => self.clock.place(measured),
                 Err(Trouble::Stopped) => return Ok(Some(Cut::Stopped)),
                 Err(Trouble::Failed(failure)) => {
-                    evidence.outcome = Outcome::Failed(failure);
+                    evidence.outcome = PointOutcome::Failed(failure);
                     return Ok(None);
                 }
             };
             line.take(&measured, |completed, latency| tape.push(completed, latency));
             evidence.span = line.span.unwrap_or(evidence.span);
             if let Some(failure) = measured.failure {
-                evidence.outcome = Outcome::Failed(failure);
+                evidence.outcome = PointOutcome::Failed(failure);
                 return Ok(None);
             }
             let left = self.length.since(line.elapsed());
@@ -235,7 +235,7 @@ impl Soak<'_> {
             }
             tape.flush_when_due()?;
             let (elapsed, length, board) = (line.elapsed(), self.length, self.sensing.board_now());
-            watcher.tell(&News::Soak { label: &label, elapsed, length, latency, board });
+            watcher.tell(&RunEvent::Soak { label: &label, elapsed, length, latency, board });
             if left.0 == 0 || cut.is_some() {
                 return Ok(cut);
             }
@@ -263,7 +263,7 @@ fn median(latencies_ns: &[u64]) -> Option<Nanos> {
 
 /// The soak's own line of time, from chunk to chunk.
 #[derive(Debug)]
-struct Line {
+struct SoakTimeline {
     fps: Option<f64>,
     point: PointId,
     inference_limit: Nanos,
@@ -276,7 +276,7 @@ struct Line {
     count: u64,
 }
 
-impl Line {
+impl SoakTimeline {
     const fn new(fps: Option<f64>, point: PointId, inference_limit: Nanos) -> Self {
         Self { fps, point, inference_limit, span: None, shift: 0, count: 0 }
     }
@@ -302,7 +302,7 @@ impl Line {
         let started = Nanos(measured.started.0 + self.shift);
         let first = self.span.map_or(started, |[first, _]| first);
         let mut ended = ended_before;
-        let schedule = self.fps.and_then(|fps| Schedule::of_stream(first, self.point.at, fps));
+        let schedule = self.fps.and_then(|fps| Schedule::of_stream(first, self.point.shape, fps));
         for (index, completed) in (self.count..).zip(completions(measured, started)) {
             let latency = measured.latencies_ns[(index - self.count) as usize];
             ended = schedule.map_or(completed, |schedule| Nanos(schedule.arrival(index).0 + latency));
@@ -332,7 +332,7 @@ fn completions(measured: &Measured, started: Nanos) -> impl Iterator<Item = Nano
 
 /// Inferences on their way to disk.
 #[derive(Debug)]
-struct Tape {
+struct SampleLog {
     writer: SoakWriter,
     completed_ns: Vec<u64>,
     latencies_ns: Vec<u64>,
@@ -340,7 +340,7 @@ struct Tape {
     flushed: Nanos,
 }
 
-impl Tape {
+impl SampleLog {
     fn new(writer: SoakWriter) -> Self {
         let (completed_ns, latencies_ns) = (Vec::new(), Vec::new());
         Self { writer, completed_ns, latencies_ns, truncated: false, flushed: monotonic() }

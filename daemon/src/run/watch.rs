@@ -1,7 +1,7 @@
 //! Who is told how a run goes: a person at a terminal, a log, or the daemon.
 
 use clipmark_profile::plan::Plan;
-use clipmark_profile::sweep::{Progress, Step, StepResult};
+use clipmark_profile::sweep::{Progress, StepResult, SweepStep};
 use clipmark_profile::units::{MilliCelsius, Milliwatts, Nanos};
 
 /// The board as it is now, where it can be seen.
@@ -19,7 +19,7 @@ pub struct BoardNow {
 
 /// What happens during a run.
 #[derive(Debug)]
-pub enum News<'a> {
+pub enum RunEvent<'a> {
     /// The plan stands; sentences on what was chosen and why.
     Planned {
         /// What will be done.
@@ -30,7 +30,7 @@ pub enum News<'a> {
     /// A step begins.
     Step {
         /// Which.
-        step: &'a Step,
+        step: &'a SweepStep,
         /// How far the sweep is.
         progress: Progress,
         /// Time since the run's start.
@@ -41,7 +41,7 @@ pub enum News<'a> {
     /// A step is over.
     Done {
         /// Which.
-        step: &'a Step,
+        step: &'a SweepStep,
         /// What came of it.
         result: &'a StepResult,
     },
@@ -63,7 +63,7 @@ pub enum News<'a> {
 }
 
 /// Is told what happens. Called between inferences, never inside a timed loop.
-pub trait Watcher {
+pub trait ProgressSink {
     /// Takes in one piece of news.
-    fn tell(&mut self, news: &News<'_>);
+    fn tell(&mut self, news: &RunEvent<'_>);
 }

@@ -5,7 +5,7 @@ use super::messages;
 use super::outbox::Slot;
 use super::server::{Concern, Server};
 use crate::config::Delivery;
-use crate::mqtt::{self, Closed, NotSent, Options, Verdict};
+use crate::mqtt::{self, Closed, ConnectionOptions, NotSent, Verdict};
 use crate::session;
 use crate::spool::{Confirmation, SpoolError};
 use clipmark_profile::message::{Availability, Receipt};
@@ -27,7 +27,7 @@ pub(super) fn open(server: &mut Server) {
     };
     let client = client_id(server);
     let filters = device_filters(&server.device, &server.config.device.groups);
-    let options = Options {
+    let options = ConnectionOptions {
         mqtt: &server.config.mqtt,
         client: &client,
         will: Some(will),
@@ -40,25 +40,25 @@ pub(super) fn open(server: &mut Server) {
 }
 
 /// Takes one event of the connection.
-pub(super) fn event(server: &mut Server, event: mqtt::Event<Token>) {
+pub(super) fn event(server: &mut Server, event: mqtt::MqttEvent<Token>) {
     match event {
-        mqtt::Event::Connected { session_present } => connected(server, session_present),
-        mqtt::Event::Received(message) => {
+        mqtt::MqttEvent::Connected { session_present } => connected(server, session_present),
+        mqtt::MqttEvent::Received(message) => {
             server.received(&message);
             // Only now: what the message led to is on disk.
             if let Some(connection) = server.link.connection() {
                 connection.acknowledge(message.ack);
             }
         }
-        mqtt::Event::Acknowledged { token, verdict } => acknowledged(server, token, verdict),
-        mqtt::Event::SubscriptionRefused { filter, reason } => {
+        mqtt::MqttEvent::Acknowledged { token, verdict } => acknowledged(server, token, verdict),
+        mqtt::MqttEvent::SubscriptionRefused { filter, reason } => {
             let what = format!(
                 "the broker refuses the subscription to {filter} ({reason}); allow user or client id to read it in the \
                  broker's ACL"
             );
             server.concern(Concern::Subscription, what);
         }
-        mqtt::Event::Closed(why) => closed(server, &why),
+        mqtt::MqttEvent::Closed(why) => closed(server, &why),
     }
 }
 
@@ -166,7 +166,7 @@ fn acknowledged(server: &mut Server, token: Token, verdict: Verdict) {
         (Token::Slot(slot, version), _) => {
             let is_latest = server.outbox.acknowledged(&slot, version);
             if let (Slot::Status(command), true) = (slot, is_latest) {
-                server.dispatch(session::Event::Delivered(command));
+                server.dispatch(session::SessionEvent::Delivered(command));
             }
         }
         (Token::Record(sequence), verdict) => record_acknowledged(server, sequence, verdict),

@@ -1,6 +1,6 @@
 //! The running command: one child process, attended by one task.
 
-use crate::operation::{Done, Line, ORDER, Order, Step, Unable};
+use crate::operation::{ChildMessage, Done, ORDER, OperationStep, Order, Unable};
 use crate::serve::store::write_durably;
 use crate::session::Stop;
 use clipmark_profile::message::{Reason, ReasonCode};
@@ -29,16 +29,16 @@ const QUEUE: usize = 16;
 
 /// What happens to a running command.
 #[derive(Debug)]
-pub(super) enum Happening {
+pub(super) enum ChildEvent {
     /// It came further.
-    Step(Step),
+    Step(OperationStep),
     /// It ended.
-    Ended(Box<Ending>),
+    Ended(Box<ChildExit>),
 }
 
 /// How a child ended.
 #[derive(Debug)]
-pub(super) struct Ending {
+pub(super) struct ChildExit {
     pub(super) done: Option<Done>,
     pub(super) unable: Option<Unable>,
     pub(super) ordered: Option<Stop>,
@@ -52,7 +52,7 @@ pub(super) struct Execution {
     pub(super) command: CommandId,
     pub(super) dir: PathBuf,
     pub(super) started: Instant,
-    happenings: mpsc::Receiver<Happening>,
+    events: mpsc::Receiver<ChildEvent>,
     orders: mpsc::Sender<Stop>,
 }
 
@@ -99,20 +99,20 @@ impl Execution {
                 format!("cannot start a child process: {error}; check the limit of processes and memory");
             Reason { code: ReasonCode::RunFailed, message }
         })?;
-        let (sender, happenings) = mpsc::channel(QUEUE);
+        let (sender, events) = mpsc::channel(QUEUE);
         let (orders, received) = mpsc::channel(2);
         tokio::spawn(attend(child, received, sender, grace, dir.join(LOG)));
-        Ok(Self { command, dir, started: Instant::now(), happenings, orders })
+        Ok(Self { command, dir, started: Instant::now(), events, orders })
     }
 
     /// What happens next. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Happening {
+    pub(super) async fn next(&mut self) -> ChildEvent {
         let gone = || {
             let message = "the task that attends the child is gone; this is a defect of clipmarkd".into();
             let otherwise = Reason { code: ReasonCode::RunFailed, message };
-            Happening::Ended(Box::new(Ending { done: None, unable: None, ordered: None, otherwise }))
+            ChildEvent::Ended(Box::new(ChildExit { done: None, unable: None, ordered: None, otherwise }))
         };
-        self.happenings.recv().await.unwrap_or_else(gone)
+        self.events.recv().await.unwrap_or_else(gone)
     }
 
     /// Has the child end.
@@ -130,13 +130,13 @@ struct Told {
 }
 
 impl Told {
-    fn take(&mut self, line: &str, happenings: &mpsc::Sender<Happening>) {
-        match serde_json::from_str::<Line>(line) {
-            Ok(Line { step: Some(step), .. }) => {
+    fn take(&mut self, line: &str, events: &mpsc::Sender<ChildEvent>) {
+        match serde_json::from_str::<ChildMessage>(line) {
+            Ok(ChildMessage { step: Some(step), .. }) => {
                 // When the daemon is busy, a step is not worth waiting for.
-                let _ = happenings.try_send(Happening::Step(step));
+                let _ = events.try_send(ChildEvent::Step(step));
             }
-            Ok(Line { done, failed, refused, .. }) => {
+            Ok(ChildMessage { done, failed, refused, .. }) => {
                 self.done = done.or(self.done.take());
                 let unable = refused.map(Unable::Refused).or(failed.map(Unable::Failed));
                 self.unable = unable.or(self.unable.take());
@@ -161,7 +161,7 @@ fn signal(child: &Child, how: Stop) {
 async fn attend(
     mut child: Child,
     mut orders: mpsc::Receiver<Stop>,
-    happenings: mpsc::Sender<Happening>,
+    events: mpsc::Sender<ChildEvent>,
     grace: Duration,
     log: PathBuf,
 ) {
@@ -185,7 +185,7 @@ async fn attend(
         };
         tokio::select! {
             line = next_line => match line {
-                Ok(Some(line)) => told.take(&line, &happenings),
+                Ok(Some(line)) => told.take(&line, &events),
                 Ok(None) | Err(_) => lines = None,
             },
             status = child.wait() => break status,
@@ -207,15 +207,15 @@ async fn attend(
             Some(lines) => Some(lines.next_line().await),
             None => None,
         } {
-            told.take(&line, &happenings);
+            told.take(&line, &events);
         }
     };
     // A grandchild that survives its parent could hold the pipe open.
     let _ = timeout(DRAIN, drain).await;
     let otherwise = unexplained(status, &log);
-    let ending = Ending { done: told.done, unable: told.unable, ordered, otherwise };
+    let ending = ChildExit { done: told.done, unable: told.unable, ordered, otherwise };
     // Nobody listens when the daemon itself is ending.
-    let _ = happenings.send(Happening::Ended(Box::new(ending))).await;
+    let _ = events.send(ChildEvent::Ended(Box::new(ending))).await;
 }
 
 fn unexplained(status: std::io::Result<ExitStatus>, log: &Path) -> Reason {

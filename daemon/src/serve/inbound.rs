@@ -5,7 +5,7 @@
 
 use crate::mqtt::Received;
 use crate::operation::models;
-use crate::session::{Event, Incoming, ReplyTo, Task};
+use crate::session::{Incoming, ReplyTo, SessionEvent, Task};
 use clipmark_profile::message::{
     ConfigDesired, NoArguments, Payload, Reason, ReasonCode, Receipt, read_request,
 };
@@ -22,7 +22,7 @@ const MAX_REPLY: usize = 1024;
 #[derive(Debug)]
 pub(super) enum Inbound {
     /// Something for the session.
-    Session(Event),
+    Session(SessionEvent),
     /// A receipt.
     Receipt(Receipt),
     /// Settings, or why they cannot be read.
@@ -67,7 +67,7 @@ impl Reader<'_> {
                 self.request(operation, command, message)
             }
             DeviceTopic::Command { operation, command, leaf: CommandLeaf::Cancel } => {
-                Inbound::Session(Event::CancelRequested { command, operation })
+                Inbound::Session(SessionEvent::CancelRequested { command, operation })
             }
             DeviceTopic::Receipt => match Receipt::from_bytes(&message.payload, content_type) {
                 Ok(receipt) => Inbound::Receipt(receipt),
@@ -86,7 +86,7 @@ impl Reader<'_> {
     }
 
     fn request(&self, operation: OperationName, command: CommandId, message: &Received) -> Inbound {
-        Inbound::Session(Event::Requested(Box::new(Incoming {
+        Inbound::Session(SessionEvent::Requested(Box::new(Incoming {
             task: self.task(&operation, message),
             command,
             operation,

@@ -1,7 +1,7 @@
 //! The connection to the broker over time: open, lost, waiting, open again.
 
 use super::outbox::Slot;
-use crate::mqtt::{Backoff, Closed, Connection, Event, Options};
+use crate::mqtt::{Backoff, Closed, Connection, ConnectionOptions, MqttEvent};
 use crate::service::Heartbeat;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -36,7 +36,7 @@ pub(super) enum LinkEvent {
     /// It is time to connect.
     Due,
     /// Something on the connection.
-    Mqtt(Event<Token>),
+    Mqtt(MqttEvent<Token>),
 }
 
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl Link {
     ///
     /// # Errors
     /// A text for the log, when secrets or certificates cannot be read; the next try is scheduled.
-    pub(super) fn open(&mut self, options: Options<'_>) -> Result<(), String> {
+    pub(super) fn open(&mut self, options: ConnectionOptions<'_>) -> Result<(), String> {
         match Connection::open(options, self.heartbeat.clone()) {
             Ok(connection) => {
                 self.state = State::Open { connection: Box::new(connection), since: None };

@@ -4,7 +4,7 @@ use super::server::effective_limits;
 use crate::config::Config;
 use crate::mqtt::Message;
 use crate::operation::Description;
-use crate::session::{Command, ReplyTo};
+use crate::session::{QueuedCommand, ReplyTo};
 use clipmark_profile::codec::CodecError;
 use clipmark_profile::message::{
     ConfigReported, DeviceInfo, DeviceState, Epoch, Payload, Progress, RemoteSettings,
@@ -47,7 +47,7 @@ pub(super) fn progress(device: &DeviceId, progress: &Progress) -> Result<Message
 /// A command's status, for its own topic and, where the requester asked for it, for the response topic.
 pub(super) fn status(
     device: &DeviceId,
-    command: &Command,
+    command: &QueuedCommand,
     expiry: Duration,
 ) -> Result<(Message, Option<Message>), CodecError> {
     let of = &command.status;

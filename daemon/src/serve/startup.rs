@@ -3,7 +3,7 @@
 use super::clock::unix_ms;
 use super::store::{CommandStore, StoreError};
 use crate::config::{Config, IdentityError, device_id_from};
-use crate::session::Command;
+use crate::session::QueuedCommand;
 use crate::spool::{Spool, SpoolError};
 use clipmark_profile::message::Epoch;
 use clipmark_profile::topics::DeviceId;
@@ -56,7 +56,7 @@ pub(super) struct OnDisk {
     pub(super) lock: File,
     pub(super) device: DeviceId,
     pub(super) store: CommandStore,
-    pub(super) commands: Vec<Command>,
+    pub(super) commands: Vec<QueuedCommand>,
     pub(super) spool: Spool,
 }
 

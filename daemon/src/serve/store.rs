@@ -1,6 +1,6 @@
 //! Commands on disk: one file each, replaced as a whole, so that a crash leaves the old or the new one.
 
-use crate::session::Command;
+use crate::session::QueuedCommand;
 use clipmark_profile::topics::CommandId;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -45,7 +45,7 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError>
 impl CommandStore {
     /// Opens or creates the directory and reads every command. A file that cannot be read back is renamed to
     /// `*.bad` and reported: the command is then unknown.
-    pub(super) fn open(dir: &Path) -> Result<(Self, Vec<Command>), StoreError> {
+    pub(super) fn open(dir: &Path) -> Result<(Self, Vec<QueuedCommand>), StoreError> {
         fs::create_dir_all(dir).map_err(failed("create", dir))?;
         let mut commands = Vec::new();
         for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
@@ -70,7 +70,7 @@ impl CommandStore {
     }
 
     /// Makes a command durable.
-    pub(super) fn write(&self, command: &Command) -> Result<(), StoreError> {
+    pub(super) fn write(&self, command: &QueuedCommand) -> Result<(), StoreError> {
         let path = self.path(&command.status.command);
         let bytes = serde_json::to_vec(command).map_err(|error| failed("encode", &path)(error.into()))?;
         write_durably(&path, &bytes)
@@ -86,13 +86,13 @@ impl CommandStore {
     }
 }
 
-fn read(path: &Path) -> Result<Command, String> {
+fn read(path: &Path) -> Result<QueuedCommand, String> {
     let length = fs::metadata(path).map_err(|error| error.to_string())?.len();
     if length > LIMIT {
         return Err(format!("{length} bytes are too many"));
     }
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let command: Command = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let command: QueuedCommand = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     if path.file_stem().and_then(|stem| stem.to_str()) != Some(command.status.command.as_str()) {
         return Err("the file's name is not that of its command".into());
     }
@@ -106,8 +106,8 @@ mod tests {
     use clipmark_profile::plan::Request;
     use clipmark_profile::topics::Operation;
 
-    fn command(id: &str) -> Command {
-        let mut command = Command::new(id.parse().unwrap(), Operation::Run.into(), 7, 1000);
+    fn command(id: &str) -> QueuedCommand {
+        let mut command = QueuedCommand::new(id.parse().unwrap(), Operation::Run.into(), 7, 1000);
         let request = Request { budget_s: Some(12.5), models: vec!["joint".into()], ..Request::default() };
         command.task = Some(Task { operation: Operation::Run, run: Some(Box::new(request)) });
         command

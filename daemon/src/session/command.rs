@@ -26,7 +26,7 @@ pub struct ReplyTo {
 
 /// One command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Command {
+pub struct QueuedCommand {
     /// What requesters are told.
     pub status: CommandStatus,
     /// What to do; absent where the request was refused or only a cancel came.
@@ -43,7 +43,7 @@ pub struct Command {
     pub delivered: bool,
 }
 
-impl Command {
+impl QueuedCommand {
     /// A command as it arrives.
     #[must_use]
     pub fn new(command: CommandId, operation: OperationName, accepted: u64, at_unix_ms: u64) -> Self {

@@ -44,7 +44,7 @@ pub struct Incoming {
 
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// Done. Records, if any, are synced in the spool.
     Successful {
         /// The spooled results.
@@ -67,7 +67,7 @@ pub enum Outcome {
 
 /// What happens to a session.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Event {
+pub enum SessionEvent {
     /// A request arrived, for the first time or again.
     Requested(Box<Incoming>),
     /// A cancel arrived, for a command known or not.
@@ -82,7 +82,7 @@ pub enum Event {
         /// Which command.
         command: CommandId,
         /// How.
-        outcome: Outcome,
+        outcome: CommandOutcome,
     },
     /// The broker acknowledged a command's final status.
     Delivered(CommandId),

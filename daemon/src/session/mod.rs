@@ -7,15 +7,15 @@
 //! Pure: [`Session::step`] takes an event and the time and returns what is to be done, in order. It reads no
 //! clock, no disk and no network, and it does not know MQTT. The driver's part of the contract: actions are
 //! carried out in order and speak of the state after the step; [`Action::Store`] is durable before the next
-//! one; if it fails, the remaining actions of that command are dropped and [`Event::StoreFailed`] is fed back.
+//! one; if it fails, the remaining actions of that command are dropped and [`SessionEvent::StoreFailed`] is fed back.
 
 mod command;
 mod event;
 #[cfg(test)]
 mod tests;
 
-pub use command::{Command, ReplyTo, Task};
-pub use event::{Action, Event, Incoming, Now, Outcome, Rules, Stop};
+pub use command::{QueuedCommand, ReplyTo, Task};
+pub use event::{Action, CommandOutcome, Incoming, Now, Rules, SessionEvent, Stop};
 
 use clipmark_profile::message::{CommandState, Epoch, Reason, ReasonCode, SequenceRange};
 use clipmark_profile::topics::{CommandId, OperationName};
@@ -38,7 +38,7 @@ struct Running {
 #[derive(Debug)]
 pub struct Session {
     rules: Rules,
-    commands: BTreeMap<CommandId, Command>,
+    commands: BTreeMap<CommandId, QueuedCommand>,
     /// Waiting commands with the instant at which they expire.
     queue: VecDeque<(CommandId, Option<Nanos>)>,
     /// Final commands in the order in which they became final.
@@ -80,7 +80,7 @@ impl Session {
     #[must_use]
     pub fn restore(
         rules: Rules,
-        stored: Vec<Command>,
+        stored: Vec<QueuedCommand>,
         mut spooled: impl FnMut(&CommandId) -> Option<(Epoch, SequenceRange)>,
         now: Now,
     ) -> (Self, Vec<Action>) {
@@ -114,7 +114,7 @@ impl Session {
 
     fn restore_one(
         &mut self,
-        command: Command,
+        command: QueuedCommand,
         records: Option<(Epoch, SequenceRange)>,
         now: Now,
         actions: &mut Vec<Action>,
@@ -128,14 +128,14 @@ impl Session {
         match state {
             CommandState::Init => self.queue.push_back((id, expires)),
             CommandState::Executing if records.is_some() => {
-                self.finish(&id, Outcome::Successful { records, result: None }, now, actions);
+                self.finish(&id, CommandOutcome::Successful { records, result: None }, now, actions);
             }
             CommandState::Executing if starts >= self.rules.attempts => {
                 let message = format!(
                     "the device stopped {starts} times in the midst of this command, so it is given up; look \
                      for the cause (power, memory, a crash) in the device's log, then send it with a new id"
                 );
-                let outcome = Outcome::Failed(reason(ReasonCode::Interrupted, message));
+                let outcome = CommandOutcome::Failed(reason(ReasonCode::Interrupted, message));
                 self.finish(&id, outcome, now, actions);
             }
             // Resumed before anything that waits. At most one was running; more would mean a damaged store.
@@ -151,7 +151,7 @@ impl Session {
 
     /// One command.
     #[must_use]
-    pub fn command(&self, id: &CommandId) -> Option<&Command> {
+    pub fn command(&self, id: &CommandId) -> Option<&QueuedCommand> {
         self.commands.get(id)
     }
 
@@ -173,7 +173,7 @@ impl Session {
         self.running().into_iter().chain(self.queue.iter().map(|(id, _)| id)).chain(finals)
     }
 
-    /// When [`Event::Tick`] is next needed, if at all.
+    /// When [`SessionEvent::Tick`] is next needed, if at all.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
         let running = self.running.iter().filter(|running| running.stopping.is_none());
@@ -182,27 +182,27 @@ impl Session {
     }
 
     /// Takes one event and returns what is to be done, in order.
-    pub fn step(&mut self, now: Now, event: Event) -> Vec<Action> {
+    pub fn step(&mut self, now: Now, event: SessionEvent) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Requested(incoming) => self.requested(*incoming, now, &mut actions),
-            Event::CancelRequested { command, operation } => {
+            SessionEvent::Requested(incoming) => self.requested(*incoming, now, &mut actions),
+            SessionEvent::CancelRequested { command, operation } => {
                 self.cancel_requested(command, operation, now, &mut actions);
             }
-            Event::Finished { command, outcome } => {
+            SessionEvent::Finished { command, outcome } => {
                 if self.running().is_some_and(|running| *running == command) {
                     self.finish(&command, outcome, now, &mut actions);
                 }
             }
-            Event::Delivered(command) => self.delivered(&command, &mut actions),
-            Event::StoreFailed { command, message } => {
+            SessionEvent::Delivered(command) => self.delivered(&command, &mut actions),
+            SessionEvent::StoreFailed { command, message } => {
                 self.store_failed(&command, &message, now, &mut actions)
             }
-            Event::Room(no_room) => self.no_room = no_room,
-            Event::Paused(paused) => self.paused = paused,
-            Event::Rules(rules) => self.rules = rules,
-            Event::Tick => self.tick(now, &mut actions),
-            Event::Stopping => self.stop(&mut actions),
+            SessionEvent::Room(no_room) => self.no_room = no_room,
+            SessionEvent::Paused(paused) => self.paused = paused,
+            SessionEvent::Rules(rules) => self.rules = rules,
+            SessionEvent::Tick => self.tick(now, &mut actions),
+            SessionEvent::Stopping => self.stop(&mut actions),
         }
         self.start_next(now, &mut actions);
         self.bound_memory(&mut actions);
@@ -216,7 +216,7 @@ impl Session {
             return;
         }
         self.accepted += 1;
-        let mut command = Command::new(id.clone(), incoming.operation, self.accepted, now.unix_ms);
+        let mut command = QueuedCommand::new(id.clone(), incoming.operation, self.accepted, now.unix_ms);
         command.reply = incoming.reply;
         command.expires_in_ms = incoming.expires_in_ms;
         let refused = match incoming.task {
@@ -277,7 +277,7 @@ impl Session {
         let Some(command) = self.commands.get(&id) else {
             // The cancel overtook its request, which must find it when it comes.
             self.accepted += 1;
-            let command = Command::new(id.clone(), operation, self.accepted, now.unix_ms);
+            let command = QueuedCommand::new(id.clone(), operation, self.accepted, now.unix_ms);
             self.commands.insert(id.clone(), command);
             let why = reason(ReasonCode::CancelRequested, "cancelled before its request arrived");
             return self.conclude(&id, CommandState::Canceled, Some(why), now, actions);
@@ -302,7 +302,7 @@ impl Session {
         }
     }
 
-    fn finish(&mut self, id: &CommandId, outcome: Outcome, now: Now, actions: &mut Vec<Action>) {
+    fn finish(&mut self, id: &CommandId, outcome: CommandOutcome, now: Now, actions: &mut Vec<Action>) {
         let running = self.running.take_if(|running| running.command == *id);
         let ordered = running.and_then(|running| running.stopping);
         let Some(command) = self.commands.get_mut(id) else { return };
@@ -312,21 +312,21 @@ impl Session {
             (state, Some(why))
         };
         let (state, why) = match outcome {
-            Outcome::Successful { records, result } => {
+            CommandOutcome::Successful { records, result } => {
                 command.status.epoch = records.map(|(epoch, _)| epoch);
                 command.status.records = records.map(|(_, range)| range);
                 command.status.result = result;
                 (CommandState::Successful, None)
             }
-            Outcome::Stopped { records } => {
+            CommandOutcome::Stopped { records } => {
                 command.status.epoch = records.map(|(epoch, _)| epoch);
                 command.status.records = records.map(|(_, range)| range);
                 let why = reason(ReasonCode::RunFailed, "the run was stopped by a signal from outside");
                 ordered_or((CommandState::Failed, why))
             }
-            Outcome::Failed(why) => ordered_or((CommandState::Failed, why)),
-            Outcome::Rejected(why) => ordered_or((CommandState::Rejected, why)),
-            Outcome::Checkpointed => match ordered {
+            CommandOutcome::Failed(why) => ordered_or((CommandState::Failed, why)),
+            CommandOutcome::Rejected(why) => ordered_or((CommandState::Rejected, why)),
+            CommandOutcome::Checkpointed => match ordered {
                 // Cancelled and then overtaken by the stop of the daemon: nothing is left to resume for.
                 Some((state, why)) => (state, Some(why)),
                 None => {

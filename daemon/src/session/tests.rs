@@ -25,20 +25,20 @@ fn incoming(number: u8) -> Incoming {
     }
 }
 
-fn requested(number: u8) -> Event {
-    Event::Requested(Box::new(incoming(number)))
+fn requested(number: u8) -> SessionEvent {
+    SessionEvent::Requested(Box::new(incoming(number)))
 }
 
-fn cancel(number: u8) -> Event {
-    Event::CancelRequested { command: id(number), operation: Operation::Run.into() }
+fn cancel(number: u8) -> SessionEvent {
+    SessionEvent::CancelRequested { command: id(number), operation: Operation::Run.into() }
 }
 
-fn finished(number: u8, outcome: Outcome) -> Event {
-    Event::Finished { command: id(number), outcome }
+fn finished(number: u8, outcome: CommandOutcome) -> SessionEvent {
+    SessionEvent::Finished { command: id(number), outcome }
 }
 
-fn success() -> Outcome {
-    Outcome::Successful { records: None, result: None }
+fn success() -> CommandOutcome {
+    CommandOutcome::Successful { records: None, result: None }
 }
 
 fn fresh() -> Session {
@@ -110,7 +110,7 @@ fn a_cancel_ends_what_waits_at_once_and_what_runs_when_it_has_stopped() {
     assert_eq!(session.step(now(2), cancel(1)), std::slice::from_ref(&stop));
     assert_eq!(session.step(now(2), cancel(1)), []);
     assert_eq!(state(&session, 1), CommandState::Executing);
-    session.step(now(3), finished(1, Outcome::Stopped { records: None }));
+    session.step(now(3), finished(1, CommandOutcome::Stopped { records: None }));
     assert_eq!(
         (state(&session, 1), code(&session, 1)),
         (CommandState::Canceled, ReasonCode::CancelRequested)
@@ -136,7 +136,7 @@ fn a_run_that_ends_before_the_cancel_takes_hold_is_successful() {
 
 #[test]
 fn a_request_that_turns_out_to_be_wrong_is_rejected_unless_it_was_cancelled_before() {
-    let wrong = || Outcome::Rejected(reason(ReasonCode::DigestMismatch, "another file"));
+    let wrong = || CommandOutcome::Rejected(reason(ReasonCode::DigestMismatch, "another file"));
     let mut session = fresh();
     session.step(now(1), requested(1));
     session.step(now(2), finished(1, wrong()));
@@ -152,14 +152,14 @@ fn time_limits_end_what_waits_and_what_runs() {
     let mut session = fresh();
     session.step(now(1), requested(1));
     let late = Incoming { expires_in_ms: Some(5000), ..incoming(2) };
-    session.step(now(1), Event::Requested(Box::new(late)));
+    session.step(now(1), SessionEvent::Requested(Box::new(late)));
     assert_eq!(session.next_deadline(), Some(Nanos::from_secs(6)));
-    session.step(now(6), Event::Tick);
+    session.step(now(6), SessionEvent::Tick);
     assert_eq!((state(&session, 2), code(&session, 2)), (CommandState::TimedOut, ReasonCode::Expired));
     assert_eq!(session.next_deadline(), Some(Nanos::from_secs(101)));
     let stop = Action::Stop { command: id(1), how: Stop::GiveUp };
-    assert_eq!(session.step(now(101), Event::Tick), [stop]);
-    session.step(now(102), finished(1, Outcome::Stopped { records: None }));
+    assert_eq!(session.step(now(101), SessionEvent::Tick), [stop]);
+    session.step(now(102), finished(1, CommandOutcome::Stopped { records: None }));
     assert_eq!((state(&session, 1), code(&session, 1)), (CommandState::TimedOut, ReasonCode::TooLong));
 }
 
@@ -169,8 +169,8 @@ fn a_stop_of_the_daemon_checkpoints_and_the_restart_resumes_first() {
     session.step(now(1), requested(1));
     session.step(now(1), requested(2));
     let stop = Action::Stop { command: id(1), how: Stop::Checkpoint };
-    assert_eq!(session.step(now(2), Event::Stopping), [stop]);
-    session.step(now(3), finished(1, Outcome::Checkpointed));
+    assert_eq!(session.step(now(2), SessionEvent::Stopping), [stop]);
+    session.step(now(3), finished(1, CommandOutcome::Checkpointed));
     assert_eq!(session.running(), None);
     let (session, actions) = restarted(&session);
     assert!(actions.contains(&Action::Start { command: id(1), attempt: 2 }));
@@ -211,7 +211,7 @@ fn finals_are_published_again_after_a_restart_until_the_broker_has_them() {
     session.step(now(2), finished(1, success()));
     let (mut session, actions) = restarted(&session);
     assert_eq!(actions, [Action::Publish(id(1))]);
-    assert_eq!(session.step(now(51), Event::Delivered(id(1))), [Action::Store(id(1))]);
+    assert_eq!(session.step(now(51), SessionEvent::Delivered(id(1))), [Action::Store(id(1))]);
     assert_eq!(restarted(&session).1, []);
 }
 
@@ -220,18 +220,18 @@ fn no_room_and_a_pause_refuse_runs_and_nothing_else() {
     let mut session = fresh();
     session.step(now(1), requested(1));
     session.step(now(1), requested(2));
-    session.step(now(1), Event::Room(Some("full".into())));
+    session.step(now(1), SessionEvent::Room(Some("full".into())));
     session.step(now(1), requested(3));
     assert_eq!((state(&session, 3), code(&session, 3)), (CommandState::Rejected, ReasonCode::SpoolFull));
     let probe = Task { operation: Operation::Probe, run: None };
     let probe = Incoming { task: Ok(probe), operation: Operation::Probe.into(), ..incoming(4) };
-    session.step(now(1), Event::Requested(Box::new(probe)));
+    session.step(now(1), SessionEvent::Requested(Box::new(probe)));
     assert_eq!(state(&session, 4), CommandState::Init);
     // What waited when the room was used up is refused in its turn.
     session.step(now(2), finished(1, success()));
     assert_eq!((state(&session, 2), state(&session, 4)), (CommandState::Rejected, CommandState::Executing));
-    session.step(now(3), Event::Room(None));
-    session.step(now(3), Event::Paused(true));
+    session.step(now(3), SessionEvent::Room(None));
+    session.step(now(3), SessionEvent::Paused(true));
     session.step(now(3), requested(5));
     assert_eq!((state(&session, 5), code(&session, 5)), (CommandState::Rejected, ReasonCode::Paused));
 }
@@ -240,12 +240,12 @@ fn no_room_and_a_pause_refuse_runs_and_nothing_else() {
 fn what_cannot_be_stored_does_not_start_and_is_stored_later() {
     let mut session = fresh();
     session.step(now(1), requested(1));
-    let failed = Event::StoreFailed { command: id(1), message: "no space".into() };
+    let failed = SessionEvent::StoreFailed { command: id(1), message: "no space".into() };
     assert_eq!(session.step(now(1), failed), [Action::Publish(id(1)), Action::PublishState]);
     assert_eq!((state(&session, 1), code(&session, 1)), (CommandState::Failed, ReasonCode::Storage));
     assert_eq!(session.running(), None);
     assert_eq!(session.next_deadline(), Some(Nanos::from_secs(11)));
-    assert_eq!(session.step(now(11), Event::Tick), [Action::Store(id(1))]);
+    assert_eq!(session.step(now(11), SessionEvent::Tick), [Action::Store(id(1))]);
     assert_eq!(session.next_deadline(), None);
 }
 
@@ -266,7 +266,7 @@ fn only_so_many_finals_are_remembered() {
 struct World {
     session: Session,
     seconds: u64,
-    disk: BTreeMap<CommandId, Command>,
+    disk: BTreeMap<CommandId, QueuedCommand>,
     /// How often each command put a result into the spool.
     spool: BTreeMap<CommandId, u32>,
     /// What waits to be published; lost in a crash.
@@ -324,7 +324,7 @@ impl World {
         }
     }
 
-    fn step(&mut self, event: Event) {
+    fn step(&mut self, event: SessionEvent) {
         let actions = self.session.step(now(self.seconds), event);
         self.carry_out(actions);
     }
@@ -353,12 +353,15 @@ impl World {
                 }
                 Action::Stop { how: Stop::GiveUp, command } => {
                     if self.executing.take().is_some() {
-                        self.step(Event::Finished { command, outcome: Outcome::Stopped { records: None } });
+                        self.step(SessionEvent::Finished {
+                            command,
+                            outcome: CommandOutcome::Stopped { records: None },
+                        });
                     }
                 }
                 Action::Stop { how: Stop::Checkpoint, command } => {
                     self.executing = None;
-                    self.step(Event::Finished { command, outcome: Outcome::Checkpointed });
+                    self.step(SessionEvent::Finished { command, outcome: CommandOutcome::Checkpointed });
                 }
             }
         }
@@ -375,7 +378,7 @@ impl World {
                 if !told.contains(&state) {
                     told.push(state);
                 }
-                self.step(Event::Delivered(id));
+                self.step(SessionEvent::Delivered(id));
             }
         }
     }
@@ -398,7 +401,7 @@ impl World {
         if dies {
             return self.restart();
         }
-        self.step(Event::Finished { command, outcome: success() });
+        self.step(SessionEvent::Finished { command, outcome: success() });
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -406,23 +409,23 @@ impl World {
             Happening::Request(number) => self.step(requested(number)),
             Happening::RequestExpiring(number) => {
                 let expires_in_ms = Some(20_000);
-                self.step(Event::Requested(Box::new(Incoming { expires_in_ms, ..incoming(number) })));
+                self.step(SessionEvent::Requested(Box::new(Incoming { expires_in_ms, ..incoming(number) })));
             }
             Happening::Unacceptable(number) => {
                 let task = Err(reason(ReasonCode::BadRequest, "unknown field"));
-                self.step(Event::Requested(Box::new(Incoming { task, ..incoming(number) })));
+                self.step(SessionEvent::Requested(Box::new(Incoming { task, ..incoming(number) })));
             }
             Happening::Cancel(number) => self.step(cancel(number)),
             Happening::Succeed => self.succeed(false),
             Happening::SucceedAndDie => self.succeed(true),
             Happening::Fail => {
                 let Some(command) = self.executing.take() else { return };
-                let outcome = Outcome::Failed(reason(ReasonCode::RunFailed, "exit code 3"));
-                self.step(Event::Finished { command, outcome });
+                let outcome = CommandOutcome::Failed(reason(ReasonCode::RunFailed, "exit code 3"));
+                self.step(SessionEvent::Finished { command, outcome });
             }
             Happening::Wait(seconds) => {
                 self.seconds += seconds;
-                self.step(Event::Tick);
+                self.step(SessionEvent::Tick);
             }
             Happening::Connect(connected) => {
                 self.connected = connected;
@@ -435,7 +438,7 @@ impl World {
                 self.restart();
             }
             Happening::StopAndRestart => {
-                self.step(Event::Stopping);
+                self.step(SessionEvent::Stopping);
                 self.restart();
             }
         }

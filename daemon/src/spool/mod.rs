@@ -20,7 +20,7 @@ mod tests;
 pub use outcome::{Confirmation, Damage, Full, SpoolError};
 
 use acks::Acks;
-use clipmark_profile::message::{Envelope, Epoch, Event, EventKind, Payload, SequenceRange};
+use clipmark_profile::message::{Envelope, Epoch, EventKind, EventReport, Payload, SequenceRange};
 use clipmark_profile::topics::{CommandId, UpKind};
 use segment::{FRAME, HEADER, SegmentHeader};
 use std::collections::{BTreeSet, VecDeque};
@@ -331,8 +331,8 @@ impl Spool {
     }
 
     fn declare_gap(&mut self, lost: SequenceRange, now_unix_ms: u64) -> Result<SequenceRange, SpoolError> {
-        let event = Event {
-            version: Event::VERSION,
+        let event = EventReport {
+            version: EventReport::VERSION,
             kind: EventKind::SpoolGap,
             at_unix_ms: now_unix_ms,
             message: format!(

@@ -47,8 +47,8 @@ fn gap_events(spool: &Spool) -> Vec<SequenceRange> {
     let mut from = 0;
     while let Some((sequence, kind)) = spool.first_from(from) {
         if kind == UpKind::Event {
-            let event =
-                Event::from_bytes(&envelope(spool, sequence).content, Some("application/cbor")).unwrap();
+            let event = EventReport::from_bytes(&envelope(spool, sequence).content, Some("application/cbor"))
+                .unwrap();
             gaps.extend(event.range);
         }
         from = sequence + 1;

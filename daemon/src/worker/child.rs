@@ -6,7 +6,7 @@
 use super::account::{counters, resident};
 use super::frame::{self, FrameError};
 use super::protocol::{
-    Account, Command, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply,
+    Account, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply, WorkerCommand,
 };
 use super::timed::{Samples, Span, Stream, measure, measure_virtual};
 use crate::backend::completion::{CompletionError, check_completion};
@@ -15,7 +15,7 @@ use crate::digest::sha256;
 use crate::model::inputs::{Fill, fill_all};
 use crate::placement::{self, CpuList};
 use crate::worker::clock::monotonic;
-use clipmark_profile::point::GridPoint;
+use clipmark_profile::point::Shape;
 use clipmark_profile::record::{Cause, Failure, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
@@ -96,26 +96,26 @@ fn bind_to_parent(parent: u32) -> std::io::Result<bool> {
 pub fn obey(input: &mut impl Read, output: &mut impl Write) -> Result<(), FrameError> {
     let mut held = None;
     let mut samples = Samples::default();
-    while let Some(command) = frame::read::<Command>(input)? {
+    while let Some(command) = frame::read::<WorkerCommand>(input)? {
         let reply = match command {
-            Command::Quit => return Ok(()),
-            Command::Check { backend } => check(&backend).map(Reply::Checked),
-            Command::Prepare(order) => prepare(&order).map(|(engine, prepared)| {
+            WorkerCommand::Quit => return Ok(()),
+            WorkerCommand::Check { backend } => check(&backend).map(Reply::Checked),
+            WorkerCommand::Prepare(order) => prepare(&order).map(|(engine, prepared)| {
                 held = Some(engine);
                 Reply::Prepared(prepared)
             }),
-            Command::Measure(order) => {
+            WorkerCommand::Measure(order) => {
                 with(&mut held, |held| Ok(Reply::Measured(held.measure(&order, &mut samples))))
             }
-            Command::Operators { iterations } => {
+            WorkerCommand::Operators { iterations } => {
                 with(&mut held, |held| Ok(Reply::Operators(top_ten(held.engine.operators(iterations)?))))
             }
-            Command::Outputs => with(&mut held, |held| Ok(Reply::Outputs(held.output_digests()?))),
-            Command::Sensitivity { iterations } => {
+            WorkerCommand::Outputs => with(&mut held, |held| Ok(Reply::Outputs(held.output_digests()?))),
+            WorkerCommand::Sensitivity { iterations } => {
                 with(&mut held, |held| Ok(Reply::Sensitivity(held.sensitivity(iterations)?)))
             }
-            Command::Completion => with(&mut held, |held| Ok(Reply::Completion(held.completion()?))),
-            Command::Account => with(&mut held, |held| Ok(Reply::Account(held.account()))),
+            WorkerCommand::Completion => with(&mut held, |held| Ok(Reply::Completion(held.completion()?))),
+            WorkerCommand::Account => with(&mut held, |held| Ok(Reply::Account(held.account()))),
         };
         frame::write(output, &reply.unwrap_or_else(|error| Reply::Failed(Failure::from(error))))?;
     }
@@ -157,7 +157,7 @@ fn prepare(order: &PrepareOrder) -> Result<(Held, Prepared), BackendError> {
     let inputs = order.spec.inputs.clone();
     let held = Held {
         engine,
-        at: order.spec.at,
+        at: order.spec.shape,
         inputs,
         seed: order.seed,
         base_resident,
@@ -179,7 +179,7 @@ fn with(
 /// The one engine and what is known of it.
 struct Held {
     engine: Box<dyn Engine>,
-    at: GridPoint,
+    at: Shape,
     inputs: Vec<crate::backend::InputSpec>,
     seed: u64,
     base_resident: Option<Bytes>,
@@ -301,13 +301,13 @@ mod tests {
     use super::{obey, tell_of_panics};
     use crate::backend::EngineSpec;
     use crate::worker::frame;
-    use crate::worker::protocol::{Command, MeasureOrder, PrepareOrder, Reply};
-    use clipmark_profile::point::{GridPoint, Precision};
+    use crate::worker::protocol::{MeasureOrder, PrepareOrder, Reply, WorkerCommand};
+    use clipmark_profile::point::{Precision, Shape};
     use clipmark_profile::units::Nanos;
     use std::collections::BTreeMap;
     use std::io::Seek;
 
-    fn converse(commands: &[Command]) -> Vec<Reply> {
+    fn converse(commands: &[WorkerCommand]) -> Vec<Reply> {
         let (mut said, mut heard) = (Vec::new(), Vec::new());
         for command in commands {
             frame::write(&mut said, command).unwrap();
@@ -317,16 +317,16 @@ mod tests {
         std::iter::from_fn(|| frame::read(&mut rest).unwrap()).collect()
     }
 
-    fn prepare(backend: &str) -> Command {
+    fn prepare(backend: &str) -> WorkerCommand {
         let spec = EngineSpec {
-            at: GridPoint::new(1, 8).unwrap(),
+            shape: Shape::new(1, 8).unwrap(),
             precision: Precision::Model,
             threads: 1,
             inputs: Vec::new(),
             options: BTreeMap::new(),
             cache_dir: None,
         };
-        Command::Prepare(Box::new(PrepareOrder {
+        WorkerCommand::Prepare(Box::new(PrepareOrder {
             backend: backend.into(),
             model: "m.onnx".into(),
             spec,
@@ -336,14 +336,14 @@ mod tests {
 
     #[test]
     fn a_worker_prepares_and_measures_as_many_iterations_as_asked() {
-        let measure = Command::Measure(MeasureOrder {
+        let measure = WorkerCommand::Measure(MeasureOrder {
             iterations: 50,
             stop_after: Nanos::from_secs(3600),
             inference_limit: Nanos::from_secs(60),
             paced_fps: None,
             continues: false,
         });
-        let replies = converse(&[prepare("simulated"), measure, Command::Account]);
+        let replies = converse(&[prepare("simulated"), measure, WorkerCommand::Account]);
         let [Reply::Prepared(_), Reply::Measured(measured), Reply::Account(account)] = replies.as_slice()
         else {
             panic!("{replies:?}");
@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn what_fails_is_answered_and_the_worker_lives_on() {
-        let replies = converse(&[prepare("no-such"), Command::Outputs, prepare("noop")]);
+        let replies = converse(&[prepare("no-such"), WorkerCommand::Outputs, prepare("noop")]);
         assert!(matches!(replies[0], Reply::Failed(_)), "{replies:?}");
         assert!(matches!(replies[1], Reply::Failed(_)), "{replies:?}");
         assert!(matches!(replies[2], Reply::Prepared(_)), "{replies:?}");

@@ -20,12 +20,12 @@ pub(super) enum End {
     /// It died by itself.
     Exited(ExitStatus),
     /// It answered, but not in the protocol's terms.
-    Babbled,
+    ProtocolViolation,
 }
 
 /// What the parent knows beside the end itself.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scene<'a> {
+pub(super) struct ExitContext<'a> {
     /// What it was doing.
     pub(super) stage: Stage,
     /// The last it wrote to standard error.
@@ -39,14 +39,14 @@ pub(super) struct Scene<'a> {
 }
 
 /// The failure that `end` amounts to.
-pub(super) fn judge(end: End, scene: Scene<'_>) -> Failure {
+pub(super) fn judge(end: End, scene: ExitContext<'_>) -> Failure {
     let (cause, mut message) = match end {
         End::Hung { seconds } => {
             let limit = if scene.stage == Stage::Prepare { "--prepare-limit" } else { "--inference-limit" };
             let message = format!("no answer within {seconds:.1} s, so the worker was killed; raise {limit}");
             (Cause::TimedOut, message)
         }
-        End::Babbled => (Cause::Crashed, "the worker's answer is not of the protocol".into()),
+        End::ProtocolViolation => (Cause::Crashed, "the worker's answer is not of the protocol".into()),
         End::Exited(status) => exited(status, scene),
     };
     let words = quotation(scene.last_words);
@@ -57,7 +57,7 @@ pub(super) fn judge(end: End, scene: Scene<'_>) -> Failure {
     Failure { stage: scene.stage, cause, message }
 }
 
-fn exited(status: ExitStatus, scene: Scene<'_>) -> (Cause, String) {
+fn exited(status: ExitStatus, scene: ExitContext<'_>) -> (Cause, String) {
     let under = |bytes: Option<u64>| bytes.map(|bytes| format!(" under a limit of {} MiB", bytes >> 20));
     let limit = under(scene.memory_limit).unwrap_or_default();
     if refused_memory(scene.last_words) {
@@ -113,13 +113,13 @@ fn quotation(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{End, Scene, judge};
+    use super::{End, ExitContext, judge};
     use clipmark_profile::record::{Cause, Stage};
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
-    fn scene(last_words: &str) -> Scene<'_> {
-        Scene {
+    fn scene(last_words: &str) -> ExitContext<'_> {
+        ExitContext {
             stage: Stage::Measure,
             last_words,
             killed_for_memory: false,
@@ -146,7 +146,7 @@ mod tests {
             (signalled(6), "terminate called", Cause::Crashed, "terminate called"),
             (End::Exited(ExitStatus::from_raw(101 << 8)), "panicked", Cause::Crashed, "exit code 101"),
             (End::Hung { seconds: 2.0 }, "", Cause::TimedOut, "--inference-limit"),
-            (End::Babbled, "", Cause::Crashed, "protocol"),
+            (End::ProtocolViolation, "", Cause::Crashed, "protocol"),
         ];
         for (end, words, cause, part) in cases {
             let failure = judge(end, scene(words));
@@ -157,9 +157,9 @@ mod tests {
 
     #[test]
     fn a_counted_kill_names_the_limit() {
-        let scene = Scene { killed_for_memory: true, memory_limit: Some(64 << 20), ..scene("") };
+        let scene = ExitContext { killed_for_memory: true, memory_limit: Some(64 << 20), ..scene("") };
         assert!(judge(signalled(9), scene).message.contains("limit of 64 MiB"));
-        let scene = Scene { group_limit: Some(32 << 20), ..scene };
+        let scene = ExitContext { group_limit: Some(32 << 20), ..scene };
         assert!(judge(signalled(9), scene).message.contains("limit of 32 MiB"));
     }
 

@@ -1,9 +1,9 @@
 //! The parent's hold on one worker: start it, ask it, kill it when it hangs, and say how it died.
 
 use super::account::cgroup_memory_kills;
-use super::death::{End, Scene, judge};
+use super::death::{End, ExitContext, judge};
 use super::frame::{self, FrameError};
-use super::protocol::{Account, Command, MeasureOrder, Measured, PrepareOrder, Prepared, Reply};
+use super::protocol::{Account, MeasureOrder, Measured, PrepareOrder, Prepared, Reply, WorkerCommand};
 use crate::placement::{Group, Placement, memory_kills};
 use clipmark_profile::record::{BackendRecord, Cause, Failure, Stage};
 use std::ffi::OsString;
@@ -47,7 +47,7 @@ fn tunables() -> (OsString, OsString) {
 
 /// How workers are started.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct WorkerConfig {
     /// The program: this binary, unless a test says otherwise.
     pub program: PathBuf,
     /// Its arguments.
@@ -66,7 +66,7 @@ pub struct Settings {
     pub stop: Arc<AtomicBool>,
 }
 
-impl Settings {
+impl WorkerConfig {
     /// Workers of this very binary.
     #[must_use]
     pub fn own(memory_limit: Option<u64>, prepare_limit: Duration, inference_limit: Duration) -> Self {
@@ -123,7 +123,7 @@ pub struct Worker {
     last_words: Arc<Mutex<Vec<u8>>>,
     stderr: Option<JoinHandle<()>>,
     memory_kills: Option<u64>,
-    settings: Settings,
+    settings: WorkerConfig,
     /// Frames in a clip of the prepared engine: a paced inference may have to wait for as many.
     clip_length: u32,
     alive: bool,
@@ -134,7 +134,7 @@ impl Worker {
     ///
     /// # Errors
     /// When the process cannot be started, with the program's path.
-    pub fn spawn(settings: &Settings) -> Result<Self, Failure> {
+    pub fn spawn(settings: &WorkerConfig) -> Result<Self, Failure> {
         let unable = |error: &dyn std::fmt::Display| Failure {
             stage: Stage::Load,
             cause: Cause::Crashed,
@@ -201,7 +201,7 @@ impl Worker {
     /// # Errors
     /// The backend's reason, or the worker's death.
     pub fn check(&mut self, backend: &str) -> Result<BackendRecord, Trouble> {
-        let command = Command::Check { backend: backend.into() };
+        let command = WorkerCommand::Check { backend: backend.into() };
         match self.ask(&command, Stage::Load, self.settings.prepare_limit)? {
             Reply::Checked(record) => Ok(record),
             other => Err(self.unexpected(&other, Stage::Load)),
@@ -213,8 +213,8 @@ impl Worker {
     /// # Errors
     /// The backend's reason, the worker's death or the time limit.
     pub fn prepare(&mut self, order: PrepareOrder) -> Result<Prepared, Trouble> {
-        self.clip_length = order.spec.at.clip_length.get();
-        let command = Command::Prepare(Box::new(order));
+        self.clip_length = order.spec.shape.clip_length.get();
+        let command = WorkerCommand::Prepare(Box::new(order));
         let limit = self.settings.prepare_limit + self.settings.inference_limit;
         match self.ask(&command, Stage::Prepare, limit)? {
             Reply::Prepared(prepared) => Ok(prepared),
@@ -233,7 +233,7 @@ impl Worker {
 
     /// Orders a timed chunk without waiting for it: the parent may do something else meanwhile.
     pub fn begin_measure(&mut self, order: &MeasureOrder) {
-        self.post(&Command::Measure(*order));
+        self.post(&WorkerCommand::Measure(*order));
     }
 
     /// Waits for the chunk that was ordered.
@@ -255,7 +255,7 @@ impl Worker {
     /// # Errors
     /// The worker's death.
     pub fn account(&mut self) -> Result<Account, Trouble> {
-        match self.ask(&Command::Account, Stage::Measure, GRACE)? {
+        match self.ask(&WorkerCommand::Account, Stage::Measure, GRACE)? {
             Reply::Account(account) => Ok(account),
             other => Err(self.unexpected(&other, Stage::Measure)),
         }
@@ -265,12 +265,12 @@ impl Worker {
     ///
     /// # Errors
     /// A failure that the worker reports, its death, the time limit, or a stop.
-    pub fn ask(&mut self, command: &Command, stage: Stage, limit: Duration) -> Result<Reply, Trouble> {
+    pub fn ask(&mut self, command: &WorkerCommand, stage: Stage, limit: Duration) -> Result<Reply, Trouble> {
         self.post(command);
         self.wait(stage, limit)
     }
 
-    fn post(&mut self, command: &Command) {
+    fn post(&mut self, command: &WorkerCommand) {
         if self.alive {
             // A dead worker shows here as a broken pipe: its end is told by the closed reply pipe.
             let _ = frame::write(&mut self.input, command);
@@ -290,11 +290,11 @@ impl Worker {
                 Ok(Ok(Reply::Panicked(words))) => return Err(Trouble::Failed(self.panicked(&words, stage))),
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(FrameError::Io(_))) | Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Trouble::Failed(self.bury(stage)));
+                    return Err(Trouble::Failed(self.reap(stage)));
                 }
                 Ok(Err(_)) => {
                     self.kill();
-                    return Err(Trouble::Failed(self.judge(End::Babbled, stage)));
+                    return Err(Trouble::Failed(self.judge(End::ProtocolViolation, stage)));
                 }
                 Err(RecvTimeoutError::Timeout) if self.settings.stop.load(Ordering::Relaxed) => {
                     let grace = if stage == Stage::Measure { STOP_GRACE } else { Duration::ZERO };
@@ -315,13 +315,13 @@ impl Worker {
 
     /// The process is ending of a panic: waits for its end. The words are the backend's, and the failure is the point's.
     fn panicked(&mut self, words: &str, stage: Stage) -> Failure {
-        self.bury(stage);
+        self.reap(stage);
         let message = format!("the backend panicked: {words}").chars().take(500).collect();
         Failure { stage, cause: Cause::Backend, message }
     }
 
     /// The process closed its pipe: waits for its end and says what it means.
-    fn bury(&mut self, stage: Stage) -> Failure {
+    fn reap(&mut self, stage: Stage) -> Failure {
         let deadline = Instant::now() + LAST_GASP;
         while Instant::now() < deadline {
             match self.child.try_wait() {
@@ -335,7 +335,7 @@ impl Worker {
             }
         }
         self.kill();
-        self.judge(End::Babbled, stage)
+        self.judge(End::ProtocolViolation, stage)
     }
 
     /// Waits for the rest of standard error, unless a child of the worker's keeps it open.
@@ -350,7 +350,7 @@ impl Worker {
         let rose = kills.zip(self.memory_kills).is_some_and(|(now, then)| now > then);
         let words = self.last_words.lock().map(|kept| String::from_utf8_lossy(&kept).into_owned());
         let words = words.unwrap_or_default();
-        let scene = Scene {
+        let scene = ExitContext {
             stage,
             last_words: &words,
             killed_for_memory: rose,

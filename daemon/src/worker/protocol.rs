@@ -1,4 +1,4 @@
-//! What parent and worker say to each other: one [`Command`], one [`Reply`], in turn.
+//! What parent and worker say to each other: one [`WorkerCommand`], one [`Reply`], in turn.
 //!
 //! Both ends are the same binary, so there is no version: the parent starts `/proc/self/exe`.
 
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// The parent's orders.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Command {
+pub enum WorkerCommand {
     /// Is this backend usable here, and which one is it?
     Check {
         /// Its registry name.
@@ -73,21 +73,21 @@ pub struct MeasureOrder {
 /// The worker's answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// To [`Command::Check`].
+    /// To [`WorkerCommand::Check`].
     Checked(BackendRecord),
-    /// To [`Command::Prepare`].
+    /// To [`WorkerCommand::Prepare`].
     Prepared(Prepared),
-    /// To [`Command::Measure`].
+    /// To [`WorkerCommand::Measure`].
     Measured(Measured),
-    /// To [`Command::Operators`].
+    /// To [`WorkerCommand::Operators`].
     Operators(Vec<OperatorCost>),
-    /// To [`Command::Outputs`].
+    /// To [`WorkerCommand::Outputs`].
     Outputs(Vec<OutputDigest>),
-    /// To [`Command::Sensitivity`].
+    /// To [`WorkerCommand::Sensitivity`].
     Sensitivity(Vec<FillTime>),
-    /// To [`Command::Completion`]: what remains doubtful, in words.
+    /// To [`WorkerCommand::Completion`]: what remains doubtful, in words.
     Completion(Option<String>),
-    /// To [`Command::Account`].
+    /// To [`WorkerCommand::Account`].
     Account(Account),
     /// To any command: it failed, the worker lives on.
     Failed(Failure),

@@ -9,7 +9,7 @@ use super::clock::{monotonic, sleep_until};
 use super::protocol::MeasureOrder;
 use crate::backend::{BackendError, Engine, RunTiming};
 use clipmark_profile::pacing::Schedule;
-use clipmark_profile::point::GridPoint;
+use clipmark_profile::point::Shape;
 use clipmark_profile::record::{Cause, Failure, Stage};
 use clipmark_profile::units::Nanos;
 
@@ -96,7 +96,7 @@ impl Stream {
     /// The stream of `order` at `now`: what is left of `before` where the order continues it, a new one
     /// otherwise, and none under closed load.
     #[must_use]
-    pub fn of(order: &MeasureOrder, at: GridPoint, now: Nanos, before: Option<Self>) -> Option<Self> {
+    pub fn of(order: &MeasureOrder, at: Shape, now: Nanos, before: Option<Self>) -> Option<Self> {
         let fps = order.paced_fps?;
         let continued = before.filter(|_| order.continues);
         continued.or_else(|| Schedule::of_stream(now, at, fps).map(|schedule| Self { schedule, next: 0 }))

@@ -67,7 +67,7 @@ fn an_operator_that_the_parser_rejects_is_named_and_nothing_is_measured() {
     let [failed] = failed.as_slice() else { panic!("{profile:#}") };
     assert_eq!(failed["failure"]["cause"], "unsupported_operator");
     assert!(failed["failure"]["message"].to_string().contains("node 0 `copy` (Identity)"), "{failed:#}");
-    assert!(points.iter().any(|point| point["not_run"] == "subject_failed"), "{profile:#}");
+    assert!(points.iter().any(|point| point["not_run"] == "variant_failed"), "{profile:#}");
 }
 
 #[test]

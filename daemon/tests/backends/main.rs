@@ -91,11 +91,11 @@ impl Machine {
     }
 }
 
-/// The point of `profile` at this clip length, of its first subject.
+/// The point of `profile` at this clip length, of its first variant.
 fn point(profile: &serde_json::Value, clip_length: u32) -> &serde_json::Value {
     let points = profile["points"].as_array().expect("points");
     let at = |point: &&serde_json::Value| {
-        point["id"]["subject"] == 0 && point["id"]["at"]["clip_length"] == clip_length
+        point["id"]["variant"] == 0 && point["id"]["shape"]["clip_length"] == clip_length
     };
     points.iter().find(at).unwrap_or_else(|| panic!("no point at T{clip_length}: {profile:#}"))
 }

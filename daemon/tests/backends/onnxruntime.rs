@@ -18,15 +18,15 @@ fn two_backends_share_one_profile_and_the_same_points() {
         library.display()
     );
     let (_, profile) = machine.run(&arguments, 0);
-    let subjects = profile["subjects"].as_array().expect("subjects");
-    let backends: Vec<_> = subjects.iter().map(|subject| &subject["backend"]).collect();
+    let variants = profile["variants"].as_array().expect("variants");
+    let backends: Vec<_> = variants.iter().map(|variant| &variant["backend"]).collect();
     assert_eq!(backends, ["tract", "onnxruntime"]);
     let points = profile["points"].as_array().expect("points");
-    let of = |subject: u64| -> Vec<_> {
+    let of = |variant: u64| -> Vec<_> {
         points
             .iter()
-            .filter(|point| point["id"]["subject"] == subject)
-            .map(|point| &point["id"]["at"])
+            .filter(|point| point["id"]["variant"] == variant)
+            .map(|point| &point["id"]["shape"])
             .collect()
     };
     assert_eq!((of(0).len(), of(0)), (2, of(1)), "the same points");

@@ -123,7 +123,7 @@ fn auto_takes_tensorrt_where_it_can_be_used_and_says_so() {
     let machine = Machine::with_tensorrt(11, "");
     let (said, profile) = machine.run(&QUICK.replace("tensorrt", "auto"), 0);
     assert!(said.contains("auto chose tensorrt: it is the best backend"), "{said}");
-    assert_eq!(profile["subjects"][0]["backend"], "tensorrt");
+    assert_eq!(profile["variants"][0]["backend"], "tensorrt");
     assert!(profile["backends"][0]["notes"].to_string().contains("auto chose tensorrt"), "{profile:#}");
 }
 
@@ -133,7 +133,7 @@ fn auto_takes_tract_elsewhere_and_says_why() {
     let (said, profile) = machine.run(&QUICK.replace("tensorrt", "auto"), 0);
     assert!(said.contains("auto chose tract, because tensorrt cannot be used: "), "{said}");
     assert!(said.contains("libcuda.so.1"), "{said}");
-    assert_eq!(profile["subjects"][0]["backend"], "tract");
+    assert_eq!(profile["variants"][0]["backend"], "tract");
     assert!(profile["backends"][0]["notes"].to_string().contains("auto chose tract, because"), "{profile:#}");
 }
 

@@ -3,9 +3,9 @@
 use super::{Machine, TRTEXEC, point, program, remarks};
 use clipmark_daemon::backend::trtexec::PROGRAM_VARIABLE;
 use clipmark_daemon::backend::{Dtype, EngineSpec, InputSpec};
-use clipmark_daemon::worker::handle::{Settings, Trouble, Worker};
+use clipmark_daemon::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_daemon::worker::protocol::PrepareOrder;
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
@@ -37,13 +37,13 @@ fn a_trtexec_dies_with_the_worker_that_started_it() {
     std::fs::write(file("fake.conf"), "fail = hang\n").expect("a writable folder");
     std::fs::write(file("copy.onnx"), clipmark_trt_fakes::model::identity()).expect("a writable folder");
     mkfifoat(CWD, file("alive"), Mode::RUSR | Mode::WUSR).expect("a pipe");
-    let mut settings = Settings::own(None, Duration::from_secs(60), Duration::from_secs(60));
+    let mut settings = WorkerConfig::own(None, Duration::from_secs(60), Duration::from_secs(60));
     settings.program = program();
     settings.environment.push((PROGRAM_VARIABLE.into(), file("trtexec").into()));
     let stop = Arc::clone(&settings.stop);
     let shape = vec![1, 8, 4];
     let spec = EngineSpec {
-        at: GridPoint::new(1, 8).expect("not zero"),
+        shape: Shape::new(1, 8).expect("not zero"),
         precision: Precision::Model,
         threads: 1,
         inputs: vec![InputSpec { name: "x".into(), dtype: Dtype::F32, shape, low: 0.0, high: 1.0 }],

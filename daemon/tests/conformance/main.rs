@@ -59,7 +59,7 @@ fn case(backend: Box<dyn Backend>) -> Option<Case> {
             ("an_impossible_shape_is_reported_as_such", "it loads no ONNX model"),
             (
                 "a_damaged_a_foreign_and_a_missing_file_are_bad_models",
-                "it takes any ONNX file for the default subject",
+                "it takes any ONNX file for the default variant",
             ),
         ],
         // Over its stand-ins, below. The stand-in for trtexec computes nothing: tests/trtexec.rs holds it.

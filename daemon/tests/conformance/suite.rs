@@ -10,7 +10,7 @@ use clipmark_daemon::model::built_in::{BuiltIn, MAX_FRAMES};
 use clipmark_daemon::model::hints::ModelHints;
 use clipmark_daemon::model::inputs::{Fill, fill_all};
 use clipmark_daemon::model::onnx::OnnxModel;
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Cause;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -113,10 +113,10 @@ impl Case {
 }
 
 pub(crate) fn spec(model: &[u8], batch: u32, frames: u32) -> EngineSpec {
-    let at = GridPoint::new(batch, frames).unwrap();
+    let at = Shape::new(batch, frames).unwrap();
     let shape = ModelShape::find(&OnnxModel::parse(model).unwrap(), &ModelHints::default()).unwrap();
     EngineSpec {
-        at,
+        shape: at,
         precision: Precision::Model,
         threads: 1,
         inputs: shape.at(at),
@@ -225,7 +225,7 @@ pub(crate) fn inputs_of_another_shape_dtype_or_name_are_refused(case: &Case) {
 
 fn spec_at(spec: &EngineSpec, batch: u32, frames: u32) -> EngineSpec {
     let other = self::spec(&BuiltIn::Temporal.onnx_bytes(), batch, frames);
-    EngineSpec { inputs: other.inputs, at: other.at, ..spec.clone() }
+    EngineSpec { inputs: other.inputs, shape: other.shape, ..spec.clone() }
 }
 
 pub(crate) fn an_unknown_operator_is_reported_with_its_name(case: &Case) {

@@ -6,9 +6,9 @@
 use super::{MAJORS, STAND_IN, suite};
 use clipmark_daemon::backend::LIBRARY_VARIABLE;
 use clipmark_daemon::model::built_in::{BuiltIn, MAX_FRAMES};
-use clipmark_daemon::worker::handle::{Settings, Trouble, Worker};
+use clipmark_daemon::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_daemon::worker::protocol::{
-    Command, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply,
+    MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply, WorkerCommand,
 };
 use clipmark_profile::record::{Cause, Failure, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
@@ -22,39 +22,39 @@ use tract_onnx::pb::ModelProto;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A backend in a worker, with a folder for its models and stand-ins.
-struct Subject {
+struct Variant {
     label: String,
     backend: &'static str,
     folder: TempDir,
-    settings: Settings,
+    settings: WorkerConfig,
 }
 
-fn subject(label: String, backend: &'static str) -> Subject {
-    let mut settings = Settings::own(None, LIMIT, LIMIT);
+fn variant(label: String, backend: &'static str) -> Variant {
+    let mut settings = WorkerConfig::own(None, LIMIT, LIMIT);
     let program = std::env::var_os("CLIPMARK_TEST_PROGRAM");
     settings.program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_clipmarkd").into()).into();
-    Subject { label, backend, folder: tempfile::tempdir().unwrap(), settings }
+    Variant { label, backend, folder: tempfile::tempdir().unwrap(), settings }
 }
 
-fn over_stand_ins(major: u32) -> Subject {
-    let mut subject = subject(format!("tensorrt {major}"), "tensorrt");
-    stage::tensorrt(subject.folder.path(), major, STAND_IN).unwrap();
-    subject.settings.environment.push((FOLDER_VARIABLE.into(), subject.folder.path().into()));
-    subject
+fn over_stand_ins(major: u32) -> Variant {
+    let mut variant = variant(format!("tensorrt {major}"), "tensorrt");
+    stage::tensorrt(variant.folder.path(), major, STAND_IN).unwrap();
+    variant.settings.environment.push((FOLDER_VARIABLE.into(), variant.folder.path().into()));
+    variant
 }
 
 /// Backends that load and compute ONNX models.
-fn subjects() -> Vec<Subject> {
-    let mut subjects = vec![subject("tract".into(), "tract")];
+fn variants() -> Vec<Variant> {
+    let mut variants = vec![variant("tract".into(), "tract")];
     // A library for another machine would say nothing of the program under test.
     if std::env::var_os(LIBRARY_VARIABLE).is_some() && std::env::var_os("CLIPMARK_TEST_PROGRAM").is_none() {
-        subjects.push(subject("onnxruntime".into(), "onnxruntime"));
+        variants.push(variant("onnxruntime".into(), "onnxruntime"));
     }
-    subjects.extend(MAJORS.map(over_stand_ins));
-    subjects
+    variants.extend(MAJORS.map(over_stand_ins));
+    variants
 }
 
-impl Subject {
+impl Variant {
     fn spawn(&self) -> Worker {
         Worker::spawn(&self.settings).unwrap()
     }
@@ -102,7 +102,7 @@ fn measure(worker: &mut Worker, iterations: u32) -> Measured {
 }
 
 fn outputs(worker: &mut Worker) -> Vec<OutputDigest> {
-    match worker.ask(&Command::Outputs, Stage::Measure, LIMIT).unwrap() {
+    match worker.ask(&WorkerCommand::Outputs, Stage::Measure, LIMIT).unwrap() {
         Reply::Outputs(outputs) => outputs,
         other => panic!("{other:?}"),
     }
@@ -110,70 +110,70 @@ fn outputs(worker: &mut Worker) -> Vec<OutputDigest> {
 
 #[test]
 fn an_engine_is_prepared_and_every_inference_timed() {
-    for subject in subjects() {
-        let (mut worker, prepared) = subject.prepared(1, 4);
-        assert!(prepared.prepare.0 > 0 && prepared.first.0 > 0, "{}: {prepared:?}", subject.label);
+    for variant in variants() {
+        let (mut worker, prepared) = variant.prepared(1, 4);
+        assert!(prepared.prepare.0 > 0 && prepared.first.0 > 0, "{}: {prepared:?}", variant.label);
         let measured = measure(&mut worker, 20);
-        assert_eq!((measured.latencies_ns.len(), measured.failure), (20, None), "{}", subject.label);
-        let told = if subject.backend == "tensorrt" { 20 } else { 0 };
+        assert_eq!((measured.latencies_ns.len(), measured.failure), (20, None), "{}", variant.label);
+        let told = if variant.backend == "tensorrt" { 20 } else { 0 };
         for times in [&measured.compute_ns, &measured.h2d_ns, &measured.d2h_ns] {
-            assert_eq!(times.len(), told, "{}", subject.label);
+            assert_eq!(times.len(), told, "{}", variant.label);
         }
         let device = measured.compute_ns.iter().zip(&measured.h2d_ns).zip(&measured.d2h_ns);
         for (((compute, h2d), d2h), wall) in device.zip(&measured.latencies_ns) {
-            assert!(compute + h2d + d2h <= *wall, "{}: wall time holds the device's", subject.label);
+            assert!(compute + h2d + d2h <= *wall, "{}: wall time holds the device's", variant.label);
         }
     }
 }
 
 #[test]
 fn outputs_have_the_models_shapes_and_follow_the_seed_alone() {
-    for subject in subjects() {
-        let (mut worker, _) = subject.prepared(2, 3);
+    for variant in variants() {
+        let (mut worker, _) = variant.prepared(2, 3);
         let first = outputs(&mut worker);
         let shapes: Vec<_> =
             first.iter().map(|output| (output.name.as_str(), output.shape.clone())).collect();
         let expected = [("similarity", vec![2]), ("logits", vec![2, 32]), ("embeddings", vec![2, 64])];
-        assert_eq!(shapes, expected, "{}", subject.label);
+        assert_eq!(shapes, expected, "{}", variant.label);
         measure(&mut worker, 3);
-        assert_eq!(outputs(&mut worker), first, "{}: measuring changes nothing", subject.label);
-        let (mut again, _) = subject.prepared(2, 3);
-        assert_eq!(outputs(&mut again), first, "{}: another worker agrees", subject.label);
-        let mut other = subject.spawn();
-        let order = PrepareOrder { seed: 2, ..subject.order(&BuiltIn::Temporal.onnx_bytes(), 2, 3) };
+        assert_eq!(outputs(&mut worker), first, "{}: measuring changes nothing", variant.label);
+        let (mut again, _) = variant.prepared(2, 3);
+        assert_eq!(outputs(&mut again), first, "{}: another worker agrees", variant.label);
+        let mut other = variant.spawn();
+        let order = PrepareOrder { seed: 2, ..variant.order(&BuiltIn::Temporal.onnx_bytes(), 2, 3) };
         other.prepare(order).unwrap();
         let others = outputs(&mut other);
-        assert!(first.iter().zip(&others).all(|(a, b)| a.sha256 != b.sha256), "{}", subject.label);
+        assert!(first.iter().zip(&others).all(|(a, b)| a.sha256 != b.sha256), "{}", variant.label);
     }
 }
 
 #[test]
 fn an_inference_is_complete_when_it_returns() {
-    for subject in subjects() {
-        let (mut worker, _) = subject.prepared(1, 4);
-        let reply = worker.ask(&Command::Completion, Stage::WarmUp, LIMIT).unwrap();
-        assert_eq!(reply, Reply::Completion(None), "{}", subject.label);
+    for variant in variants() {
+        let (mut worker, _) = variant.prepared(1, 4);
+        let reply = worker.ask(&WorkerCommand::Completion, Stage::WarmUp, LIMIT).unwrap();
+        assert_eq!(reply, Reply::Completion(None), "{}", variant.label);
     }
 }
 
 #[test]
 fn the_most_expensive_operators_are_named() {
-    for subject in subjects() {
-        let (mut worker, _) = subject.prepared(1, 4);
-        let reply = worker.ask(&Command::Operators { iterations: 2 }, Stage::Measure, LIMIT).unwrap();
-        let Reply::Operators(operators) = reply else { panic!("{}: {reply:?}", subject.label) };
-        assert!(operators.len() > 5 && operators.len() <= 10, "{}: {operators:?}", subject.label);
+    for variant in variants() {
+        let (mut worker, _) = variant.prepared(1, 4);
+        let reply = worker.ask(&WorkerCommand::Operators { iterations: 2 }, Stage::Measure, LIMIT).unwrap();
+        let Reply::Operators(operators) = reply else { panic!("{}: {reply:?}", variant.label) };
+        assert!(operators.len() > 5 && operators.len() <= 10, "{}: {operators:?}", variant.label);
         assert!(operators.iter().all(|operator| !operator.name.is_empty() && operator.share > 0.0));
     }
 }
 
 #[test]
 fn memory_is_accounted_for_on_the_host_and_on_the_device() {
-    for subject in subjects() {
-        let (mut worker, _) = subject.prepared(1, 4);
+    for variant in variants() {
+        let (mut worker, _) = variant.prepared(1, 4);
         let account = worker.account().unwrap();
-        assert!(account.peak_resident > Some(Bytes(0)), "{}: {account:?}", subject.label);
-        assert_eq!(account.device > Some(Bytes(0)), subject.backend == "tensorrt", "{}", subject.label);
+        assert!(account.peak_resident > Some(Bytes(0)), "{}: {account:?}", variant.label);
+        assert_eq!(account.device > Some(Bytes(0)), variant.backend == "tensorrt", "{}", variant.label);
     }
 }
 
@@ -183,17 +183,17 @@ fn a_point_that_cannot_be_prepared_is_told_apart_and_the_worker_lives_on() {
     let mut unknown = ModelProto::decode(whole.as_slice()).unwrap();
     let erf = unknown.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "Erf").unwrap();
     erf.op_type = "Transmogrify".into();
-    for subject in subjects() {
-        let failure = subject.refusal(subject.order(&unknown.encode_to_vec(), 1, 2));
-        assert_eq!(failure.cause, Cause::UnsupportedOperator, "{}: {}", subject.label, failure.message);
-        assert!(failure.message.contains("Transmogrify"), "{}: {}", subject.label, failure.message);
-        let failure = subject.refusal(subject.order(&whole, 1, MAX_FRAMES + 1));
-        assert_eq!(failure.cause, Cause::ImpossibleShape, "{}: {}", subject.label, failure.message);
-        let failure = subject.refusal(subject.order(&whole[..whole.len() / 2], 1, 2));
-        assert_eq!(failure.cause, Cause::BadModel, "{}: {}", subject.label, failure.message);
-        let mut optioned = subject.order(&whole, 1, 2);
+    for variant in variants() {
+        let failure = variant.refusal(variant.order(&unknown.encode_to_vec(), 1, 2));
+        assert_eq!(failure.cause, Cause::UnsupportedOperator, "{}: {}", variant.label, failure.message);
+        assert!(failure.message.contains("Transmogrify"), "{}: {}", variant.label, failure.message);
+        let failure = variant.refusal(variant.order(&whole, 1, MAX_FRAMES + 1));
+        assert_eq!(failure.cause, Cause::ImpossibleShape, "{}: {}", variant.label, failure.message);
+        let failure = variant.refusal(variant.order(&whole[..whole.len() / 2], 1, 2));
+        assert_eq!(failure.cause, Cause::BadModel, "{}: {}", variant.label, failure.message);
+        let mut optioned = variant.order(&whole, 1, 2);
         optioned.spec.options.insert("warp_drive".into(), "on".into());
-        let failure = subject.refusal(optioned);
-        assert!(failure.message.contains("warp_drive"), "{}: {}", subject.label, failure.message);
+        let failure = variant.refusal(optioned);
+        assert!(failure.message.contains("warp_drive"), "{}: {}", variant.label, failure.message);
     }
 }

@@ -16,7 +16,7 @@ use clipmark_daemon::model::built_in::BuiltIn;
 use clipmark_daemon::model::hints::ModelHints;
 use clipmark_daemon::model::inputs::{Fill, fill_all};
 use clipmark_daemon::model::onnx::OnnxModel;
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Cause;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -68,9 +68,9 @@ fn shape_of(model: &Path, hints: &str) -> ModelShape {
 }
 
 fn spec(shape: &ModelShape, batch: u32, frames: u32) -> EngineSpec {
-    let at = GridPoint::new(batch, frames).unwrap();
+    let at = Shape::new(batch, frames).unwrap();
     let (precision, options) = (Precision::Model, BTreeMap::new());
-    EngineSpec { at, precision, threads: 1, inputs: shape.at(at), options, cache_dir: None }
+    EngineSpec { shape: at, precision, threads: 1, inputs: shape.at(at), options, cache_dir: None }
 }
 
 /// The reference's outputs as f32, in the model's order.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 /// Runs `arguments`; holds the exit code and that standard error names each of `parts`.
 fn check(arguments: &str, expected: i32, parts: &[&str]) {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     std::fs::write(folder.join("notes.txt"), "not a model").expect("a writable folder");
     std::fs::write(folder.join("notes.onnx"), "not a model").expect("a writable folder");
     let whole = clipmark_daemon::model::built_in::BuiltIn::Temporal.onnx_bytes();
@@ -99,7 +99,7 @@ fn a_number_out_of_range_is_named_by_its_flag() {
 
 #[test]
 fn a_cpu_that_is_not_there_is_refused_with_those_that_are() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     let mut arguments = quick("out");
     arguments.extend(["--worker-cpus", "999"]);
     let output = run(&folder, &arguments);
@@ -113,10 +113,10 @@ fn a_cpu_that_is_not_there_is_refused_with_those_that_are() {
 }
 
 #[test]
-fn a_simulated_subject_that_cannot_be_read_is_named() {
-    let told = "the simulated subject absent.toml cannot be read";
+fn a_simulated_variant_that_cannot_be_read_is_named() {
+    let told = "the simulated variant absent.toml cannot be read";
     check("run --simulate absent.toml --no-sampler", 2, &[told, "check the path"]);
-    let told = "the simulated subject plan.toml cannot be read";
+    let told = "the simulated variant plan.toml cannot be read";
     check("run --simulate plan.toml --no-sampler", 2, &[told, "clip_lenghts"]);
 }
 
@@ -137,7 +137,7 @@ fn no_setting_of_a_run_is_taken_when_it_is_resumed() {
 
 #[test]
 fn a_run_of_which_nothing_comes_leaves_no_folder() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     assert_eq!(code(&run(&folder, &["run", "absent.onnx", "--no-sampler"])), 3);
     let left: Vec<_> = std::fs::read_dir(&folder).expect("readable").flatten().collect();
     assert_eq!(left.len(), 1, "{left:?}");
@@ -187,12 +187,12 @@ fn help_lists_every_exit_code() {
 #[test]
 fn a_folder_that_cannot_be_created_is_named() {
     check("run --no-sampler --out /proc/foo", 5, &["cannot make the results folder /proc/foo", "--out"]);
-    check("run --simulate subject.toml --no-sampler --out notes.txt/results", 5, &["notes.txt/results"]);
+    check("run --simulate variant.toml --no-sampler --out notes.txt/results", 5, &["notes.txt/results"]);
 }
 
 #[test]
 fn results_are_never_overwritten() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     assert_eq!(code(&run(&folder, &quick("o"))), 0);
     let again = run(&folder, &quick("o"));
     assert_eq!(code(&again), 5);
@@ -201,7 +201,7 @@ fn results_are_never_overwritten() {
 
 #[test]
 fn standard_output_on_a_full_disk_is_an_error() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
     let mut arguments = quick("o");
     arguments.push("--json");
@@ -214,7 +214,7 @@ fn standard_output_on_a_full_disk_is_an_error() {
 /// the size of files stands in: the write fails all the same, with another reason.
 #[test]
 fn a_full_disk_is_told_as_such_and_keeps_what_was_written() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     std::fs::create_dir(folder.join("disk")).expect("a writable folder");
     let binary = env!("CARGO_BIN_EXE_clipmarkd");
     let quick = quick("disk/o").join(" ").replace("--iterations 60", "--iterations 5000");
@@ -250,7 +250,7 @@ fn showing_something_else_than_a_profile_is_refused() {
 
 #[test]
 fn a_full_disk_below_standard_error_does_not_hide_the_exit_code() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
     let mut command = clipmarkd(&folder);
     let status = command.args(["run", "absent.onnx", "--no-sampler"]).stderr(full).status();

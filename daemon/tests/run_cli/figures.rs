@@ -1,6 +1,6 @@
 //! The figures of a run are those that anyone computes from its record.
 
-use super::{SUBJECT, code, errors, folder_with, json, quick, run, text};
+use super::{VARIANT, code, errors, folder_with, json, quick, run, text};
 use std::process::Command;
 
 /// Python's own statistics over the raw latencies, as a reader of the record would compute them.
@@ -59,7 +59,7 @@ fn reference_figures_of_a_thousand_iterations_are_pythons_to_the_bit() {
 
 #[test]
 fn a_replay_gives_the_same_profile_and_every_form_shows_alike() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     let first = run(&folder, &quick("o"));
     assert_eq!(code(&first), 0, "{}", errors(&first));
     let written = json(&folder.join("o/profile.json"));
@@ -85,7 +85,7 @@ fn a_replay_gives_the_same_profile_and_every_form_shows_alike() {
 
 #[test]
 fn standard_output_is_the_profile_alone() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     let mut arguments = quick("o");
     arguments.push("--json");
     let output = run(&folder, &arguments);
@@ -95,9 +95,9 @@ fn standard_output_is_the_profile_alone() {
 
 #[test]
 fn every_planned_point_has_an_outcome_whatever_fails() {
-    let subject = "[subject]\n[[fault]]\nkind = \"crash\"\nstage = \"measure\"\nbatch_size = 2\nclip_length = 16\n\
+    let variant = "[subject]\n[[fault]]\nkind = \"crash\"\nstage = \"measure\"\nbatch_size = 2\nclip_length = 16\n\
                    after_iterations = 10\n";
-    let (_keep, folder) = folder_with(subject);
+    let (_keep, folder) = folder_with(variant);
     let output = run(&folder, &quick("o"));
     assert_eq!(code(&output), 0, "{}", errors(&output));
     let profile = json(&folder.join("o/profile.json"));
@@ -111,9 +111,9 @@ fn every_planned_point_has_an_outcome_whatever_fails() {
 
 #[test]
 fn points_beyond_the_memory_limit_are_marked_and_not_dropped() {
-    let subject =
-        "touch_memory = true\n[subject.memory]\nbase_bytes = 1000000\nper_frame_bytes = 8000000.0\n";
-    let (_keep, folder) = folder_with(subject);
+    let variant =
+        "touch_memory = true\n[variant.memory]\nbase_bytes = 1000000\nper_frame_bytes = 8000000.0\n";
+    let (_keep, folder) = folder_with(variant);
     let mut arguments = quick("o");
     arguments.extend(["--memory-limit", "112M"]);
     let output = run(&folder, &arguments);
@@ -130,7 +130,7 @@ fn points_beyond_the_memory_limit_are_marked_and_not_dropped() {
 
 #[test]
 fn the_cpus_of_the_workers_are_in_the_profile() {
-    let (_keep, folder) = folder_with(SUBJECT);
+    let (_keep, folder) = folder_with(VARIANT);
     let mut arguments = quick("out");
     arguments.extend(["--worker-cpus", "0"]);
     let output = run(&folder, &arguments);

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// A subject whose engines are simulated: no time passes while they run.
-const SUBJECT: &str =
-    "[subject]\nseed = 7\n[subject.noise]\nsigma = 0.05\n[subject.latency]\nfixed_us = 900.0\n";
+/// A variant whose engines are simulated: no time passes while they run.
+const VARIANT: &str =
+    "[subject]\nseed = 7\n[variant.noise]\nsigma = 0.05\n[variant.latency]\nfixed_us = 900.0\n";
 
 /// The binary, in `folder`.
 fn clipmarkd(folder: &Path) -> Command {
@@ -37,17 +37,17 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A folder with the simulated subject in `subject.toml`.
-fn folder_with(subject: &str) -> (TempDir, PathBuf) {
+/// A folder with the simulated variant in `variant.toml`.
+fn folder_with(variant: &str) -> (TempDir, PathBuf) {
     let folder = TempDir::new().expect("a temporary folder");
-    std::fs::write(folder.path().join("subject.toml"), subject).expect("a writable folder");
+    std::fs::write(folder.path().join("variant.toml"), variant).expect("a writable folder");
     let path = folder.path().to_owned();
     (folder, path)
 }
 
-/// Arguments of a quick run of the simulated subject into `out`.
+/// Arguments of a quick run of the simulated variant into `out`.
 fn quick(out: &str) -> Vec<&str> {
-    let arguments = "run --simulate subject.toml --no-sampler --clip-lengths 8,16 --batch-sizes 1,2 \
+    let arguments = "run --simulate variant.toml --no-sampler --clip-lengths 8,16 --batch-sizes 1,2 \
                      --iterations 60 --out";
     arguments.split_whitespace().chain([out]).collect()
 }

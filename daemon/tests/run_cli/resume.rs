@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Without noise an engine that was built again repeats itself exactly.
-const STEADY: &str = "[subject]\nseed = 7\n[subject.noise]\nsigma = 0.0\n";
+const STEADY: &str = "[subject]\nseed = 7\n[variant.noise]\nsigma = 0.0\n";
 
 /// What must not depend on where a run was cut: everything but times of day, lengths and memory.
 fn essence(profile: &Value) -> Value {
@@ -58,8 +58,8 @@ fn steps(out: &Path) -> usize {
 }
 
 /// Cuts the run `arguments` after every one of its steps and goes on: the profile is the same.
-fn check_every_cut(subject: &str, arguments: &[&str], same: impl Fn(&Value, &Value)) {
-    let (_keep, folder) = folder_with(subject);
+fn check_every_cut(variant: &str, arguments: &[&str], same: impl Fn(&Value, &Value)) {
+    let (_keep, folder) = folder_with(variant);
     let whole = run(&folder, arguments);
     assert_eq!(code(&whole), 0, "{}", errors(&whole));
     let expected = json(&folder.join("whole/profile.json"));
@@ -68,7 +68,7 @@ fn check_every_cut(subject: &str, arguments: &[&str], same: impl Fn(&Value, &Val
     for cut in 0..steps {
         let name = format!("cut-{cut}");
         cut_after(&folder.join("whole"), &folder.join(&name), cut);
-        let mut arguments: Vec<&str> = vec!["run", "--no-sampler", "--simulate", "subject.toml"];
+        let mut arguments: Vec<&str> = vec!["run", "--no-sampler", "--simulate", "variant.toml"];
         arguments.extend(["--resume", &name]);
         let resumed = run(&folder, &arguments);
         assert_eq!(code(&resumed), 0, "cut after {cut} steps: {}", errors(&resumed));
@@ -87,7 +87,7 @@ fn a_fixed_run_cut_after_any_step_ends_in_the_same_profile() {
 #[test]
 fn an_adaptive_run_cut_after_any_step_names_the_same_operating_points() {
     let arguments =
-        "run --simulate subject.toml --no-sampler --clip-lengths 8,16 --batch-sizes 1,2 --out whole";
+        "run --simulate variant.toml --no-sampler --clip-lengths 8,16 --batch-sizes 1,2 --out whole";
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
     check_every_cut(STEADY, &arguments, |expected, resumed| {
         let chosen = |profile: &Value| -> Vec<(Value, Value)> {
@@ -101,11 +101,11 @@ fn an_adaptive_run_cut_after_any_step_names_the_same_operating_points() {
 
 #[test]
 fn evidence_of_finished_steps_survives_to_the_byte() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     assert_eq!(code(&run(&folder, &quick("whole"))), 0);
     let total = steps(&folder.join("whole"));
     cut_after(&folder.join("whole"), &folder.join("cut"), total - 1);
-    let resumed = run(&folder, &["run", "--no-sampler", "--simulate", "subject.toml", "--resume", "cut"]);
+    let resumed = run(&folder, &["run", "--no-sampler", "--simulate", "variant.toml", "--resume", "cut"]);
     assert_eq!(code(&resumed), 0, "{}", errors(&resumed));
     let last: Value = {
         let journal = std::fs::read_to_string(folder.join("whole/record/journal.jsonl")).expect("a journal");
@@ -158,7 +158,7 @@ fn a_run_killed_again_and_again_still_ends_in_the_same_profile() {
         // The run may be over before the signal: then there is nothing to kill any more.
         let _ = kill_process(Pid::from_child(&child), Signal::KILL);
         let status = child.wait().expect("it ends");
-        arguments = vec!["run", "--no-sampler", "--simulate", "subject.toml", "--resume", "killed"];
+        arguments = vec!["run", "--no-sampler", "--simulate", "variant.toml", "--resume", "killed"];
         if told < kill_after || status.success() {
             break;
         }
@@ -179,9 +179,9 @@ fn a_run_killed_again_and_again_still_ends_in_the_same_profile() {
 /// The largest point never gets ready, so the signal surely finds the run at work.
 #[test]
 fn an_interrupt_keeps_what_is_measured_and_the_run_can_go_on() {
-    let subject =
+    let variant =
         "[subject]\n[[fault]]\nkind = \"hang\"\nstage = \"prepare\"\nbatch_size = 2\nclip_length = 16\n";
-    let (_keep, folder) = folder_with(subject);
+    let (_keep, folder) = folder_with(variant);
     let mut arguments = quick("o");
     arguments.extend(["--prepare-limit", "2s", "--inference-limit", "1s"]);
     let (mut child, mut lines) = followed(&folder, &arguments);
@@ -192,7 +192,7 @@ fn an_interrupt_keeps_what_is_measured_and_the_run_can_go_on() {
     let partial = json(&folder.join("o/profile.json"));
     assert_eq!(partial["run"]["partial"], true);
 
-    let resumed = run(&folder, &["run", "--no-sampler", "--simulate", "subject.toml", "--resume", "o"]);
+    let resumed = run(&folder, &["run", "--no-sampler", "--simulate", "variant.toml", "--resume", "o"]);
     assert_eq!(code(&resumed), 0, "{}", errors(&resumed));
     let profile = json(&folder.join("o/profile.json"));
     let status: Vec<&Value> =
@@ -203,9 +203,9 @@ fn an_interrupt_keeps_what_is_measured_and_the_run_can_go_on() {
 
 #[test]
 fn a_second_interrupt_ends_the_run_at_once() {
-    let subject =
+    let variant =
         "[subject]\n[[fault]]\nkind = \"hang\"\nstage = \"measure\"\nbatch_size = 2\nclip_length = 16\n";
-    let (_keep, folder) = folder_with(subject);
+    let (_keep, folder) = folder_with(variant);
     let (mut child, mut lines) = followed(&folder, &quick("o"));
     assert!(lines.by_ref().any(|line| line.contains("B2 T16")));
     send(&child, Signal::INT);
@@ -215,20 +215,20 @@ fn a_second_interrupt_ends_the_run_at_once() {
 
 #[test]
 fn a_finished_run_is_not_gone_on_with() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     assert_eq!(code(&run(&folder, &quick("o"))), 0);
-    let again = run(&folder, &["run", "--no-sampler", "--simulate", "subject.toml", "--resume", "o"]);
+    let again = run(&folder, &["run", "--no-sampler", "--simulate", "variant.toml", "--resume", "o"]);
     assert_eq!(code(&again), 2);
     assert!(errors(&again).contains("complete"), "{}", errors(&again));
 }
 
 #[test]
 fn a_model_that_changed_since_is_refused() {
-    let (_keep, folder) = folder_with(super::SUBJECT);
+    let (_keep, folder) = folder_with(super::VARIANT);
     assert_eq!(code(&run(&folder, &quick("whole"))), 0);
     cut_after(&folder.join("whole"), &folder.join("cut"), 1);
-    std::fs::write(folder.join("subject.toml"), "[subject]\nseed = 8\n").expect("writable");
-    let resumed = run(&folder, &["run", "--no-sampler", "--simulate", "subject.toml", "--resume", "cut"]);
+    std::fs::write(folder.join("variant.toml"), "[subject]\nseed = 8\n").expect("writable");
+    let resumed = run(&folder, &["run", "--no-sampler", "--simulate", "variant.toml", "--resume", "cut"]);
     assert_eq!(code(&resumed), 3, "{}", errors(&resumed));
     assert!(errors(&resumed).contains("SHA-256"), "{}", errors(&resumed));
 }

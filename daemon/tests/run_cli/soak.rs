@@ -8,9 +8,9 @@ fn words(path: &Path) -> Vec<u64> {
     bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes"))).collect()
 }
 
-fn soak(subject: &str, more: &str) -> serde_json::Value {
-    let (keep, folder) = folder_with(subject);
-    let arguments = format!("run --simulate subject.toml --no-sampler --out o {more}");
+fn soak(variant: &str, more: &str) -> serde_json::Value {
+    let (keep, folder) = folder_with(variant);
+    let arguments = format!("run --simulate variant.toml --no-sampler --out o {more}");
     let output = run(&folder, &arguments.split_whitespace().collect::<Vec<_>>());
     assert_eq!(code(&output), 0, "{}", errors(&output));
     let profile = json(&folder.join("o/profile.json"));
@@ -27,7 +27,7 @@ fn soak(subject: &str, more: &str) -> serde_json::Value {
 }
 
 const STEADY: &str =
-    "[subject]\n[subject.noise]\nsigma = 0.0\n[subject.latency]\nfixed_us = 2000.0\nlinear_us = 0.0\n";
+    "[subject]\n[variant.noise]\nsigma = 0.0\n[variant.latency]\nfixed_us = 2000.0\nlinear_us = 0.0\n";
 
 #[test]
 fn a_soak_alone_measures_the_given_point_for_its_length() {
@@ -61,8 +61,8 @@ fn a_paced_soak_keeps_the_streams_schedule_across_chunks() {
 
 #[test]
 fn a_slowdown_of_the_engine_shows_as_segments() {
-    let subject = format!("{STEADY}[[subject.throttle]]\nat_s = 30.0\nfactor = 1.5\n");
-    let profile = soak(&subject, "--soak 60s --soak-only --point 1,8");
+    let variant = format!("{STEADY}[[variant.throttle]]\nat_s = 30.0\nfactor = 1.5\n");
+    let profile = soak(&variant, "--soak 60s --soak-only --point 1,8");
     let soak = &profile["soaks"][0];
     let segments = soak["segments"].as_array().expect("segments");
     assert_eq!(segments.len(), 2, "{soak}");
@@ -88,12 +88,12 @@ fn after_a_sweep_the_chosen_points_are_soaked() {
 
 #[test]
 fn an_engine_that_crashes_ends_its_soak_and_keeps_what_was_measured() {
-    let subject = format!(
+    let variant = format!(
         "{STEADY}[[fault]]\nkind = \"crash\"\nstage = \"measure\"\nbatch_size = 1\nclip_length = 1\n\
          after_iterations = 2000\n"
     );
-    let (_keep, folder) = folder_with(&subject);
-    let arguments = "run --simulate subject.toml --no-sampler --out o --soak 20s --soak-only --point 1,8";
+    let (_keep, folder) = folder_with(&variant);
+    let arguments = "run --simulate variant.toml --no-sampler --out o --soak 20s --soak-only --point 1,8";
     let output = run(&folder, &arguments.split_whitespace().collect::<Vec<_>>());
     let profile = json(&folder.join("o/profile.json"));
     let soak = &profile["soaks"][0];
@@ -106,12 +106,12 @@ const INPUT_V: f64 = 5.016;
 
 #[test]
 fn a_captured_board_that_heats_up_is_soaked_end_to_end() {
-    let subject = include_str!("heat.toml");
-    let (_keep, folder) = folder_with(subject);
+    let variant = include_str!("heat.toml");
+    let (_keep, folder) = folder_with(variant);
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let board = tests.join("../probes/tests/fixtures/orin-nano-super_jp6.txt");
     let heat = tests.join("tests/run_cli/heat.overlay.txt");
-    let mut arguments = "run --simulate subject.toml --out o --soak 300s --soak-only --point 1,8 --root"
+    let mut arguments = "run --simulate variant.toml --out o --soak 300s --soak-only --point 1,8 --root"
         .split(' ')
         .collect::<Vec<_>>();
     let (board, heat) = (board.display().to_string(), heat.display().to_string());

@@ -3,7 +3,7 @@
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::daemon::{DEVICE, Daemon};
-use clipmark_profile::message::{CommandState, Event, EventKind, Payload, Receipt};
+use clipmark_profile::message::{CommandState, EventKind, EventReport, Payload, Receipt};
 use clipmark_profile::summary::Status;
 use clipmark_profile::topics::UpKind;
 use clipmark_profile::wire::decode_profile;
@@ -56,7 +56,7 @@ fn a_capture_holds_the_boards_tree() {
     let parts: Vec<u8> = (first.first..=first.last)
         .flat_map(|sequence| client.record(UpKind::Event, sequence).content)
         .collect();
-    let event = Event::from_bytes(&parts, Some("application/cbor")).unwrap();
+    let event = EventReport::from_bytes(&parts, Some("application/cbor")).unwrap();
     assert_eq!(event.kind, EventKind::Capture);
     assert!(String::from_utf8(event.attachment).unwrap().contains("/proc/meminfo"));
 }
@@ -115,7 +115,7 @@ fn a_torn_tail_of_the_spool_costs_nothing_that_was_promised_and_is_declared() {
     daemon.run();
     assert_eq!(client.record(UpKind::Event, records.first).sequence, records.first);
     let declared = client.record(UpKind::Event, records.last + 2);
-    let event = Event::from_bytes(&declared.content, Some("application/cbor")).unwrap();
+    let event = EventReport::from_bytes(&declared.content, Some("application/cbor")).unwrap();
     let lost = event.range.unwrap();
     assert_eq!(
         (event.kind, lost.first, lost.last),

@@ -124,7 +124,7 @@ mod tests {
     fn equal_profiles_end_with_0_a_slower_one_with_9_and_another_board_with_7() {
         assert_eq!(run(|_| {}), ExitCode::Success);
         let slower = |profile: &mut Profile| {
-            let at = profile.points[0].id.at;
+            let at = profile.points[0].id.shape;
             profile.points[0] = example::measured(0, at, 9_000_000, 1000);
         };
         assert_eq!(run(slower), ExitCode::CheckFailed);

@@ -2,7 +2,7 @@
 
 use crate::commands::serve::{asked_to_end, log};
 use crate::config::Config;
-use crate::demo::{Options, beside_this_program, check, run};
+use crate::demo::{DemoOptions, beside_this_program, check, run};
 use crate::embedded;
 use crate::exit_codes::{CommandError, ExitCode};
 use std::fs;
@@ -102,7 +102,7 @@ impl Demo {
         }
         let broker = embedded::start(0).map_err(|error| CommandError::new(ExitCode::Broker, error))?;
         let config = configured(&folder, broker)?;
-        let options = Options {
+        let options = DemoOptions {
             folder,
             clipmarkd,
             dashboard: self.dashboard.unwrap_or_else(free_dashboard),

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 
-struct Line {
+struct BoardProgress {
     bar: ProgressBar,
     state: Option<CommandState>,
     told: String,
@@ -19,7 +19,7 @@ struct Line {
 pub(crate) struct Board {
     command: CommandId,
     bars: MultiProgress,
-    lines: BTreeMap<DeviceId, Line>,
+    lines: BTreeMap<DeviceId, BoardProgress>,
     is_shown: bool,
     is_terminal: bool,
 }
@@ -69,7 +69,7 @@ impl Board {
         } else {
             ProgressBar::hidden()
         };
-        self.lines.insert(device.clone(), Line { bar, state: None, told: String::new() });
+        self.lines.insert(device.clone(), BoardProgress { bar, state: None, told: String::new() });
         self.tell(device, "asked");
     }
 

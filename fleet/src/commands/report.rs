@@ -127,7 +127,7 @@ impl Report {
             Of::Device { device, profile } => {
                 let mut store = opened(config)?;
                 let (profile, series) = stored(&mut store, device, *profile)?;
-                let options = clipmark_report::Options::default();
+                let options = clipmark_report::TerminalOptions::default();
                 print(&clipmark_report::terminal(&profile, &series, options))?;
                 self.write(&clipmark_report::html(&profile, &series))?;
                 Ok(ExitCode::Success)
@@ -195,7 +195,8 @@ mod tests {
         for (index, point) in profile.points.iter_mut().enumerate() {
             let Some(latency) = &point.latency else { continue };
             let factor = if index == 3 { 1.4 } else { 0.9 };
-            *point = example::measured(point.id.subject, point.id.at, (latency.p50_ns * factor) as u64, 1000);
+            *point =
+                example::measured(point.id.variant, point.id.shape, (latency.p50_ns * factor) as u64, 1000);
         }
         profile
     }

@@ -8,13 +8,13 @@
 //! Deliberately not here: statistics (clipmark-profile), plots (clipmark-report), storing.
 
 mod access;
-mod asking;
 mod compare;
 mod device;
 mod fleet;
 mod guard;
 mod layout;
 mod live;
+mod measure_form;
 mod metrics;
 mod trends;
 
@@ -166,10 +166,10 @@ fn router(site: Site, access: Access) -> Router {
         .route("/device/:device", get(device::show))
         .route("/compare", get(compare::show))
         .route("/trends", get(trends::show))
-        .route("/measure", get(asking::form).post(asking::measure))
-        .route("/measure/confirm", get(asking::confirm))
-        .route("/command/:command", get(asking::command))
-        .route("/command/:command/cancel", get(asking::ask_cancel).post(asking::cancel))
+        .route("/measure", get(measure_form::form).post(measure_form::measure))
+        .route("/measure/confirm", get(measure_form::confirm))
+        .route("/command/:command", get(measure_form::command))
+        .route("/command/:command/cancel", get(measure_form::ask_cancel).post(measure_form::cancel))
         .route("/events", get(live::events))
         .route("/metrics", get(metrics::show))
         .route("/style.css", get(|| async { asset("text/css", layout::style()) }))

@@ -26,7 +26,7 @@ fn fill(config: &config::Store, boards: u32) {
         let mut profile = example::profile_of_27_points();
         profile.run.id = format!("{board:016x}");
         let base = if board + 1 == boards { 8_000_000 } else { 6_000_000 } + u64::from(board) * 1_000;
-        let at = profile.points[0].id.at;
+        let at = profile.points[0].id.shape;
         profile.points = vec![example::measured(0, at, base, 300)];
         let bytes = encode_profile(&profile).unwrap();
         let record = Record {

@@ -4,7 +4,7 @@
 //! It keeps nothing on disk: it lives as long as the broker beside it. Progress is spread over the request's
 //! budget, so that it is seen; the figures come from a virtual clock and do not depend on it.
 
-use super::boards::{MODELS, SimulatedBoard, Temper};
+use super::boards::{Behaviour, MODELS, SimulatedBoard};
 use super::evidence::{Findings, Run, carried_out, digest, plan};
 use crate::config::Config;
 use crate::ingest::now_unix_ms;
@@ -20,7 +20,9 @@ use clipmark_profile::topics::{
 };
 use clipmark_profile::units::MilliCelsius;
 use clipmark_profile::wire::{WireError, encode_profile, encode_series};
-use clipmark_service::mqtt::{Closed, Connection, Event, Message, Options, Received, SetupError};
+use clipmark_service::mqtt::{
+    Closed, Connection, ConnectionOptions, Message, MqttEvent, Received, SetupError,
+};
 use clipmark_service::systemd::Supervisor;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -87,7 +89,7 @@ pub(super) async fn live(model: &'static SimulatedBoard, config: &Config) -> Res
         job: None,
     };
     let client = format!("clipmark-{}", board.device);
-    let options = Options {
+    let options = ConnectionOptions {
         mqtt: &config.mqtt,
         client: &client,
         will: Some(board.state(Availability::Offline)?),
@@ -115,19 +117,22 @@ pub(super) async fn live(model: &'static SimulatedBoard, config: &Config) -> Res
         };
         tokio::select! {
             event = connection.next() => match event {
-                Event::Connected { .. } => board.introduce(now).await?,
-                Event::Received(received) => {
+                MqttEvent::Connected { .. } => board.introduce(now).await?,
+                MqttEvent::Received(received) => {
                     board.received(&received)?;
                     connection.acknowledge(received.ack);
                 }
-                Event::Acknowledged { .. } => under_way -= 1,
-                Event::SubscriptionRefused { .. } => {}
-                Event::Closed(why) => return Err(why.into()),
+                MqttEvent::Acknowledged { .. } => under_way -= 1,
+                MqttEvent::SubscriptionRefused { .. } => {}
+                MqttEvent::Closed(why) => return Err(why.into()),
             },
             () = due => board.step(&connection).await?,
         }
         // Dropping the connection without a word is what a power cut looks like.
-        if model.temper == Temper::Vanishes && board.sequence > 0 && under_way == 0 && board.outbox.is_empty()
+        if model.behaviour == Behaviour::Vanishes
+            && board.sequence > 0
+            && under_way == 0
+            && board.outbox.is_empty()
         {
             return Ok(());
         }
@@ -320,8 +325,8 @@ impl Board {
         };
         self.status(of, CommandState::Executing, None)?;
         let labels = plan.points.iter().map(|id| {
-            let model = &plan.subjects[usize::from(id.subject)].model;
-            format!("{model} {}", id.at)
+            let model = &plan.variants[usize::from(id.variant)].model;
+            format!("{model} {}", id.shape)
         });
         let labels: Vec<String> = labels.collect();
         let shown = request.budget_s.map_or(SHOWN, |budget| Duration::from_secs_f64(0.8 * budget));
@@ -373,7 +378,7 @@ impl Board {
 }
 
 fn temperature(board: &SimulatedBoard, done: usize) -> Temperature {
-    let (from, rise) = if board.temper == Temper::Throttles { (74_000, 2_500) } else { (48_000, 600) };
+    let (from, rise) = if board.behaviour == Behaviour::Throttles { (74_000, 2_500) } else { (48_000, 600) };
     let millicelsius = MilliCelsius((from + rise * done.min(9) as i32).min(96_000));
     Temperature { channel: "temp.tj-thermal".into(), millicelsius }
 }

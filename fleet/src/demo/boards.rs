@@ -5,7 +5,7 @@ use clipmark_profile::simulated::{Noise, ParetoTail, PowerDraw, SimulatedSpec, S
 
 /// How a simulated board behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Temper {
+pub(super) enum Behaviour {
     /// As one would wish.
     Steady,
     /// Soaks in every run, overheats and throttles.
@@ -19,7 +19,7 @@ pub(super) enum Temper {
 pub(super) struct SimulatedBoard {
     pub(super) device: &'static str,
     pub(super) kind: &'static Kind,
-    pub(super) temper: Temper,
+    pub(super) behaviour: Behaviour,
     /// Its own place among its kind: latency over the kind's.
     pub(super) factor: f64,
     pub(super) seed: u64,
@@ -80,23 +80,23 @@ const NANO: Kind = Kind {
 const fn board(
     device: &'static str,
     kind: &'static Kind,
-    temper: Temper,
+    behaviour: Behaviour,
     factor: f64,
     seed: u64,
 ) -> SimulatedBoard {
-    SimulatedBoard { device, kind, temper, factor, seed }
+    SimulatedBoard { device, kind, behaviour, factor, seed }
 }
 
 /// Six of a kind, the fewest among which one can stand out, and two others.
 pub(super) const BOARDS: [SimulatedBoard; 8] = [
-    board("sim-orin-nano-1", &ORIN_NANO, Temper::Steady, 1.000, 1),
-    board("sim-orin-nano-2", &ORIN_NANO, Temper::Steady, 1.004, 2),
-    board("sim-orin-nano-3", &ORIN_NANO, Temper::Steady, 0.997, 3),
-    board("sim-orin-nano-4", &ORIN_NANO, Temper::Steady, 1.006, 4),
-    board("sim-orin-nano-5", &ORIN_NANO, Temper::Throttles, 1.21, 5),
-    board("sim-orin-nano-6", &ORIN_NANO, Temper::Vanishes, 1.001, 6),
-    board("sim-agx-orin", &AGX_ORIN, Temper::Steady, 1.0, 7),
-    board("sim-nano", &NANO, Temper::Steady, 1.0, 8),
+    board("sim-orin-nano-1", &ORIN_NANO, Behaviour::Steady, 1.000, 1),
+    board("sim-orin-nano-2", &ORIN_NANO, Behaviour::Steady, 1.004, 2),
+    board("sim-orin-nano-3", &ORIN_NANO, Behaviour::Steady, 0.997, 3),
+    board("sim-orin-nano-4", &ORIN_NANO, Behaviour::Steady, 1.006, 4),
+    board("sim-orin-nano-5", &ORIN_NANO, Behaviour::Throttles, 1.21, 5),
+    board("sim-orin-nano-6", &ORIN_NANO, Behaviour::Vanishes, 1.001, 6),
+    board("sim-agx-orin", &AGX_ORIN, Behaviour::Steady, 1.0, 7),
+    board("sim-nano", &NANO, Behaviour::Steady, 1.0, 8),
 ];
 
 /// The models that simulated boards pretend to have: those that clipmark brings along.

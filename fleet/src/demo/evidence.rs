@@ -4,14 +4,14 @@
 //! Latencies come from clipmark-profile's simulated engine, sensors from the same power and throttling. Pure:
 //! the wall clock is an argument.
 
-use super::boards::{MODELS, SimulatedBoard, Temper};
+use super::boards::{Behaviour, MODELS, SimulatedBoard};
 use clipmark_profile::analysis::study;
 use clipmark_profile::channel::{Channel, ChannelKind, Role};
 use clipmark_profile::environment::Environment;
-use clipmark_profile::plan::{Limits, Mode, Plan, PlanError, Request, UsableSubject};
-use clipmark_profile::point::{GridPoint, PointId, Subject};
+use clipmark_profile::plan::{Limits, Mode, Plan, PlanError, Request, UsableVariant};
+use clipmark_profile::point::{PointId, Shape, Variant};
 use clipmark_profile::record::{
-    BackendRecord, Chunk, MemoryEvidence, ModelRecord, Outcome, Phase, PointEvidence, Record, RunHeader,
+    BackendRecord, Chunk, MemoryEvidence, ModelRecord, Phase, PointEvidence, PointOutcome, Record, RunHeader,
     SoakEvidence,
 };
 use clipmark_profile::sensors::{Column, SensorRecord, TierSeries};
@@ -68,10 +68,10 @@ pub(super) fn digest(model: &str, rebuilt: bool) -> String {
     Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn subjects(request: &Request) -> Vec<Subject> {
+fn variants(request: &Request) -> Vec<Variant> {
     let named: Vec<String> =
         if request.models.is_empty() { MODELS.map(str::to_owned).to_vec() } else { request.models.clone() };
-    let of = |model: String| Subject {
+    let of = |model: String| Variant {
         model,
         backend: "simulated".into(),
         precision: request.precision,
@@ -82,22 +82,22 @@ fn subjects(request: &Request) -> Vec<Subject> {
 
 /// What is to be done for a request, as the board's own plan.
 pub(super) fn plan(request: &Request) -> Result<Plan, PlanError> {
-    let usable = |subject| UsableSubject { subject, fixed_clip_length: None, fixed_batch_size: None };
-    let subjects = subjects(request).into_iter().map(usable).collect();
-    Plan::expand(request.clone(), subjects, &Limits::default())
+    let usable = |variant| UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
+    let variants = variants(request).into_iter().map(usable).collect();
+    Plan::expand(request.clone(), variants, &Limits::default())
 }
 
 /// Carries `run` out on a virtual clock.
 pub(super) fn carried_out(run: &Run<'_>) -> Result<Findings, PlanError> {
     let mut plan = plan(&run.request)?;
-    let soaks = run.board.temper == Temper::Throttles;
+    let soaks = run.board.behaviour == Behaviour::Throttles;
     if soaks {
         plan.request.mode = Mode::Auto;
     }
     let mut clock = Nanos(2_000_000_000);
     let points: Vec<PointEvidence> =
-        plan.points.iter().map(|&id| point(run, &plan.subjects, id, &mut clock)).collect();
-    let soak = plan.points.first().filter(|_| soaks).map(|&id| soak(run, &plan.subjects, id, &mut clock));
+        plan.points.iter().map(|&id| point(run, &plan.variants, id, &mut clock)).collect();
+    let soak = plan.points.first().filter(|_| soaks).map(|&id| soak(run, &plan.variants, id, &mut clock));
     let sensors = sensors(run.board, soak.as_ref().map(|soak| soak.span), clock);
     let record = Record {
         header: header(run, plan),
@@ -126,24 +126,27 @@ fn scale(run: &Run<'_>, model: &str) -> f64 {
     upgrade * rebuild * day
 }
 
-fn spec(run: &Run<'_>, subjects: &[Subject], id: PointId, throttle: Vec<ThrottleSpan>) -> SimulatedSpec {
-    let model = &subjects[usize::from(id.subject)].model;
+fn spec(run: &Run<'_>, variants: &[Variant], id: PointId, throttle: Vec<ThrottleSpan>) -> SimulatedSpec {
+    let model = &variants[usize::from(id.variant)].model;
     let mut spec = run.board.spec(model, scale(run, model), throttle);
     spec.seed ^= run.started_unix_ms;
     spec
 }
 
-fn point(run: &Run<'_>, subjects: &[Subject], id: PointId, clock: &mut Nanos) -> PointEvidence {
-    let spec = spec(run, subjects, id, Vec::new());
+fn point(run: &Run<'_>, variants: &[Variant], id: PointId, clock: &mut Nanos) -> PointEvidence {
+    let spec = spec(run, variants, id, Vec::new());
     let mut evidence = PointEvidence {
-        prepare: Some(spec.prepare_time(id.at)),
-        memory: Some(MemoryEvidence { peak_resident: Some(spec.memory(id.at)), ..MemoryEvidence::default() }),
-        ..PointEvidence::new(id, Outcome::Measured)
+        prepare: Some(spec.prepare_time(id.shape)),
+        memory: Some(MemoryEvidence {
+            peak_resident: Some(spec.memory(id.shape)),
+            ..MemoryEvidence::default()
+        }),
+        ..PointEvidence::new(id, PointOutcome::Measured)
     };
-    clock.0 += spec.prepare_time(id.at).0;
-    match SimulatedEngine::prepare(&spec, id.at, 0, None) {
+    clock.0 += spec.prepare_time(id.shape).0;
+    match SimulatedEngine::prepare(&spec, id.shape, 0, None) {
         Ok(mut engine) => evidence.chunks.push(chunk(&mut engine, clock)),
-        Err(failure) => evidence.outcome = Outcome::Failed(failure),
+        Err(failure) => evidence.outcome = PointOutcome::Failed(failure),
     }
     evidence
 }
@@ -160,7 +163,7 @@ fn chunk(engine: &mut SimulatedEngine, clock: &mut Nanos) -> Chunk {
     Chunk { started, ended: *clock, latencies_ns, phase: Phase::Fixed, ..Chunk::default() }
 }
 
-fn soak(run: &Run<'_>, subjects: &[Subject], id: PointId, clock: &mut Nanos) -> SoakEvidence {
+fn soak(run: &Run<'_>, variants: &[Variant], id: PointId, clock: &mut Nanos) -> SoakEvidence {
     let start = Nanos(clock.0 + 20_000_000_000);
     let throttle = ThrottleSpan {
         at_s: start.as_secs_f64() + THROTTLES_AFTER_S,
@@ -168,11 +171,11 @@ fn soak(run: &Run<'_>, subjects: &[Subject], id: PointId, clock: &mut Nanos) -> 
         until_s: None,
         ramp_s: 2.0,
     };
-    let spec = spec(run, subjects, id, vec![throttle]);
+    let spec = spec(run, variants, id, vec![throttle]);
     let end = start.0 + SOAK_S * 1_000_000_000;
     let (mut completed_ns, mut latencies_ns) = (Vec::new(), Vec::new());
     let mut now = start;
-    if let Ok(mut engine) = SimulatedEngine::prepare(&spec, id.at, 1, None) {
+    if let Ok(mut engine) = SimulatedEngine::prepare(&spec, id.shape, 1, None) {
         while now.0 < end {
             let Ok(span) = engine.infer(now) else { break };
             now.0 += span.0;
@@ -183,7 +186,7 @@ fn soak(run: &Run<'_>, subjects: &[Subject], id: PointId, clock: &mut Nanos) -> 
     *clock = Nanos(now.0 + 1_000_000_000);
     SoakEvidence {
         id,
-        outcome: Outcome::Measured,
+        outcome: PointOutcome::Measured,
         aborted: None,
         gate: None,
         idle_before: None,
@@ -198,7 +201,7 @@ fn soak(run: &Run<'_>, subjects: &[Subject], id: PointId, clock: &mut Nanos) -> 
 /// Power at 10 Hz and the rest once a second, from the start of the run to `end`.
 fn sensors(board: &SimulatedBoard, soak: Option<[Nanos; 2]>, end: Nanos) -> SensorRecord {
     let spec = board.spec(MODELS[0], 1.0, Vec::new());
-    let working = GridPoint::new(1, 8).and_then(|at| spec.power_mw(at)).unwrap_or_default();
+    let working = Shape::new(1, 8).and_then(|at| spec.power_mw(at)).unwrap_or_default();
     let mut rng = Rng::new(board.seed);
     let since_throttle = |second: f64| {
         let onset = soak?[0].as_secs_f64() + THROTTLES_AFTER_S;
@@ -252,9 +255,9 @@ fn tier(period_ms: u64, channel: u16, end: Nanos, mut reading: impl FnMut(f64) -
 
 fn header(run: &Run<'_>, plan: Plan) -> RunHeader {
     let kind = run.board.kind;
-    let models = plan.subjects.iter().map(|subject| ModelRecord {
-        name: subject.model.clone(),
-        sha256: digest(&subject.model, run.rebuilt),
+    let models = plan.variants.iter().map(|variant| ModelRecord {
+        name: variant.model.clone(),
+        sha256: digest(&variant.model, run.rebuilt),
         size_bytes: Bytes(SIZE_BYTES),
         parameters: None,
         inputs: Vec::new(),

@@ -21,7 +21,7 @@ use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{self, Live, Serving};
 use crate::operator::{Ask, Operator};
 use crate::store::{ProfileQuery, Store, StoreError};
-use boards::{BOARDS, Temper};
+use boards::{BOARDS, Behaviour};
 use clipmark_profile::message::Availability;
 use clipmark_profile::plan::Request;
 use clipmark_profile::topics::{CommandId, DeviceId, ROOT};
@@ -46,7 +46,7 @@ const LIVE: usize = 4096;
 
 /// What the demonstration is given.
 #[derive(Debug, Clone)]
-pub(crate) struct Options {
+pub(crate) struct DemoOptions {
     /// Where everything lies.
     pub(crate) folder: PathBuf,
     /// The clipmarkd to start.
@@ -65,7 +65,7 @@ fn broker<E: std::error::Error + Send + Sync + 'static>(error: E) -> CommandErro
 
 /// Runs until `end` is ready.
 pub(crate) async fn run(
-    options: &Options,
+    options: &DemoOptions,
     config: &Config,
     end: impl Future<Output = ()>,
 ) -> Result<(), CommandError> {
@@ -115,7 +115,7 @@ pub(crate) async fn run(
 
 /// What happens, in order, and what is said about it.
 async fn story(
-    options: &Options,
+    options: &DemoOptions,
     config: &Config,
     url: &str,
     mut heard: broadcast::Receiver<Live>,
@@ -172,7 +172,8 @@ async fn wait_for_the_aggregator(config: &Config) -> Result<(), CommandError> {
 
 /// Every device that is to answer.
 fn expected() -> BTreeSet<DeviceId> {
-    let steady = BOARDS.iter().filter(|board| board.temper != Temper::Vanishes).map(|board| board.device);
+    let steady =
+        BOARDS.iter().filter(|board| board.behaviour != Behaviour::Vanishes).map(|board| board.device);
     let names = steady.chain([daemon::DEVICE]);
     names.map(|name| name.parse().expect("the table holds identifiers")).collect()
 }
@@ -180,8 +181,11 @@ fn expected() -> BTreeSet<DeviceId> {
 /// Waits until every device is online, has sent what it had, and the one that vanishes has vanished.
 async fn present(heard: &mut broadcast::Receiver<Live>) -> Result<(), CommandError> {
     let mut missing = expected();
-    let mut vanishing: BTreeSet<&str> =
-        BOARDS.iter().filter(|board| board.temper == Temper::Vanishes).map(|board| board.device).collect();
+    let mut vanishing: BTreeSet<&str> = BOARDS
+        .iter()
+        .filter(|board| board.behaviour == Behaviour::Vanishes)
+        .map(|board| board.device)
+        .collect();
     let all = async {
         while !(missing.is_empty() && vanishing.is_empty()) {
             match heard.recv().await {
@@ -204,7 +208,7 @@ async fn present(heard: &mut broadcast::Receiver<Live>) -> Result<(), CommandErr
 }
 
 /// Asks every device for a run and shows how far each is.
-async fn measure(options: &Options, config: &Config) -> Result<(), CommandError> {
+async fn measure(options: &DemoOptions, config: &Config) -> Result<(), CommandError> {
     let request = Request {
         models: boards::MODELS.map(str::to_owned).to_vec(),
         clip_lengths: vec![8, 16],
@@ -264,7 +268,7 @@ async fn stored(config: &Config, command: CommandId, devices: Vec<DeviceId>) -> 
     }
 }
 
-fn tell_what_to_look_at(options: &Options, url: &str) -> Result<(), CommandError> {
+fn tell_what_to_look_at(options: &DemoOptions, url: &str) -> Result<(), CommandError> {
     let config = Path::new(&options.folder).join("fleet.toml");
     for line in [
         "every board is done. Look at:".to_owned(),

@@ -12,7 +12,7 @@ use clipmark_profile::message::{
 };
 use clipmark_profile::topics::{DeviceId, DeviceTopic, Topic, every_device_filter, up_filter};
 use clipmark_service::mqtt::{
-    Backoff, Closed, Connection, Event, Message, NotSent, Options, Received, Verdict,
+    Backoff, Closed, Connection, ConnectionOptions, Message, MqttEvent, NotSent, Received, Verdict,
 };
 use clipmark_service::systemd::{self, Heartbeat, Supervisor};
 use std::collections::BTreeMap;
@@ -196,7 +196,7 @@ pub async fn serve(
 
 impl Link {
     /// The next event of the connection, or `None` when it is time to open one. Cancel-safe.
-    async fn next(&mut self) -> Option<Event<Token>> {
+    async fn next(&mut self) -> Option<MqttEvent<Token>> {
         match self {
             Self::Waiting(until) => {
                 sleep_until(*until).await;
@@ -263,7 +263,7 @@ impl<'a> Receiver<'a> {
         let mut filters = vec![up_filter(share)];
         // Retained messages do not reach shared subscriptions, and these are stored idempotently.
         filters.extend(["state", "info", "cmd/+/+/status", "progress"].map(every_device_filter));
-        let options = Options {
+        let options = ConnectionOptions {
             mqtt: &self.config.mqtt,
             client: &self.client,
             will: Some(self.state(Availability::Offline)?),
@@ -280,24 +280,24 @@ impl<'a> Receiver<'a> {
         Ok(())
     }
 
-    fn event(&mut self, event: Event<Token>) {
+    fn event(&mut self, event: MqttEvent<Token>) {
         match event {
-            Event::Connected { session_present } => {
+            MqttEvent::Connected { session_present } => {
                 tracing::info!(session_present, "connected to the broker");
                 systemd::status("connected to the broker");
                 self.backoff.held();
                 self.is_announced = false;
             }
-            Event::Received(received) => self.received(&received),
-            Event::Acknowledged { token, verdict } => self.acknowledged(token, verdict),
-            Event::SubscriptionRefused { filter, reason } => {
+            MqttEvent::Received(received) => self.received(&received),
+            MqttEvent::Acknowledged { token, verdict } => self.acknowledged(token, verdict),
+            MqttEvent::SubscriptionRefused { filter, reason } => {
                 tracing::error!(
                     filter,
                     reason,
                     "the broker refuses a subscription; check its ACL (clipmark-fleet acl)"
                 );
             }
-            Event::Closed(why) => self.closed(&why),
+            MqttEvent::Closed(why) => self.closed(&why),
         }
     }
 

@@ -14,7 +14,7 @@ pub use target::{Target, command_id};
 use crate::config::Config;
 use clipmark_profile::codec::CodecError;
 use clipmark_service::mqtt::{
-    Closed, Connection, Event, Message, NotSent, Options, Received, SetupError, Verdict,
+    Closed, Connection, ConnectionOptions, Message, MqttEvent, NotSent, Received, SetupError, Verdict,
 };
 use clipmark_service::systemd::Supervisor;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -93,8 +93,13 @@ impl Operator {
         let mut mqtt = config.mqtt.clone();
         mqtt.session_expiry_s = 0;
         let client = format!("clipmark-operator-{}", unique());
-        let options =
-            Options { mqtt: &mqtt, client: &client, will: None, filters, receive_maximum: RECEIVE_MAXIMUM };
+        let options = ConnectionOptions {
+            mqtt: &mqtt,
+            client: &client,
+            will: None,
+            filters,
+            receive_maximum: RECEIVE_MAXIMUM,
+        };
         let heartbeat = Supervisor::default().watch("connection", PATIENCE);
         let connection = {
             let _inside = runtime.enter();
@@ -104,7 +109,7 @@ impl Operator {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match operator.next(deadline)? {
-                Some(Event::Connected { .. }) => return Ok(operator),
+                Some(MqttEvent::Connected { .. }) => return Ok(operator),
                 Some(_) => {}
                 None => return Err(OperatorError::Silent),
             }
@@ -112,14 +117,14 @@ impl Operator {
     }
 
     /// The next event before `deadline`.
-    fn next(&mut self, deadline: Instant) -> Result<Option<Event<u64>>, OperatorError> {
+    fn next(&mut self, deadline: Instant) -> Result<Option<MqttEvent<u64>>, OperatorError> {
         let next = self.connection.next();
         let Ok(event) = self.runtime.block_on(async { timeout_at(deadline, next).await }) else {
             return Ok(None);
         };
         match event {
-            Event::Closed(why) => Err(why.into()),
-            Event::SubscriptionRefused { filter, reason } => {
+            MqttEvent::Closed(why) => Err(why.into()),
+            MqttEvent::SubscriptionRefused { filter, reason } => {
                 Err(OperatorError::Subscription { filter, reason })
             }
             event => Ok(Some(event)),
@@ -136,7 +141,7 @@ impl Operator {
         }
         let deadline = Instant::now() + patience;
         while let Some(event) = self.next(deadline)? {
-            if let Event::Received(received) = event {
+            if let MqttEvent::Received(received) = event {
                 self.connection.acknowledge(received.ack);
                 return Ok(Some(received));
             }
@@ -159,8 +164,8 @@ impl Operator {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.next(deadline)? {
-                Some(Event::Acknowledged { token: of, verdict }) if of == token => return Ok(verdict),
-                Some(Event::Received(received)) => {
+                Some(MqttEvent::Acknowledged { token: of, verdict }) if of == token => return Ok(verdict),
+                Some(MqttEvent::Received(received)) => {
                     self.connection.acknowledge(received.ack);
                     self.early.push(received);
                 }

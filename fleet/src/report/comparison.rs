@@ -3,7 +3,7 @@
 use super::{figure, mark, metric, word};
 use crate::commands::printed::columns;
 use clipmark_profile::cohort::{Pool, entries};
-use clipmark_profile::compare::{Comparison, PointComparison, SubjectComparison, Verdict};
+use clipmark_profile::compare::{Comparison, PointComparison, VariantComparison, Verdict};
 use clipmark_profile::summary::Profile;
 use clipmark_report::format::{change, percent, utc};
 use clipmark_report::words::{self, clean};
@@ -21,7 +21,7 @@ pub(crate) struct Compared<'a> {
 const SAME: &str = "Nothing that counts has changed.";
 
 fn sentence(found: &Comparison) -> String {
-    let points = || found.subjects.iter().flat_map(|subject| &subject.points);
+    let points = || found.variants.iter().flat_map(|variant| &variant.points);
     let count = |verdict| points().filter(|point| point.verdict == verdict).count();
     let (worse, better, all) = (count(Verdict::Worse), count(Verdict::Better), points().count());
     match found.verdict {
@@ -69,21 +69,21 @@ pub(crate) fn html(of: Compared<'_>) -> Markup {
             } }
         }
         (remarks(found))
-        @for subject in &found.subjects { (subject_html(of, subject)) }
+        @for variant in &found.variants { (variant_html(of, variant)) }
     }
 }
 
 /// What differs besides the figures, in sentences.
 fn told(found: &Comparison) -> Vec<String> {
     let mismatches = found.mismatches.iter().map(ToString::to_string);
-    let of_subjects = found.subjects.iter().flat_map(|subject| &subject.mismatches).map(ToString::to_string);
+    let of_variants = found.variants.iter().flat_map(|variant| &variant.mismatches).map(ToString::to_string);
     let conditions = found.conditions.iter().map(|condition| {
         format!(
             "{}: {} in the baseline, {} now; it may explain a change",
             condition.name, condition.baseline, condition.candidate
         )
     });
-    let all = mismatches.chain(of_subjects).chain(found.unmatched.iter().cloned()).chain(conditions);
+    let all = mismatches.chain(of_variants).chain(found.unmatched.iter().cloned()).chain(conditions);
     all.map(|line| clean(&line, 300)).collect()
 }
 
@@ -97,39 +97,39 @@ fn remarks(found: &Comparison) -> Markup {
     }
 }
 
-/// Latencies of one subject at one point, in both runs.
-fn pools(of: Compared<'_>, subject: &SubjectComparison, point: &PointComparison) -> [Pool; 2] {
-    let pool = |profile: &Profile, wanted: &clipmark_profile::point::Subject| {
+/// Latencies of one variant at one point, in both runs.
+fn pools(of: Compared<'_>, variant: &VariantComparison, point: &PointComparison) -> [Pool; 2] {
+    let pool = |profile: &Profile, wanted: &clipmark_profile::point::Variant| {
         let all = entries("run", profile);
         let own = all.iter().filter(|entry| {
             let key = &entry.key;
-            key.model == wanted.model && key.backend == wanted.backend && key.at == point.at
+            key.model == wanted.model && key.backend == wanted.backend && key.shape == point.shape
         });
         Pool::of_latencies(own.map(|entry| (0, &entry.sample)))
     };
-    [pool(of.baseline, &subject.baseline), pool(of.candidate, &subject.candidate)]
+    [pool(of.baseline, &variant.baseline), pool(of.candidate, &variant.candidate)]
 }
 
 /// The point that changed most in what is judged, to be drawn.
-fn most_changed(subject: &SubjectComparison) -> Option<&PointComparison> {
+fn most_changed(variant: &VariantComparison) -> Option<&PointComparison> {
     let size = |point: &PointComparison| {
         point.metrics.iter().map(|metric| metric.ratio.ln().abs()).fold(0.0, f64::max)
     };
-    let with_figures = subject.points.iter().filter(|point| !point.metrics.is_empty());
+    let with_figures = variant.points.iter().filter(|point| !point.metrics.is_empty());
     with_figures.max_by(|a, b| size(a).total_cmp(&size(b)))
 }
 
-fn subject_html(of: Compared<'_>, subject: &SubjectComparison) -> Markup {
-    let drawn = most_changed(subject).map(|point| (point, pools(of, subject, point)));
+fn variant_html(of: Compared<'_>, variant: &VariantComparison) -> Markup {
+    let drawn = most_changed(variant).map(|point| (point, pools(of, variant, point)));
     let plot = drawn.as_ref().and_then(|(point, [was, is])| {
         let rows = [
             Ridge { name: "baseline", note: "one run", pool: was },
             Ridge { name: "now", note: "one run", pool: is },
         ];
-        Some((words::point(point.at), ridges(&rows)?))
+        Some((words::point(point.shape), ridges(&rows)?))
     });
     html! {
-        h2 { (clean(&words::subject(&subject.candidate), 100)) }
+        h2 { (clean(&words::variant(&variant.candidate), 100)) }
         @if let Some((at, plot)) = plot {
             figure {
                 figcaption { "Latency at " (at) ", where the most has changed; heights are square roots, so that tails show." }
@@ -142,10 +142,10 @@ fn subject_html(of: Compared<'_>, subject: &SubjectComparison) -> Markup {
                 th scope="col" { "now" } th scope="col" { "change" } th scope="col" { "counts from" }
                 th.l scope="col" { "verdict" }
             } }
-            tbody { @for point in &subject.points { (point_rows(point)) } }
+            tbody { @for point in &variant.points { (point_rows(point)) } }
         } }
-        @if !subject.moved.is_empty() {
-            ul.plain { @for moved in moved(subject) { li { (moved) } } }
+        @if !variant.moved.is_empty() {
+            ul.plain { @for moved in moved(variant) { li { (moved) } } }
         }
     }
 }
@@ -154,7 +154,7 @@ fn point_rows(point: &PointComparison) -> Markup {
     html! {
         @for (index, row) in point.metrics.iter().enumerate() {
             tr {
-                @if index == 0 { th scope="rowgroup" rowspan=(point.metrics.len()) { (words::point(point.at)) } }
+                @if index == 0 { th scope="rowgroup" rowspan=(point.metrics.len()) { (words::point(point.shape)) } }
                 td.l { (metric(row.metric)) }
                 td { (figure(row.metric, row.baseline)) }
                 td { (figure(row.metric, row.candidate)) }
@@ -164,13 +164,13 @@ fn point_rows(point: &PointComparison) -> Markup {
             }
         }
         @if let Some(reason) = &point.reason {
-            tr { th scope="row" { (words::point(point.at)) } td.l.wrap colspan="6" { (mark(point.verdict)) ": " (clean(reason, 200)) } }
+            tr { th scope="row" { (words::point(point.shape)) } td.l.wrap colspan="6" { (mark(point.verdict)) ": " (clean(reason, 200)) } }
         }
     }
 }
 
-fn moved(subject: &SubjectComparison) -> Vec<String> {
-    let places = |at: &[clipmark_profile::point::GridPoint]| {
+fn moved(variant: &VariantComparison) -> Vec<String> {
+    let places = |at: &[clipmark_profile::point::Shape]| {
         if at.is_empty() {
             return "none".to_owned();
         }
@@ -180,7 +180,7 @@ fn moved(subject: &SubjectComparison) -> Vec<String> {
         let (was, is) = (places(&moved.baseline), places(&moved.candidate));
         format!("The operating point for {:?} was {was} and is {is}.", moved.objective).to_lowercase()
     };
-    subject.moved.iter().map(line).collect()
+    variant.moved.iter().map(line).collect()
 }
 
 /// The comparison as text.
@@ -192,14 +192,14 @@ pub(crate) fn text(of: Compared<'_>) -> String {
     for line in told(found) {
         text.push_str(&format!("{line}\n"));
     }
-    for subject in &found.subjects {
-        text.push_str(&format!("\n{}\n", clean(&words::subject(&subject.candidate), 100)));
+    for variant in &found.variants {
+        text.push_str(&format!("\n{}\n", clean(&words::variant(&variant.candidate), 100)));
         let headings = ["point", "figure", "baseline", "now", "change", "counts from", "verdict"];
         let mut rows = vec![headings.map(str::to_owned).to_vec()];
-        for point in &subject.points {
+        for point in &variant.points {
             rows.extend(point.metrics.iter().map(|found| {
                 vec![
-                    words::point(point.at),
+                    words::point(point.shape),
                     metric(found.metric).to_owned(),
                     figure(found.metric, found.baseline),
                     figure(found.metric, found.candidate),
@@ -209,11 +209,11 @@ pub(crate) fn text(of: Compared<'_>) -> String {
                 ]
             }));
             if let Some(reason) = &point.reason {
-                text.push_str(&format!("{}: {}\n", words::point(point.at), clean(reason, 200)));
+                text.push_str(&format!("{}: {}\n", words::point(point.shape), clean(reason, 200)));
             }
         }
         text.push_str(&columns(&rows));
-        for line in moved(subject) {
+        for line in moved(variant) {
             text.push_str(&format!("{line}\n"));
         }
     }

@@ -1,7 +1,7 @@
 //! The content of a record, read as far as the tables need it.
 
 use super::rows::ProfileRows;
-use clipmark_profile::message::{Event, Payload, SequenceRange};
+use clipmark_profile::message::{EventReport, Payload, SequenceRange};
 use clipmark_profile::topics::UpKind;
 use clipmark_profile::wire;
 use std::error::Error;
@@ -50,7 +50,7 @@ impl Content {
             UpKind::Series => wire::decode_series(bytes)
                 .map(|series| Self::Series { run_id: series.run_id })
                 .map_err(|error| in_one_line(&error)),
-            UpKind::Event => Event::from_bytes(bytes, Some("application/cbor"))
+            UpKind::Event => EventReport::from_bytes(bytes, Some("application/cbor"))
                 .map(|event| Self::Event { lost: event.range })
                 .map_err(|error| in_one_line(&error)),
         };

@@ -2,7 +2,7 @@
 //! themselves, commands, and what could not be understood.
 //!
 //! Terms: a *record* is one envelope of a device's spool, identified for all time by (device, epoch,
-//! sequence); a *profile* is the content of a record, a *subject* a row of its engines, a *point* one
+//! sequence); a *profile* is the content of a record, a *variant* a row of its engines, a *point* one
 //! measured cell of the grid. *Blobs* are the bytes as they came; retention drops them and keeps the points.
 //!
 //! One [`Store`] speaks to two databases through [`database::Database`]: SQLite for most, PostgreSQL for
@@ -32,7 +32,7 @@ pub use read::{
     CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelName, ModelRow, PointQuery,
     PointRow, PoisonRow, ProfileId, ProfileQuery, ProfileRow, SeriesRow, SoakRow,
 };
-pub use rows::{PointFigures, ProfileRows, SoakFigures, SubjectRows};
+pub use rows::{PointFigures, ProfileRows, SoakFigures, VariantRows};
 pub use write::{Committed, Message, Poison, Record};
 
 use crate::config;

@@ -114,10 +114,10 @@ impl Postgres {
     }
 }
 
-type Outcome = Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
+type BindResult = Result<IsNull, Box<dyn std::error::Error + Sync + Send>>;
 
 impl ToSql for Value<'_> {
-    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Outcome {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> BindResult {
         match self {
             Self::Null => Ok(IsNull::Yes),
             Self::Int(value) if *kind == Type::INT4 => i32::try_from(*value)?.to_sql(kind, out),

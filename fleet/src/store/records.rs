@@ -1,8 +1,8 @@
-//! Rows of one record: profile, subjects, points, soaks, or what else its content is.
+//! Rows of one record: profile, variants, points, soaks, or what else its content is.
 
 use super::content::Content;
 use super::database::{Database, Value};
-use super::rows::{ProfileRows, SubjectRows, name_of};
+use super::rows::{ProfileRows, VariantRows, name_of};
 use super::write::{Poison, Record};
 use super::{StoreError, inbox, live};
 use clipmark_profile::message::SequenceRange;
@@ -194,7 +194,7 @@ fn insert_profile(
     bytes: &[u8],
 ) -> Result<(), StoreError> {
     let [device, epoch, sequence] = place.key();
-    let measured: usize = rows.subjects.iter().map(|subject| subject.points.len()).sum();
+    let measured: usize = rows.variants.iter().map(|variant| variant.points.len()).sum();
     let values = [
         device,
         epoch,
@@ -229,17 +229,17 @@ fn insert_profile(
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
         ?22, ?23, ?24, ?25, ?26) ON CONFLICT (device, epoch, sequence) DO NOTHING RETURNING profile";
     let Some(profile) = returned_key(database, sql, &values)? else { return Ok(()) };
-    for (ordinal, subject) in rows.subjects.iter().enumerate() {
-        insert_subject(database, profile, ordinal as u64, subject)?;
+    for (ordinal, variant) in rows.variants.iter().enumerate() {
+        insert_variant(database, profile, ordinal as u64, variant)?;
     }
     live::profiled(database, &place.record.device, profile, place.record.epoch.0, place.sequence, place.now)
 }
 
-fn insert_subject(
+fn insert_variant(
     database: &mut dyn Database,
     profile: i64,
     ordinal: u64,
-    rows: &SubjectRows,
+    rows: &VariantRows,
 ) -> Result<(), StoreError> {
     let values = [
         profile.into(),
@@ -251,19 +251,19 @@ fn insert_subject(
         (&rows.precision).into(),
         rows.threads.into(),
     ];
-    let sql = "INSERT INTO subject (profile, ordinal, model, model_sha256, backend, backend_version, \
-        precision_name, threads) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING subject";
-    let Some(subject) = returned_key(database, sql, &values)? else { return Ok(()) };
-    insert_points(database, subject, rows)?;
+    let sql = "INSERT INTO variant (profile, ordinal, model, model_sha256, backend, backend_version, \
+        precision_name, threads) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING variant";
+    let Some(variant) = returned_key(database, sql, &values)? else { return Ok(()) };
+    insert_points(database, variant, rows)?;
     for (batch_size, clip_length, failure) in &rows.failures {
         let (stage, cause) = (name_of(&failure.stage), name_of(&failure.cause));
-        let place: [Value<'_>; 3] = [subject.into(), (*batch_size).into(), (*clip_length).into()];
+        let place: [Value<'_>; 3] = [variant.into(), (*batch_size).into(), (*clip_length).into()];
         let told: [Value<'_>; 3] = [(&stage).into(), (&cause).into(), (&failure.message).into()];
-        let sql = "INSERT INTO failure (subject, batch_size, clip_length, stage, cause, message) \
+        let sql = "INSERT INTO failure (variant, batch_size, clip_length, stage, cause, message) \
             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
         database.execute(sql, &[place, told].concat())?;
     }
-    insert_soaks(database, subject, rows)
+    insert_soaks(database, variant, rows)
 }
 
 /// The texts of INSERTs of 0 to [`ROWS`] points: made once, because making one costs more than running it.
@@ -278,14 +278,14 @@ fn many_points(rows: usize) -> String {
     };
     let rows: Vec<String> = (0..rows).map(row).collect();
     format!(
-        "INSERT INTO point (subject, batch_size, clip_length, status, throttled, iterations, mean_ns, p50_ns, \
+        "INSERT INTO point (variant, batch_size, clip_length, status, throttled, iterations, mean_ns, p50_ns, \
          p95_ns, p99_ns, max_ns, mad_ns, steady, frames_per_s, energy_per_frame_uj, peak_memory_bytes, histogram) \
          VALUES {} ON CONFLICT DO NOTHING",
         rows.join(", ")
     )
 }
 
-fn insert_points(database: &mut dyn Database, subject: i64, rows: &SubjectRows) -> Result<(), StoreError> {
+fn insert_points(database: &mut dyn Database, variant: i64, rows: &VariantRows) -> Result<(), StoreError> {
     for chunk in rows.points.chunks(ROWS) {
         let texts: Vec<_> = chunk
             .iter()
@@ -294,7 +294,7 @@ fn insert_points(database: &mut dyn Database, subject: i64, rows: &SubjectRows) 
         let mut values: Vec<Value<'_>> = Vec::with_capacity(chunk.len() * POINT_COLUMNS);
         for (point, (status, steady, histogram)) in chunk.iter().zip(&texts) {
             let row: [Value<'_>; POINT_COLUMNS] = [
-                subject.into(),
+                variant.into(),
                 point.batch_size.into(),
                 point.clip_length.into(),
                 status.into(),
@@ -319,11 +319,11 @@ fn insert_points(database: &mut dyn Database, subject: i64, rows: &SubjectRows) 
     Ok(())
 }
 
-fn insert_soaks(database: &mut dyn Database, subject: i64, rows: &SubjectRows) -> Result<(), StoreError> {
+fn insert_soaks(database: &mut dyn Database, variant: i64, rows: &VariantRows) -> Result<(), StoreError> {
     for soak in &rows.soaks {
         let causes = soak.causes.join(",");
         let values = [
-            subject.into(),
+            variant.into(),
             soak.batch_size.into(),
             soak.clip_length.into(),
             soak.duration_ms.into(),
@@ -336,7 +336,7 @@ fn insert_soaks(database: &mut dyn Database, subject: i64, rows: &SubjectRows) -
             soak.peak_millicelsius.map(i64::from).into(),
             soak.aborted.as_ref().into(),
         ];
-        let sql = "INSERT INTO soak (subject, batch_size, clip_length, duration_ms, time_to_throttle_ms, causes, \
+        let sql = "INSERT INTO soak (variant, batch_size, clip_length, duration_ms, time_to_throttle_ms, causes, \
             burst_frames_per_s, sustained_frames_per_s, sustained_ratio, sustained_p99_ns, peak_millicelsius, \
             aborted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
         database.execute(sql, &values)?;

@@ -43,12 +43,12 @@ pub struct ProfileRows {
     /// Points in the plan.
     pub points: u64,
     /// What was put to the test, in the profile's order.
-    pub subjects: Vec<SubjectRows>,
+    pub variants: Vec<VariantRows>,
 }
 
-/// A subject with its points.
+/// A variant with its points.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SubjectRows {
+pub struct VariantRows {
     /// The model's name.
     pub model: String,
     /// The model's SHA-256, lower-case hexadecimal; absent when the profile does not list the model.
@@ -161,8 +161,8 @@ fn soaked(profile: &Profile) -> Soaked {
 fn point(point: &PointSummary, soaked: &Soaked) -> Option<PointFigures> {
     let latency = point.latency.as_ref()?;
     Some(PointFigures {
-        batch_size: point.id.at.batch_size.get(),
-        clip_length: point.id.at.clip_length.get(),
+        batch_size: point.id.shape.batch_size.get(),
+        clip_length: point.id.shape.clip_length.get(),
         status: point.status,
         throttled: soaked.get(&point.id).copied(),
         iterations: latency.iterations,
@@ -183,8 +183,8 @@ fn point(point: &PointSummary, soaked: &Soaked) -> Option<PointFigures> {
 fn soak(soak: &SoakSummary) -> SoakFigures {
     let causes: BTreeSet<_> = soak.throttles.iter().map(|throttle| throttle.cause).collect();
     SoakFigures {
-        batch_size: soak.id.at.batch_size.get(),
-        clip_length: soak.id.at.clip_length.get(),
+        batch_size: soak.id.shape.batch_size.get(),
+        clip_length: soak.id.shape.clip_length.get(),
         duration_ms: soak.duration_ms,
         time_to_throttle_ms: soak.time_to_throttle_ms,
         causes: causes.iter().map(name_of).collect(),
@@ -197,23 +197,23 @@ fn soak(soak: &SoakSummary) -> SoakFigures {
     }
 }
 
-fn subject(profile: &Profile, index: usize, soaked: &Soaked) -> SubjectRows {
-    let subject = &profile.subjects[index];
-    let is_ours = |id: &PointId| usize::from(id.subject) == index;
-    let model = profile.models.iter().find(|model| model.name == subject.model);
-    let backend = profile.backends.iter().find(|backend| backend.name == subject.backend);
+fn variant(profile: &Profile, index: usize, soaked: &Soaked) -> VariantRows {
+    let variant = &profile.variants[index];
+    let is_ours = |id: &PointId| usize::from(id.variant) == index;
+    let model = profile.models.iter().find(|model| model.name == variant.model);
+    let backend = profile.backends.iter().find(|backend| backend.name == variant.backend);
     let points = || profile.points.iter().filter(|point| is_ours(&point.id));
-    SubjectRows {
-        model: subject.model.clone(),
+    VariantRows {
+        model: variant.model.clone(),
         model_sha256: model.map(|model| model.sha256.clone()),
-        backend: subject.backend.clone(),
+        backend: variant.backend.clone(),
         backend_version: backend.map(|backend| backend.version.clone()),
-        precision: subject.precision.name().to_owned(),
-        threads: subject.threads,
+        precision: variant.precision.name().to_owned(),
+        threads: variant.threads,
         points: points().filter_map(|summary| point(summary, soaked)).collect(),
         failures: points()
             .filter_map(|point| {
-                let at = point.id.at;
+                let at = point.id.shape;
                 Some((at.batch_size.get(), at.clip_length.get(), point.failure.clone()?))
             })
             .collect(),
@@ -242,7 +242,7 @@ impl From<&Profile> for ProfileRows {
             partial: run.partial,
             throttled: soaked.values().copied().reduce(|any, throttled| any || throttled),
             points: profile.points.len() as u64,
-            subjects: (0..profile.subjects.len()).map(|index| subject(profile, index, &soaked)).collect(),
+            variants: (0..profile.variants.len()).map(|index| variant(profile, index, &soaked)).collect(),
         }
     }
 }
@@ -253,16 +253,16 @@ mod tests {
     use clipmark_profile::example;
 
     #[test]
-    fn a_profile_becomes_rows_of_its_subjects_points_failures_and_soaks() {
+    fn a_profile_becomes_rows_of_its_variants_points_failures_and_soaks() {
         let profile = example::profile();
         let rows = ProfileRows::from(&profile);
-        assert_eq!(rows.subjects.len(), 2);
+        assert_eq!(rows.variants.len(), 2);
         let measured = profile.points.iter().filter(|point| point.latency.is_some()).count();
-        assert_eq!(rows.subjects.iter().map(|subject| subject.points.len()).sum::<usize>(), measured);
-        assert_eq!(rows.subjects.iter().map(|subject| subject.failures.len()).sum::<usize>(), 1);
-        assert!(rows.throttled == Some(true) && rows.subjects[1].soaks[0].time_to_throttle_ms.is_some());
+        assert_eq!(rows.variants.iter().map(|variant| variant.points.len()).sum::<usize>(), measured);
+        assert_eq!(rows.variants.iter().map(|variant| variant.failures.len()).sum::<usize>(), 1);
+        assert!(rows.throttled == Some(true) && rows.variants[1].soaks[0].time_to_throttle_ms.is_some());
         let is_throttled = |point: &&PointFigures| point.throttled == Some(true);
-        let throttled: Vec<_> = rows.subjects[1].points.iter().filter(is_throttled).collect();
+        let throttled: Vec<_> = rows.variants[1].points.iter().filter(is_throttled).collect();
         assert_eq!(throttled.len(), 1);
         assert_eq!((throttled[0].batch_size, throttled[0].clip_length), (1, 16));
     }
@@ -271,7 +271,7 @@ mod tests {
     fn only_what_was_soaked_is_known_to_throttle_or_not_to() {
         let known = |profile: &Profile| {
             let rows = ProfileRows::from(profile);
-            let points = rows.subjects.iter().flat_map(|subject| &subject.points);
+            let points = rows.variants.iter().flat_map(|variant| &variant.points);
             (rows.throttled, points.filter_map(|point| point.throttled).collect::<Vec<_>>())
         };
         let mut profile = example::profile();

@@ -59,42 +59,42 @@ CREATE TABLE profile (
 ) {table};
 CREATE INDEX profile_device ON profile (device, received_unix_ms);
 CREATE INDEX profile_received ON profile (received_unix_ms);
--- One row a subject of a run: model, backend, precision, threads.
-CREATE TABLE subject (
-  subject {key},
+-- One row a variant of a run: model, backend, precision, threads.
+CREATE TABLE variant (
+  variant {key},
   profile {int} NOT NULL REFERENCES profile ON DELETE CASCADE,
   ordinal {int} NOT NULL,
   model TEXT NOT NULL, model_sha256 TEXT, backend TEXT NOT NULL, backend_version TEXT,
   precision_name TEXT NOT NULL, threads {int} NOT NULL
 ) {table};
-CREATE INDEX subject_profile ON subject (profile);
-CREATE INDEX subject_model ON subject (model_sha256, profile);
+CREATE INDEX variant_profile ON variant (profile);
+CREATE INDEX variant_model ON variant (model_sha256, profile);
 -- One row a point that has a latency.
 CREATE TABLE point (
-  subject {int} NOT NULL REFERENCES subject ON DELETE CASCADE,
+  variant {int} NOT NULL REFERENCES variant ON DELETE CASCADE,
   batch_size {int} NOT NULL, clip_length {int} NOT NULL,
   status TEXT NOT NULL, throttled {int} NOT NULL,
   iterations {int} NOT NULL, mean_ns {real} NOT NULL, p50_ns {real} NOT NULL, p95_ns {real}, p99_ns {real},
   max_ns {int} NOT NULL, mad_ns {real} NOT NULL, steady TEXT NOT NULL,
   frames_per_s {real}, energy_per_frame_uj {real}, peak_memory_bytes {int},
   histogram {blob} NOT NULL,
-  PRIMARY KEY (subject, batch_size, clip_length)
+  PRIMARY KEY (variant, batch_size, clip_length)
 ) {clustered};
 -- One row a point that failed.
 CREATE TABLE failure (
-  subject {int} NOT NULL REFERENCES subject ON DELETE CASCADE,
+  variant {int} NOT NULL REFERENCES variant ON DELETE CASCADE,
   batch_size {int} NOT NULL, clip_length {int} NOT NULL,
   stage TEXT NOT NULL, cause TEXT NOT NULL, message TEXT NOT NULL,
-  PRIMARY KEY (subject, batch_size, clip_length)
+  PRIMARY KEY (variant, batch_size, clip_length)
 ) {clustered};
 -- One row a soak.
 CREATE TABLE soak (
-  subject {int} NOT NULL REFERENCES subject ON DELETE CASCADE,
+  variant {int} NOT NULL REFERENCES variant ON DELETE CASCADE,
   batch_size {int} NOT NULL, clip_length {int} NOT NULL,
   duration_ms {int} NOT NULL, time_to_throttle_ms {int}, causes TEXT NOT NULL,
   burst_frames_per_s {real}, sustained_frames_per_s {real}, sustained_ratio {real}, sustained_p99_ns {real},
   peak_millicelsius {int}, aborted TEXT,
-  PRIMARY KEY (subject, batch_size, clip_length)
+  PRIMARY KEY (variant, batch_size, clip_length)
 ) {clustered};
 
 -- Series and events, as they came.
@@ -127,7 +127,7 @@ CREATE TABLE poison (
 
 /// Models are asked for by name, the newest runs first.
 const STEP_2: &str = "
-CREATE INDEX subject_model_name ON subject (model, profile, subject);
+CREATE INDEX variant_model_name ON variant (model, profile, variant);
 ";
 
 /// Contents that are stored and not yet read.
@@ -143,12 +143,12 @@ CREATE TABLE inbox (
 const STEP_4: &str = "
 ALTER TABLE profile DROP COLUMN throttled;
 ALTER TABLE profile ADD COLUMN throttled {int};
-UPDATE profile SET throttled = (SELECT MAX(CASE WHEN k.causes = '' THEN 0 ELSE 1 END) FROM subject s
-  JOIN soak k ON k.subject = s.subject WHERE s.profile = profile.profile);
+UPDATE profile SET throttled = (SELECT MAX(CASE WHEN k.causes = '' THEN 0 ELSE 1 END) FROM variant s
+  JOIN soak k ON k.variant = s.variant WHERE s.profile = profile.profile);
 ALTER TABLE point DROP COLUMN throttled;
 ALTER TABLE point ADD COLUMN throttled {int};
 UPDATE point SET throttled = (SELECT CASE WHEN k.causes = '' THEN 0 ELSE 1 END FROM soak k
-  WHERE k.subject = point.subject AND k.batch_size = point.batch_size AND k.clip_length = point.clip_length);
+  WHERE k.variant = point.variant AND k.batch_size = point.batch_size AND k.clip_length = point.clip_length);
 ";
 
 fn spelled(sql: &str, dialect: Dialect) -> String {
@@ -239,12 +239,12 @@ mod tests {
         started_unix_ms, duration_ms, run_id, mode, schema_version, analysis_version, clipmark, arch, simulated, \
         partial, throttled, points, measured, bytes) VALUES ('a', 1, ?1, 0, 0, 0, 0, 'r', 'auto', 1, 1, '0.1.0', \
         'aarch64', 0, 0, ?2, 1, 1, 0)";
-    const SUBJECT: &str = "INSERT INTO subject (profile, ordinal, model, backend, precision_name, threads) \
+    const VARIANT: &str = "INSERT INTO variant (profile, ordinal, model, backend, precision_name, threads) \
         VALUES (?1, 0, 'joint', 'tract', 'model', 1)";
-    const POINT: &str = "INSERT INTO point (subject, batch_size, clip_length, status, throttled, iterations, \
+    const POINT: &str = "INSERT INTO point (variant, batch_size, clip_length, status, throttled, iterations, \
         mean_ns, p50_ns, max_ns, mad_ns, steady, histogram) \
         VALUES (?1, 1, 8, 'measured', ?2, 1, 1.0, 1.0, 1, 0.0, 'flat', ?3)";
-    const SOAK: &str = "INSERT INTO soak (subject, batch_size, clip_length, duration_ms, causes) \
+    const SOAK: &str = "INSERT INTO soak (variant, batch_size, clip_length, duration_ms, causes) \
         VALUES (?1, 1, 8, 1, ?2)";
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
         {
             let id = Value::from(id);
             database.execute(PROFILE, &[id, throttled.into()]).unwrap();
-            database.execute(SUBJECT, &[id]).unwrap();
+            database.execute(VARIANT, &[id]).unwrap();
             database.execute(POINT, &[id, throttled.into(), Value::Blob(&[])]).unwrap();
             if let Some(causes) = causes {
                 database.execute(SOAK, &[id, causes.into()]).unwrap();
@@ -265,7 +265,7 @@ mod tests {
         }
         prepare(&mut database).unwrap();
         for sql in
-            ["SELECT throttled FROM profile ORDER BY profile", "SELECT throttled FROM point ORDER BY subject"]
+            ["SELECT throttled FROM profile ORDER BY profile", "SELECT throttled FROM point ORDER BY variant"]
         {
             let mut found = Vec::new();
             database

@@ -2,7 +2,7 @@
 
 use clipmark_fleet::ingest::{Inbound, read};
 use clipmark_fleet::store::Message;
-use clipmark_profile::message::{Envelope, Epoch, Event, EventKind, Payload, SequenceRange};
+use clipmark_profile::message::{Envelope, Epoch, EventKind, EventReport, Payload, SequenceRange};
 use clipmark_profile::summary::Profile;
 use clipmark_profile::topics::UpKind;
 use clipmark_profile::{example, wire};
@@ -24,7 +24,7 @@ pub(crate) fn envelope(epoch: u64, sequence: u64, kind: UpKind, content: Vec<u8>
     }
 }
 
-/// A profile of one subject and 27 points.
+/// A profile of one variant and 27 points.
 pub(crate) fn profile(run: &str) -> Profile {
     let mut profile = example::profile_of_27_points();
     profile.run.id = run.into();
@@ -52,8 +52,8 @@ pub(crate) fn record(device: &str, epoch: u64, sequence: u64) -> Message {
 
 /// A device's word that records are lost.
 pub(crate) fn lost(epoch: u64, sequence: u64, range: SequenceRange) -> Envelope {
-    let event = Event {
-        version: Event::VERSION,
+    let event = EventReport {
+        version: EventReport::VERSION,
         kind: EventKind::SpoolGap,
         at_unix_ms: 0,
         message: "damaged".into(),

@@ -318,9 +318,9 @@ fn figures_come_back_as_they_were(settings: &config::Store) {
     assert_eq!(points.len(), measured.len());
     for point in &points {
         let of_arrived = measured.iter().find(|measured| {
-            let (subject, at) = (&arrived.subjects[usize::from(measured.id.subject)], measured.id.at);
+            let (variant, at) = (&arrived.variants[usize::from(measured.id.variant)], measured.id.shape);
             let place = (at.batch_size.get(), at.clip_length.get());
-            subject.model == point.model && place == (point.figures.batch_size, point.figures.clip_length)
+            variant.model == point.model && place == (point.figures.batch_size, point.figures.clip_length)
         });
         let latency = of_arrived.unwrap().latency.as_ref().unwrap();
         assert_eq!((point.figures.p50_ns, point.figures.p99_ns), (latency.p50_ns, latency.p99_ns));

@@ -9,7 +9,7 @@
 use clipmark_probes::series_file;
 use clipmark_probes::tree::Tree;
 use clipmark_profile::message::{
-    CommandStatus, ConfigDesired, ConfigReported, DeviceInfo, DeviceState, Envelope, Event, NoArguments,
+    CommandStatus, ConfigDesired, ConfigReported, DeviceInfo, DeviceState, Envelope, EventReport, NoArguments,
     Payload, Progress, Receipt, read_request,
 };
 use clipmark_profile::plan::{Limits, Request};
@@ -29,7 +29,7 @@ const TARGETS: [(&str, Target); 13] = [
     ("messages-json", |bytes| messages(bytes, None)),
     ("messages-cbor", |bytes| messages(bytes, CBOR)),
     ("envelope", |bytes| message::<Envelope>(bytes, CBOR)),
-    ("event", |bytes| message::<Event>(bytes, CBOR)),
+    ("event", |bytes| message::<EventReport>(bytes, CBOR)),
     ("profile", profile),
     ("series", series),
     ("histogram", histogram),

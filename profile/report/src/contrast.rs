@@ -1,7 +1,7 @@
-//! How two or more subjects compare as clips grow longer: the point of sweeping over clip lengths.
+//! How two or more variants compare as clips grow longer: the point of sweeping over clip lengths.
 //!
-//! Terms: the *batch size of the contrast* is the one at which the subjects share the most clip lengths,
-//! the smallest of equals. The *leader* of a clip length is the subject with the least P99 there.
+//! Terms: the *batch size of the contrast* is the one at which the variants share the most clip lengths,
+//! the smallest of equals. The *leader* of a clip length is the variant with the least P99 there.
 //! Deliberately no significance test: the figures shown are the profile's own.
 
 use crate::grid::{Cell, Figure, Grid, cell};
@@ -9,11 +9,11 @@ use crate::{format, words};
 use clipmark_profile::summary::{PointSummary, Profile};
 use std::collections::BTreeSet;
 
-/// Subjects side by side over the clip lengths that at least two of them were asked for.
+/// Variants side by side over the clip lengths that at least two of them were asked for.
 pub(crate) struct Contrast<'a> {
     /// The batch size of every figure in it.
     pub(crate) batch_size: u32,
-    /// One label per subject.
+    /// One label per variant.
     pub(crate) labels: Vec<String>,
     /// One row per clip length, ascending.
     pub(crate) rows: Vec<Row<'a>>,
@@ -24,12 +24,12 @@ pub(crate) struct Contrast<'a> {
 pub(crate) struct Row<'a> {
     /// Frames in the clip.
     pub(crate) clip_length: u32,
-    /// One entry per subject.
+    /// One entry per variant.
     pub(crate) points: Vec<Option<&'a PointSummary>>,
 }
 
 impl Row<'_> {
-    /// What the table shows for the subject at `index`.
+    /// What the table shows for the variant at `index`.
     pub(crate) fn cell(&self, figure: Figure, index: usize) -> Cell {
         self.points[index].map_or(Cell::Absent, |point| cell(figure, point))
     }
@@ -38,13 +38,13 @@ impl Row<'_> {
         self.points[index].and_then(|point| Figure::P99.of(point))
     }
 
-    /// The subject with the least P99, and that P99.
+    /// The variant with the least P99, and that P99.
     pub(crate) fn leader(&self) -> Option<(usize, f64)> {
         let known = (0..self.points.len()).filter_map(|index| Some((index, self.p99(index)?)));
         known.min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
-    /// P99 of the subject at `index` over the leader's.
+    /// P99 of the variant at `index` over the leader's.
     pub(crate) fn ratio(&self, index: usize) -> Option<f64> {
         Some(self.p99(index)? / self.leader()?.1)
     }
@@ -55,13 +55,13 @@ impl Row<'_> {
 }
 
 impl<'a> Contrast<'a> {
-    /// The contrast of `profile`'s subjects, or `None` when fewer than two share a clip length.
+    /// The contrast of `profile`'s variants, or `None` when fewer than two share a clip length.
     pub(crate) fn of(profile: &'a Profile) -> Option<Self> {
-        if profile.subjects.len() < 2 {
+        if profile.variants.len() < 2 {
             return None;
         }
         let grids: Vec<Grid> =
-            (0..profile.subjects.len()).map(|index| Grid::of(profile, index as u16)).collect();
+            (0..profile.variants.len()).map(|index| Grid::of(profile, index as u16)).collect();
         let batches: BTreeSet<u32> = grids.iter().flat_map(|g| g.batch_sizes.clone()).collect();
         let candidates = batches.into_iter().map(|batch| (batch, rows(&grids, batch)));
         let score = |rows: &[Row]| rows.iter().filter(|row| row.comparable()).count();
@@ -73,12 +73,12 @@ impl<'a> Contrast<'a> {
         }
         let exponent = |index: usize| {
             let same = |s: &&clipmark_profile::summary::Scaling| {
-                usize::from(s.subject) == index && s.batch_size == batch_size
+                usize::from(s.variant) == index && s.batch_size == batch_size
             };
             profile.scaling.iter().find(same).map(|s| s.exponent)
         };
-        let exponents = (0..profile.subjects.len()).map(exponent).collect();
-        Some(Self { batch_size, labels: words::labels(&profile.subjects), rows, exponents })
+        let exponents = (0..profile.variants.len()).map(exponent).collect();
+        Some(Self { batch_size, labels: words::labels(&profile.variants), rows, exponents })
     }
 
     /// The one sentence that the table amounts to.
@@ -154,7 +154,7 @@ impl<'a> Contrast<'a> {
         format!("; latency grows with clip length to the power {}.", parts.join(", "))
     }
 
-    /// Which subjects have no figure beyond the last comparable clip length although another has one.
+    /// Which variants have no figure beyond the last comparable clip length although another has one.
     fn losses(&self, last: &Row) -> String {
         let mut text = String::new();
         for row in self.rows.iter().filter(|row| row.clip_length > last.clip_length) {
@@ -186,11 +186,11 @@ mod tests {
     use clipmark_profile::example;
 
     fn sentence(profile: &Profile) -> String {
-        Contrast::of(profile).expect("two subjects share clip lengths").sentence()
+        Contrast::of(profile).expect("two variants share clip lengths").sentence()
     }
 
     #[test]
-    fn a_subject_that_falls_behind_is_told_at_both_ends() {
+    fn a_variant_that_falls_behind_is_told_at_both_ends() {
         assert_eq!(
             sentence(&example::profile()),
             "At batch 1, the P99 of joint is 1.75x that of temporal at 8 frames and 30.2x at 128; latency grows \
@@ -201,9 +201,10 @@ mod tests {
     #[test]
     fn a_change_of_the_lead_names_the_clip_length() {
         let mut profile = example::profile();
-        for point in profile.points.iter_mut().filter(|p| p.id.subject == 0 && p.id.at.clip_length.get() < 32)
+        for point in
+            profile.points.iter_mut().filter(|p| p.id.variant == 0 && p.id.shape.clip_length.get() < 32)
         {
-            let at = point.id.at;
+            let at = point.id.shape;
             *point = example::measured(0, at, 700_000, 1000);
         }
         assert_eq!(
@@ -214,13 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_without_a_figure_at_the_end_is_named_as_lost() {
+    fn a_variant_without_a_figure_at_the_end_is_named_as_lost() {
         let mut profile = example::profile();
         let failed = profile.points.iter().find(|p| p.failure.is_some()).cloned().unwrap();
         let last = profile
             .points
             .iter_mut()
-            .find(|p| p.id.subject == 0 && p.id.at.clip_length.get() == 128)
+            .find(|p| p.id.variant == 0 && p.id.shape.clip_length.get() == 128)
             .unwrap();
         let id = last.id;
         *last = PointSummary { id, ..failed };
@@ -233,10 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn one_subject_or_disjoint_clip_lengths_make_no_contrast() {
+    fn one_variant_or_disjoint_clip_lengths_make_no_contrast() {
         assert!(Contrast::of(&example::profile_of_27_points()).is_none());
         let mut profile = example::profile();
-        profile.points.retain(|p| (p.id.subject == 0) == (p.id.at.clip_length.get() < 32));
+        profile.points.retain(|p| (p.id.variant == 0) == (p.id.shape.clip_length.get() < 32));
         assert!(Contrast::of(&profile).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! One subject's points laid out over batch size and clip length.
+//! One variant's points laid out over batch size and clip length.
 //!
 //! Terms: a *cell* is what a figure's table shows at one grid point: the figure, or why there is none.
 //! A *mark* qualifies a figure that is there.
@@ -69,7 +69,7 @@ impl Figure {
     }
 }
 
-/// One subject's grid.
+/// One variant's grid.
 pub(crate) struct Grid<'a> {
     /// Batch sizes, ascending.
     pub(crate) batch_sizes: Vec<u32>,
@@ -79,9 +79,9 @@ pub(crate) struct Grid<'a> {
 }
 
 impl<'a> Grid<'a> {
-    /// The grid of the subject at `index`.
+    /// The grid of the variant at `index`.
     pub(crate) fn of(profile: &'a Profile, index: u16) -> Self {
-        let points: Vec<&PointSummary> = profile.points.iter().filter(|p| p.id.subject == index).collect();
+        let points: Vec<&PointSummary> = profile.points.iter().filter(|p| p.id.variant == index).collect();
         let axis = |value: fn(&PointSummary) -> u32| {
             let mut values: Vec<u32> = points.iter().map(|p| value(p)).collect();
             values.sort_unstable();
@@ -89,18 +89,17 @@ impl<'a> Grid<'a> {
             values
         };
         Self {
-            batch_sizes: axis(|p| p.id.at.batch_size.get()),
-            clip_lengths: axis(|p| p.id.at.clip_length.get()),
+            batch_sizes: axis(|p| p.id.shape.batch_size.get()),
+            clip_lengths: axis(|p| p.id.shape.clip_length.get()),
             points,
         }
     }
 
     /// The point at these coordinates.
     pub(crate) fn at(&self, batch_size: u32, clip_length: u32) -> Option<&'a PointSummary> {
-        self.points
-            .iter()
-            .copied()
-            .find(|p| p.id.at.batch_size.get() == batch_size && p.id.at.clip_length.get() == clip_length)
+        self.points.iter().copied().find(|p| {
+            p.id.shape.batch_size.get() == batch_size && p.id.shape.clip_length.get() == clip_length
+        })
     }
 
     /// What `figure`'s table shows at these coordinates.

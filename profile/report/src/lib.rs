@@ -19,4 +19,4 @@ pub mod words;
 pub use html::{STYLE, Section, html, sections};
 pub use spark::sparkline;
 pub use svg::{Dot, DotPlot, Ridge, ridges, timeline_of_changes};
-pub use terminal::{Color, Options, terminal};
+pub use terminal::{Color, TerminalOptions, terminal};

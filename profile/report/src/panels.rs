@@ -10,7 +10,7 @@ use clipmark_profile::series::{ChannelSeries, Series};
 const MOST_LINES: usize = 5;
 
 /// One quantity over time.
-pub(crate) struct Line {
+pub(crate) struct PanelLine {
     pub(crate) name: String,
     pub(crate) values: Vec<Option<f64>>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Limit {
 /// Quantities of one unit.
 pub(crate) struct Panel {
     pub(crate) title: String,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<PanelLine>,
     pub(crate) limits: Vec<Limit>,
     /// Largest values per tick, drawn faintly behind the first line.
     pub(crate) ceiling: Option<Vec<Option<f64>>>,
@@ -59,7 +59,7 @@ fn latency_panel(series: &Series) -> Panel {
     let scaled = |values: Vec<Option<f64>>| values.into_iter().map(|v| v.map(|v| v / time.ns)).collect();
     Panel {
         title: format!("latency, {} (line: median of each second, shade: largest)", time.unit),
-        lines: vec![Line { name: "latency P50".into(), values: scaled(p50) }],
+        lines: vec![PanelLine { name: "latency P50".into(), values: scaled(p50) }],
         limits: Vec::new(),
         ceiling: Some(scaled(ns(&series.latency_max))),
     }
@@ -85,7 +85,7 @@ fn channel_panel(series: &Series, title: &str, channels: &[(usize, &ChannelSerie
         .collect();
     let lines = chosen
         .iter()
-        .map(|(_, c)| Line {
+        .map(|(_, c)| PanelLine {
             name: strip(&c.channel.id),
             values: c.values.iter().map(|v| v.map(|v| f64::from(v) * factor)).collect(),
         })

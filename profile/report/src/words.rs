@@ -1,7 +1,7 @@
 //! The words in which closed enums and identities are shown, the same on the terminal and on the page.
 
 use clipmark_profile::plan::{Deadline, Load, Mode};
-use clipmark_profile::point::{GridPoint, Precision, Subject};
+use clipmark_profile::point::{Precision, Shape, Variant};
 use clipmark_profile::record::{Cause, NotRun, Stage};
 use clipmark_profile::summary::{Interval, Objective, PressureSign, SteadyState, ThrottleCause};
 
@@ -54,7 +54,7 @@ pub const fn not_run(reason: NotRun) -> &'static str {
         NotRun::WouldExceedTime => "would exceed the time limit, as a smaller point did",
         NotRun::Budget => "the time budget ended first",
         NotRun::Cancelled => "the run was stopped first",
-        NotRun::SubjectFailed => "an earlier failure of the same subject leaves no hope for this point",
+        NotRun::VariantFailed => "an earlier failure of the same variant leaves no hope for this point",
     }
 }
 
@@ -140,22 +140,22 @@ pub fn deadline(deadline: Deadline) -> Option<String> {
     }
 }
 
-/// A subject in full, without what goes without saying.
+/// A variant in full, without what goes without saying.
 #[must_use]
-pub fn subject(subject: &Subject) -> String {
-    let mut text = format!("{} on {}", clean(&subject.model, 60), clean(&subject.backend, 40));
-    if subject.precision != Precision::Model {
-        text.push_str(&format!(", {}", subject.precision));
+pub fn variant(variant: &Variant) -> String {
+    let mut text = format!("{} on {}", clean(&variant.model, 60), clean(&variant.backend, 40));
+    if variant.precision != Precision::Model {
+        text.push_str(&format!(", {}", variant.precision));
     }
-    if subject.threads != 1 {
-        text.push_str(&format!(", {} threads", subject.threads));
+    if variant.threads != 1 {
+        text.push_str(&format!(", {} threads", variant.threads));
     }
     text
 }
 
 /// A grid point in full words, e.g. `batch 1, clip 16`.
 #[must_use]
-pub fn point(at: GridPoint) -> String {
+pub fn point(at: Shape) -> String {
     format!("batch {}, clip {}", at.batch_size.get(), at.clip_length.get())
 }
 
@@ -170,32 +170,32 @@ pub fn interval(interval: Interval, figure: impl Fn(f64) -> String) -> Option<St
     }
 }
 
-/// The shortest names that still tell `subjects` apart, free of control characters.
+/// The shortest names that still tell `variants` apart, free of control characters.
 #[must_use]
-pub fn labels(subjects: &[Subject]) -> Vec<String> {
+pub fn labels(variants: &[Variant]) -> Vec<String> {
     let differ =
-        |part: fn(&Subject) -> String| subjects.windows(2).any(|pair| part(&pair[0]) != part(&pair[1]));
+        |part: fn(&Variant) -> String| variants.windows(2).any(|pair| part(&pair[0]) != part(&pair[1]));
     let model = differ(|s| s.model.clone());
     let backend = differ(|s| s.backend.clone());
     let precision = differ(|s| s.precision.to_string());
     let threads = differ(|s| s.threads.to_string());
-    let name = |subject: &Subject| {
+    let name = |variant: &Variant| {
         let mut parts = Vec::new();
         if model || !(backend || precision || threads) {
-            parts.push(subject.model.clone());
+            parts.push(variant.model.clone());
         }
         if backend {
-            parts.push(subject.backend.clone());
+            parts.push(variant.backend.clone());
         }
         if precision {
-            parts.push(subject.precision.to_string());
+            parts.push(variant.precision.to_string());
         }
         if threads {
-            parts.push(format!("{} thr", subject.threads));
+            parts.push(format!("{} thr", variant.threads));
         }
         clean(&parts.join(" "), 40)
     };
-    subjects.iter().map(name).collect()
+    variants.iter().map(name).collect()
 }
 
 /// `text` without control and direction-changing characters, at most `limit` characters.
@@ -217,15 +217,15 @@ pub fn clean(text: &str, limit: usize) -> String {
 mod tests {
     use super::*;
 
-    fn subject(model: &str, backend: &str, threads: u32) -> Subject {
-        Subject { model: model.into(), backend: backend.into(), precision: Precision::Model, threads }
+    fn variant(model: &str, backend: &str, threads: u32) -> Variant {
+        Variant { model: model.into(), backend: backend.into(), precision: Precision::Model, threads }
     }
 
     #[test]
     fn labels_name_what_differs_and_nothing_else() {
-        let pair = [subject("joint", "tract", 1), subject("temporal", "tract", 1)];
+        let pair = [variant("joint", "tract", 1), variant("temporal", "tract", 1)];
         assert_eq!(labels(&pair), ["joint", "temporal"]);
-        let backends = [subject("m", "tract", 1), subject("m", "onnxruntime", 2)];
+        let backends = [variant("m", "tract", 1), variant("m", "onnxruntime", 2)];
         assert_eq!(labels(&backends), ["tract 1 thr", "onnxruntime 2 thr"]);
         assert_eq!(labels(&pair[..1]), ["joint"]);
     }

@@ -160,7 +160,7 @@ pub fn of_point(record: &Record, point: &PointEvidence) -> Option<EnergySummary>
     let power = PowerSeries::of(record.sensors.as_ref()?)?;
     let window = |chunk: &Chunk| {
         let seconds = chunk.ended.since(chunk.started).as_secs_f64();
-        let frames = chunk.latencies_ns.len() as f64 * point.id.at.frames() as f64;
+        let frames = chunk.latencies_ns.len() as f64 * point.id.shape.frames() as f64;
         FrameWindow { from: chunk.started, to: chunk.ended, frames_per_s: frames / seconds.max(1e-9) }
     };
     let windows: Vec<_> = point.chunks.iter().map(window).collect();

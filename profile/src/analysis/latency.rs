@@ -5,7 +5,7 @@
 //! beyond its own warm-up, and the steady-state finding is only reported.
 
 use crate::plan::Load;
-use crate::point::GridPoint;
+use crate::point::Shape;
 use crate::record::{Chunk, Phase, PointEvidence};
 use crate::stats::histogram::Histogram;
 use crate::stats::interval;
@@ -96,7 +96,7 @@ pub fn summarize(steady: &Steady) -> Option<LatencySummary> {
 /// elapsed time, over whole chunks, because latency there contains waiting.
 #[must_use]
 pub fn clips_per_s(point: &PointEvidence, steady: &Steady, load: Load) -> Option<f64> {
-    let clips = f64::from(point.id.at.batch_size.get());
+    let clips = f64::from(point.id.shape.batch_size.get());
     let (inferences, ns) = match load {
         Load::Closed => {
             let sum: u128 = steady.latencies_ns.iter().map(|&latency| u128::from(latency)).sum();
@@ -112,7 +112,7 @@ pub fn clips_per_s(point: &PointEvidence, steady: &Steady, load: Load) -> Option
 
 /// Frames a second: clips a second x clip length.
 #[must_use]
-pub fn frames_per_s(clips_per_s: f64, at: GridPoint) -> f64 {
+pub fn frames_per_s(clips_per_s: f64, at: Shape) -> f64 {
     clips_per_s * f64::from(at.clip_length.get())
 }
 

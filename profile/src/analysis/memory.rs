@@ -9,18 +9,18 @@ const LEAST_MAJOR_FAULTS: u64 = 10;
 const LEAST_STALL_US: u64 = 10_000;
 const LEAST_SWAP_PAGES: u64 = 64;
 
-/// The smallest point of each subject at which a sign of memory pressure shows, in the order of frames per
+/// The smallest point of each variant at which a sign of memory pressure shows, in the order of frames per
 /// inference, then batch size.
 #[must_use]
-pub fn pressure(points: &[PointSummary], subjects: usize) -> Vec<MemoryPressure> {
-    (0..subjects).map(|subject| of_subject(points, subject as u16)).collect()
+pub fn pressure(points: &[PointSummary], variants: usize) -> Vec<MemoryPressure> {
+    (0..variants).map(|variant| of_variant(points, variant as u16)).collect()
 }
 
-fn of_subject(points: &[PointSummary], subject: u16) -> MemoryPressure {
-    let mut own: Vec<&PointSummary> = points.iter().filter(|point| point.id.subject == subject).collect();
-    own.sort_by_key(|point| (point.id.at.frames(), point.id.at.batch_size));
-    let first = own.into_iter().find_map(|point| Some((point.id.at, sign(points, point)?)));
-    MemoryPressure { subject, first: first.map(|(at, _)| at), sign: first.map(|(_, sign)| sign) }
+fn of_variant(points: &[PointSummary], variant: u16) -> MemoryPressure {
+    let mut own: Vec<&PointSummary> = points.iter().filter(|point| point.id.variant == variant).collect();
+    own.sort_by_key(|point| (point.id.shape.frames(), point.id.shape.batch_size));
+    let first = own.into_iter().find_map(|point| Some((point.id.shape, sign(points, point)?)));
+    MemoryPressure { variant, first: first.map(|(at, _)| at), sign: first.map(|(_, sign)| sign) }
 }
 
 /// What rose at a point; the hardest evidence first.
@@ -38,7 +38,7 @@ fn sign(points: &[PointSummary], point: &PointSummary) -> Option<PressureSign> {
     if at_least(point.psi_some_us, LEAST_STALL_US) {
         return Some(PressureSign::PressureStall);
     }
-    let at = point.id.at;
-    let excesses = scaling::excesses(points, point.id.subject, at.batch_size.get());
+    let at = point.id.shape;
+    let excesses = scaling::excesses(points, point.id.variant, at.batch_size.get());
     excesses.contains(&at.clip_length.get()).then_some(PressureSign::LatencyResidual)
 }

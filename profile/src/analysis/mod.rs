@@ -15,7 +15,7 @@ mod warnings;
 
 use crate::plan::Load;
 use crate::point::PointId;
-use crate::record::{Outcome, PointEvidence, Record};
+use crate::record::{PointEvidence, PointOutcome, Record};
 use crate::select;
 use crate::summary::{ANALYSIS_VERSION, PointSummary, Profile, RunInfo, SCHEMA_VERSION, SoakSummary, Status};
 use crate::units::Nanos;
@@ -33,9 +33,9 @@ pub fn study(record: &Record) -> Profile {
         environment: record.header.environment.clone(),
         models: record.header.models.clone(),
         backends: record.header.backends.clone(),
-        subjects: plan.subjects.clone(),
+        variants: plan.variants.clone(),
         scaling: scaling::of_points(&points),
-        memory_pressure: memory::pressure(&points, plan.subjects.len()),
+        memory_pressure: memory::pressure(&points, plan.variants.len()),
         operating_points: Vec::new(),
         soaks,
         idle_power_mw: energy::idle_power_mw(record),
@@ -82,7 +82,7 @@ fn sampler_cpu_share(record: &Record) -> Option<f64> {
 
 /// A planned point of which the record holds nothing: the run was cut off before it came to it.
 fn unknown(id: PointId) -> PointEvidence {
-    PointEvidence::new(id, Outcome::NotRun { why: crate::record::NotRun::Cancelled, because_of: None })
+    PointEvidence::new(id, PointOutcome::NotRun { why: crate::record::NotRun::Cancelled, because_of: None })
 }
 
 fn point(record: &Record, id: PointId) -> PointSummary {
@@ -99,16 +99,16 @@ fn summarize(record: &Record, point: &PointEvidence) -> PointSummary {
     let clips_per_s = latency::clips_per_s(point, &steady, load);
     let memory = point.memory.clone().unwrap_or_default();
     let (status, not_run, because_of, failure) = match point.outcome.clone() {
-        Outcome::Measured => (Status::Measured, None, None, None),
-        Outcome::Dominated { by } => (Status::Dominated, None, Some(by), None),
-        Outcome::Interrupted => (Status::Interrupted, None, None, None),
-        Outcome::NotRun { why, because_of } => (Status::NotRun, Some(why), because_of, None),
-        Outcome::Failed(failure) => (Status::Failed, None, None, Some(failure)),
+        PointOutcome::Measured => (Status::Measured, None, None, None),
+        PointOutcome::Dominated { by } => (Status::Dominated, None, Some(by), None),
+        PointOutcome::Interrupted => (Status::Interrupted, None, None, None),
+        PointOutcome::NotRun { why, because_of } => (Status::NotRun, Some(why), because_of, None),
+        PointOutcome::Failed(failure) => (Status::Failed, None, None, Some(failure)),
     };
     let compute = latency::device_time(point, &steady, |chunk| &chunk.compute_ns);
     let h2d = latency::device_time(point, &steady, |chunk| &chunk.h2d_ns);
     let d2h = latency::device_time(point, &steady, |chunk| &chunk.d2h_ns);
-    let deadline = plan.deadline.at(point.id.at).filter(|_| load == Load::Paced);
+    let deadline = plan.deadline.at(point.id.shape).filter(|_| load == Load::Paced);
     PointSummary {
         id: point.id,
         status,
@@ -119,7 +119,7 @@ fn summarize(record: &Record, point: &PointEvidence) -> PointSummary {
         engine: point.engine,
         latency: latency::summarize(&steady),
         clips_per_s,
-        frames_per_s: clips_per_s.map(|clips| latency::frames_per_s(clips, point.id.at)),
+        frames_per_s: clips_per_s.map(|clips| latency::frames_per_s(clips, point.id.shape)),
         compute_p50_ns: compute.p50_ns,
         compute_p95_ns: compute.p95_ns,
         compute_p99_ns: compute.p99_ns,

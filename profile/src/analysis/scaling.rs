@@ -1,4 +1,4 @@
-//! How latency grows with clip length, per subject and batch size.
+//! How latency grows with clip length, per variant and batch size.
 
 use crate::stats::{robust, scaling};
 use crate::summary::{PointSummary, Scaling, Status};
@@ -16,13 +16,13 @@ const LEAST_EXCESS: f64 = 0.1;
 /// Fewest clip lengths of which one can stand out.
 const LEAST_FOR_LINE: usize = 5;
 
-/// Median latencies by clip length, nanoseconds, for each subject and batch size.
+/// Median latencies by clip length, nanoseconds, for each variant and batch size.
 fn rows(points: &[PointSummary]) -> BTreeMap<(u16, u32), Vec<(u32, f64)>> {
     let mut rows: BTreeMap<(u16, u32), Vec<(u32, f64)>> = BTreeMap::new();
     for point in points.iter().filter(|point| point.status != Status::Failed) {
         if let Some(latency) = &point.latency {
-            let at = point.id.at;
-            let row = rows.entry((point.id.subject, at.batch_size.get())).or_default();
+            let at = point.id.shape;
+            let row = rows.entry((point.id.variant, at.batch_size.get())).or_default();
             row.push((at.clip_length.get(), latency.p50_ns));
         }
     }
@@ -32,12 +32,12 @@ fn rows(points: &[PointSummary]) -> BTreeMap<(u16, u32), Vec<(u32, f64)>> {
 /// The scaling of every row with at least two clip lengths.
 #[must_use]
 pub fn of_points(points: &[PointSummary]) -> Vec<Scaling> {
-    let row = |((subject, batch_size), row): ((u16, u32), Vec<(u32, f64)>)| {
+    let row = |((variant, batch_size), row): ((u16, u32), Vec<(u32, f64)>)| {
         let line = scaling::exponent(&row)?;
-        let noise = noise(points, subject, batch_size);
+        let noise = noise(points, variant, batch_size);
         let breakpoint = scaling::breakpoint(&row, noise);
         Some(Scaling {
-            subject,
+            variant,
             batch_size,
             exponent: line.exponent,
             exponent_ci: line.interval,
@@ -50,10 +50,10 @@ pub fn of_points(points: &[PointSummary]) -> Vec<Scaling> {
 }
 
 /// Relative uncertainty of the row's medians: half the median width of their intervals.
-fn noise(points: &[PointSummary], subject: u16, batch_size: u32) -> f64 {
+fn noise(points: &[PointSummary], variant: u16, batch_size: u32) -> f64 {
     let row = points
         .iter()
-        .filter(|point| point.id.subject == subject && point.id.at.batch_size.get() == batch_size);
+        .filter(|point| point.id.variant == variant && point.id.shape.batch_size.get() == batch_size);
     let widths: Vec<f64> = row
         .filter_map(|point| {
             let latency = point.latency.as_ref()?;
@@ -67,9 +67,9 @@ fn noise(points: &[PointSummary], subject: u16, batch_size: u32) -> f64 {
 /// Clip lengths whose latency lies above the row's line on logarithmic axes by more than 3 MAD of its
 /// residuals, and by more than 10 %. Rows below five clip lengths have no line to leave.
 #[must_use]
-pub fn excesses(points: &[PointSummary], subject: u16, batch_size: u32) -> Vec<u32> {
+pub fn excesses(points: &[PointSummary], variant: u16, batch_size: u32) -> Vec<u32> {
     let rows = rows(points);
-    let Some(row) = rows.get(&(subject, batch_size)).filter(|row| row.len() >= LEAST_FOR_LINE) else {
+    let Some(row) = rows.get(&(variant, batch_size)).filter(|row| row.len() >= LEAST_FOR_LINE) else {
         return Vec::new();
     };
     let Some(line) = scaling::exponent(row) else { return Vec::new() };

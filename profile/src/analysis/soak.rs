@@ -7,7 +7,7 @@
 use super::energy::{self, FrameWindow, PowerSeries};
 use super::throttle::{self, MIN_SLOWDOWN};
 use crate::channel::ChannelKind;
-use crate::record::{Outcome, Record, SoakEvidence};
+use crate::record::{PointOutcome, Record, SoakEvidence};
 use crate::sensors::SensorRecord;
 use crate::stats::quantile::{self, Quantile};
 use crate::stats::{changepoint, robust};
@@ -61,7 +61,7 @@ pub fn summarize(soak: &SoakEvidence, sensors: Option<&SensorRecord>) -> SoakSum
         inferences: soak.completed_ns.len() as u64,
         aborted: soak.aborted.clone(),
         failure: match &soak.outcome {
-            Outcome::Failed(failure) => Some(failure.clone()),
+            PointOutcome::Failed(failure) => Some(failure.clone()),
             _ => None,
         },
         gate: soak.gate.clone(),
@@ -158,7 +158,7 @@ fn state(soak: &SoakEvidence, span_ms: [u64; 2]) -> SoakSegment {
         end_ms: span_ms[1],
         p50_ns: quantile::median(&sorted).unwrap_or(0.0),
         p99_ns: quantile::reference(&sorted, Quantile::P99).filter(|_| sorted.len() >= 99),
-        frames_per_s: (high - low) as f64 * soak.id.at.frames() as f64 / seconds.max(1e-9),
+        frames_per_s: (high - low) as f64 * soak.id.shape.frames() as f64 / seconds.max(1e-9),
     }
 }
 

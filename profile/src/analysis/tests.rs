@@ -1,7 +1,7 @@
 use super::{latency, memory, scaling, study};
-use crate::plan::{Limits, Plan, Request, UsableSubject};
-use crate::point::{GridPoint, PointId, Precision, Subject};
-use crate::record::{Chunk, Outcome, Phase, PointEvidence, Record};
+use crate::plan::{Limits, Plan, Request, UsableVariant};
+use crate::point::{PointId, Precision, Shape, Variant};
+use crate::record::{Chunk, Phase, PointEvidence, PointOutcome, Record};
 use crate::simulated::{Noise, SimulatedSpec, WarmUp, WarmUpShape};
 use crate::summary::{Objective, PressureSign, Status, SteadyState};
 use crate::sweep::SweepRules;
@@ -9,7 +9,7 @@ use crate::truth::board;
 use crate::units::Nanos;
 
 fn id(batch_size: u32, clip_length: u32) -> PointId {
-    PointId { subject: 0, at: GridPoint::new(batch_size, clip_length).unwrap() }
+    PointId { variant: 0, shape: Shape::new(batch_size, clip_length).unwrap() }
 }
 
 fn chunk(phase: Phase, lead_in: u32, latencies: &[u64]) -> Chunk {
@@ -18,13 +18,13 @@ fn chunk(phase: Phase, lead_in: u32, latencies: &[u64]) -> Chunk {
 }
 
 fn evidence(chunks: Vec<Chunk>) -> PointEvidence {
-    PointEvidence { chunks, ..PointEvidence::new(id(2, 8), Outcome::Measured) }
+    PointEvidence { chunks, ..PointEvidence::new(id(2, 8), PointOutcome::Measured) }
 }
 
 fn run(request: Request, spec: SimulatedSpec) -> Record {
-    let subject =
-        Subject { model: "m".into(), backend: "simulated".into(), precision: Precision::Model, threads: 1 };
-    let usable = UsableSubject { subject, fixed_clip_length: None, fixed_batch_size: None };
+    let variant =
+        Variant { model: "m".into(), backend: "simulated".into(), precision: Precision::Model, threads: 1 };
+    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
     let plan = Plan::expand(request, vec![usable], &Limits::default()).unwrap();
     board::run(&plan, SweepRules::for_plan(&plan), &[spec]).record
 }
@@ -64,7 +64,7 @@ fn throughput_counts_summed_latency_closed_and_elapsed_time_paced() {
     assert!((closed - 2000.0).abs() < 1e-9, "2 clips each ms: {closed}");
     let paced = latency::clips_per_s(&point, &steady, crate::plan::Load::Paced).unwrap();
     assert!((paced - 200.0).abs() < 1e-9, "20 clips in 100 ms: {paced}");
-    assert!((latency::frames_per_s(closed, id(2, 8).at) - 16_000.0).abs() < 1e-9);
+    assert!((latency::frames_per_s(closed, id(2, 8).shape) - 16_000.0).abs() < 1e-9);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn the_exponent_of_a_quadratic_model_is_2_at_every_batch_size() {
 fn a_point_that_leaves_the_line_marks_the_start_of_memory_pressure() {
     let mut record = run(Request { batch_sizes: vec![1], ..Request::default() }, quadratic());
     for point in &mut record.points {
-        let slower = if point.id.at.clip_length.get() == 64 { 3 } else { 1 };
+        let slower = if point.id.shape.clip_length.get() == 64 { 3 } else { 1 };
         for chunk in &mut point.chunks {
             chunk.latencies_ns.iter_mut().for_each(|latency| *latency *= slower);
         }
@@ -147,18 +147,18 @@ fn a_point_that_leaves_the_line_marks_the_start_of_memory_pressure() {
     let profile = study(&record);
     assert_eq!(scaling::excesses(&profile.points, 0, 1), vec![64]);
     let pressure = &memory::pressure(&profile.points, 1)[0];
-    assert_eq!((pressure.first, pressure.sign), (Some(id(1, 64).at), Some(PressureSign::LatencyResidual)));
+    assert_eq!((pressure.first, pressure.sign), (Some(id(1, 64).shape), Some(PressureSign::LatencyResidual)));
 }
 
 #[test]
 fn the_kernel_tells_where_memory_pressure_begins() {
     let mut record = run(Request::default(), quadratic());
-    for point in record.points.iter_mut().filter(|point| point.id.at.frames() >= 128) {
+    for point in record.points.iter_mut().filter(|point| point.id.shape.frames() >= 128) {
         point.memory.get_or_insert_default().major_faults = Some(500);
     }
     let profile = study(&record);
     let pressure = &profile.memory_pressure[0];
-    assert_eq!((pressure.first, pressure.sign), (Some(id(1, 128).at), Some(PressureSign::MajorFaults)));
+    assert_eq!((pressure.first, pressure.sign), (Some(id(1, 128).shape), Some(PressureSign::MajorFaults)));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_warm_up_is_found_and_discarded() {
     let profile = study(&run(request, spec.clone()));
     let latency = profile.points[0].latency.as_ref().unwrap();
     assert_eq!(latency.steady, SteadyState::WarmUp);
-    let exact = spec.quantile_ns(id(1, 8).at, 0.5);
+    let exact = spec.quantile_ns(id(1, 8).shape, 0.5);
     assert!((latency.p50_ns / exact - 1.0).abs() < 0.01);
     assert!((latency.mean_ns / exact - 1.0).abs() < 0.01, "{} against {exact}", latency.mean_ns);
 }

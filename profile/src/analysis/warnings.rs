@@ -61,9 +61,9 @@ fn interrupted(record: &Record, plan: &Plan, points: &[PointSummary]) -> Option<
 }
 
 fn name(plan: &Plan, id: PointId) -> String {
-    match plan.subjects.get(usize::from(id.subject)) {
-        Some(subject) if plan.subjects.len() > 1 => format!("{} of {}", id.at, subject.model),
-        _ => id.at.to_string(),
+    match plan.variants.get(usize::from(id.variant)) {
+        Some(variant) if plan.variants.len() > 1 => format!("{} of {}", id.shape, variant.model),
+        _ => id.shape.to_string(),
     }
 }
 

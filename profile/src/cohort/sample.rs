@@ -1,7 +1,7 @@
 //! From profiles to samples, and what must agree between them.
 
 use crate::plan::Load;
-use crate::point::{GridPoint, Precision};
+use crate::point::{Precision, Shape};
 use crate::stats::histogram::Histogram;
 use crate::summary::{Interval, PointSummary, Profile, SoakSummary, Status, SteadyState, ThrottleCause};
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ pub struct CohortKey {
     /// Threads per inference.
     pub threads: u32,
     /// Batch size and clip length.
-    pub at: GridPoint,
+    pub shape: Shape,
     /// The board file that matched, else the board's own name, else the CPU's.
     pub board: Option<String>,
     /// The power mode.
@@ -129,7 +129,7 @@ impl CohortKey {
 impl fmt::Display for CohortKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let known = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".into());
-        write!(f, "{} {} on {} ({}", self.model, self.at, self.backend, self.precision)?;
+        write!(f, "{} {} on {} ({}", self.model, self.shape, self.backend, self.precision)?;
         if self.threads > 1 {
             write!(f, ", {} threads", self.threads)?;
         }
@@ -236,17 +236,17 @@ fn entry(device: &str, profile: &Profile, point: &PointSummary) -> Option<Entry>
 }
 
 fn key(profile: &Profile, point: &PointSummary) -> Option<CohortKey> {
-    let subject = profile.subjects.get(usize::from(point.id.subject))?;
-    let record = profile.models.iter().find(|model| model.name == subject.model);
+    let variant = profile.variants.get(usize::from(point.id.variant))?;
+    let record = profile.models.iter().find(|model| model.name == variant.model);
     let environment = &profile.environment;
     let first = |names: [&Option<String>; 3]| names.into_iter().flatten().next().cloned();
     Some(CohortKey {
-        model: subject.model.clone(),
+        model: variant.model.clone(),
         digest: record.map(|record| record.sha256.clone()),
-        backend: subject.backend.clone(),
-        precision: subject.precision,
-        threads: subject.threads,
-        at: point.id.at,
+        backend: variant.backend.clone(),
+        precision: variant.precision,
+        threads: variant.threads,
+        shape: point.id.shape,
         board: first([&environment.board_id, &environment.board, &environment.cpu]),
         power_mode: environment.power_mode.clone(),
         firmware: first([&environment.l4t, &environment.kernel, &None]),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::compare::{Metric, Verdict};
 use crate::example;
-use crate::point::GridPoint;
+use crate::point::Shape;
 use crate::stats::quantile::Quantile;
 use crate::stats::rng::Rng;
 use crate::summary::{Profile, SteadyState, ThrottleCause};
@@ -33,7 +33,7 @@ const ITERATIONS: usize = 400;
 fn profile_of(base_ns: f64, seed: u64, run: &str) -> Profile {
     static TEMPLATE: LazyLock<Profile> = LazyLock::new(|| {
         let mut profile = example::profile_of_27_points();
-        profile.points = vec![example::measured(0, GridPoint::new(1, 16).unwrap(), 5_000_000, 100)];
+        profile.points = vec![example::measured(0, Shape::new(1, 16).unwrap(), 5_000_000, 100)];
         profile.points[0].energy = None;
         profile
     });

@@ -1,7 +1,7 @@
 //! What must agree before figures may be compared, and what else differs.
 
 use crate::plan::Deadline;
-use crate::point::Subject;
+use crate::point::Variant;
 use crate::summary::Profile;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -122,35 +122,35 @@ pub(super) fn of_runs(baseline: &Profile, candidate: &Profile) -> Vec<Mismatch> 
     .collect()
 }
 
-/// Aspects of a pair of subjects that differ.
-pub(super) fn of_subjects(
+/// Aspects of a pair of variants that differ.
+pub(super) fn of_variants(
     baseline: &Profile,
     candidate: &Profile,
-    subjects: (&Subject, &Subject),
+    variants: (&Variant, &Variant),
 ) -> Vec<Mismatch> {
-    let model = |profile: &Profile, subject: &Subject| {
-        let record = profile.models.iter().find(|model| model.name == subject.model);
+    let model = |profile: &Profile, variant: &Variant| {
+        let record = profile.models.iter().find(|model| model.name == variant.model);
         match record {
-            Some(record) => format!("{} ({:.12})", subject.model, record.sha256),
-            None => format!("{} (digest {UNKNOWN})", subject.model),
+            Some(record) => format!("{} ({:.12})", variant.model, record.sha256),
+            None => format!("{} (digest {UNKNOWN})", variant.model),
         }
     };
-    let digest = |profile: &Profile, subject: &Subject| {
-        profile.models.iter().find(|model| model.name == subject.model).map(|model| model.sha256.clone())
+    let digest = |profile: &Profile, variant: &Variant| {
+        profile.models.iter().find(|model| model.name == variant.model).map(|model| model.sha256.clone())
     };
-    let device = |profile: &Profile, subject: &Subject| {
-        let record = profile.backends.iter().find(|backend| backend.name == subject.backend);
+    let device = |profile: &Profile, variant: &Variant| {
+        let record = profile.backends.iter().find(|backend| backend.name == variant.backend);
         record.map_or_else(|| UNKNOWN.to_owned(), |backend| backend.device.clone())
     };
-    let (own, other) = subjects;
+    let (own, other) = variants;
     let same_model = digest(baseline, own) == digest(candidate, other);
     let models = Mismatch {
         aspect: Aspect::Model,
         baseline: model(baseline, own),
         candidate: model(candidate, other),
     };
-    let threads = |subject: &Subject| subject.threads.to_string();
-    let precision = |subject: &Subject| subject.precision.to_string();
+    let threads = |variant: &Variant| variant.threads.to_string();
+    let precision = |variant: &Variant| variant.precision.to_string();
     [
         (!same_model).then_some(models),
         mismatch(Aspect::Backend, own.backend.clone(), other.backend.clone()),
@@ -163,31 +163,31 @@ pub(super) fn of_subjects(
     .collect()
 }
 
-/// Pairs the subjects that agree in every aspect that is not varied, by their index in each profile, and
+/// Pairs the variants that agree in every aspect that is not varied, by their index in each profile, and
 /// names those that have no single counterpart.
-pub(super) fn pair_subjects(
+pub(super) fn pair_variants(
     baseline: &Profile,
     candidate: &Profile,
     varied: &[Aspect],
 ) -> (Vec<(u16, u16)>, Vec<String>) {
     let free = |aspect: Aspect| varied.contains(&aspect);
-    let agree = |own: &Subject, other: &Subject| {
+    let agree = |own: &Variant, other: &Variant| {
         (free(Aspect::Model) || own.model == other.model)
             && (free(Aspect::Backend) || own.backend == other.backend)
             && (free(Aspect::Precision) || own.precision == other.precision)
             && (free(Aspect::Threads) || own.threads == other.threads)
     };
     let (mut pairs, mut unmatched) = (Vec::new(), Vec::new());
-    for (index, own) in baseline.subjects.iter().enumerate() {
+    for (index, own) in baseline.variants.iter().enumerate() {
         let others: Vec<usize> =
-            (0..candidate.subjects.len()).filter(|&other| agree(own, &candidate.subjects[other])).collect();
+            (0..candidate.variants.len()).filter(|&other| agree(own, &candidate.variants[other])).collect();
         match others.as_slice() {
             [only] => pairs.push((index as u16, *only as u16)),
             [] => unmatched.push(format!("{own} is only in the baseline")),
             _ => unmatched.push(format!("{own} of the baseline has several counterparts in the candidate")),
         }
     }
-    for (index, other) in candidate.subjects.iter().enumerate() {
+    for (index, other) in candidate.variants.iter().enumerate() {
         if !pairs.iter().any(|&(_, paired)| usize::from(paired) == index) {
             unmatched.push(format!("{other} is only in the candidate"));
         }

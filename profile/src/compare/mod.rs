@@ -16,7 +16,7 @@ mod tests;
 pub use aspects::{Aspect, Condition, Mismatch};
 pub use metrics::{Metric, MetricComparison};
 
-use crate::point::{GridPoint, PointId, Subject};
+use crate::point::{PointId, Shape, Variant};
 use crate::summary::{Objective, PointSummary, Profile, Status};
 use serde::{Deserialize, Serialize};
 
@@ -63,20 +63,20 @@ pub struct Comparison {
     pub mismatches: Vec<Mismatch>,
     /// What else differs and may explain a change.
     pub conditions: Vec<Condition>,
-    /// Subjects that both profiles have.
-    pub subjects: Vec<SubjectComparison>,
-    /// Subjects that only one profile has, in words.
+    /// Variants that both profiles have.
+    pub variants: Vec<VariantComparison>,
+    /// Variants that only one profile has, in words.
     pub unmatched: Vec<String>,
 }
 
-/// One subject compared.
+/// One variant compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SubjectComparison {
-    /// The baseline's subject.
-    pub baseline: Subject,
-    /// The candidate's subject.
-    pub candidate: Subject,
-    /// Why this subject cannot be compared, or which aspects were varied on purpose.
+pub struct VariantComparison {
+    /// The baseline's variant.
+    pub baseline: Variant,
+    /// The candidate's variant.
+    pub candidate: Variant,
+    /// Why this variant cannot be compared, or which aspects were varied on purpose.
     pub mismatches: Vec<Mismatch>,
     /// Grid points that both have.
     pub points: Vec<PointComparison>,
@@ -88,7 +88,7 @@ pub struct SubjectComparison {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PointComparison {
     /// Which point.
-    pub at: GridPoint,
+    pub shape: Shape,
     /// Worse when any figure is worse, else better when any is better.
     pub verdict: Verdict,
     /// Why it is not comparable, or what happened to it besides its figures.
@@ -103,9 +103,9 @@ pub struct MovedOperatingPoint {
     /// Which one.
     pub objective: Objective,
     /// Where it was.
-    pub baseline: Vec<GridPoint>,
+    pub baseline: Vec<Shape>,
     /// Where it is.
-    pub candidate: Vec<GridPoint>,
+    pub candidate: Vec<Shape>,
 }
 
 /// Compares two profiles.
@@ -113,19 +113,19 @@ pub struct MovedOperatingPoint {
 pub fn compare(baseline: &Profile, candidate: &Profile, rule: &CompareRule) -> Comparison {
     let mismatches = aspects::of_runs(baseline, candidate);
     let refused = mismatches.iter().any(|mismatch| !rule.varied.contains(&mismatch.aspect));
-    let (pairs, unmatched) = aspects::pair_subjects(baseline, candidate, &rule.varied);
-    let subject = |(own, other): (u16, u16)| {
-        compare_subject(baseline, candidate, own, other, if refused { None } else { Some(rule) })
+    let (pairs, unmatched) = aspects::pair_variants(baseline, candidate, &rule.varied);
+    let variant = |(own, other): (u16, u16)| {
+        compare_variant(baseline, candidate, own, other, if refused { None } else { Some(rule) })
     };
-    let subjects: Vec<SubjectComparison> = pairs.into_iter().map(subject).collect();
-    let points = subjects.iter().flat_map(|subject| &subject.points).map(|point| point.verdict);
+    let variants: Vec<VariantComparison> = pairs.into_iter().map(variant).collect();
+    let points = variants.iter().flat_map(|variant| &variant.points).map(|point| point.verdict);
     Comparison {
         baseline: baseline.run.id.clone(),
         candidate: candidate.run.id.clone(),
         verdict: overall(points),
         mismatches,
         conditions: aspects::conditions(baseline, candidate),
-        subjects,
+        variants,
         unmatched,
     }
 }
@@ -144,30 +144,30 @@ fn overall(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
     found
 }
 
-/// Compares one subject; without a `rule` its points are listed as not comparable.
-fn compare_subject(
+/// Compares one variant; without a `rule` its points are listed as not comparable.
+fn compare_variant(
     baseline: &Profile,
     candidate: &Profile,
     own: u16,
     other: u16,
     rule: Option<&CompareRule>,
-) -> SubjectComparison {
-    let subjects = (&baseline.subjects[usize::from(own)], &candidate.subjects[usize::from(other)]);
-    let mismatches = aspects::of_subjects(baseline, candidate, subjects);
+) -> VariantComparison {
+    let variants = (&baseline.variants[usize::from(own)], &candidate.variants[usize::from(other)]);
+    let mismatches = aspects::of_variants(baseline, candidate, variants);
     let rule = rule.filter(|rule| mismatches.iter().all(|mismatch| rule.varied.contains(&mismatch.aspect)));
     let mut points = Vec::new();
-    for point in baseline.points.iter().filter(|point| point.id.subject == own) {
-        let id = PointId { subject: other, at: point.id.at };
+    for point in baseline.points.iter().filter(|point| point.id.variant == own) {
+        let id = PointId { variant: other, shape: point.id.shape };
         if let Some(counterpart) = candidate.points.iter().find(|point| point.id == id) {
             points.push(compare_point(point, counterpart, rule));
         }
     }
-    SubjectComparison {
-        baseline: subjects.0.clone(),
-        candidate: subjects.1.clone(),
+    VariantComparison {
+        baseline: variants.0.clone(),
+        candidate: variants.1.clone(),
         mismatches,
         points,
-        moved: if rule.is_some() { moved(baseline, candidate, subjects) } else { Vec::new() },
+        moved: if rule.is_some() { moved(baseline, candidate, variants) } else { Vec::new() },
     }
 }
 
@@ -177,7 +177,7 @@ fn compare_point(
     rule: Option<&CompareRule>,
 ) -> PointComparison {
     let without_figures = |verdict, reason: String| PointComparison {
-        at: baseline.id.at,
+        shape: baseline.id.shape,
         verdict,
         reason: Some(reason),
         metrics: Vec::new(),
@@ -204,13 +204,13 @@ fn compare_point(
     let verdict = overall(metrics.iter().map(|metric| metric.verdict));
     let reason = (verdict == Verdict::NotComparable)
         .then(|| "no figure was determined in both runs; measure more iterations".to_owned());
-    PointComparison { at: baseline.id.at, verdict, reason, metrics }
+    PointComparison { shape: baseline.id.shape, verdict, reason, metrics }
 }
 
 /// Why a point has no figures.
 struct Gone {
     says: String,
-    /// Whether that is the subject's doing, and not the budget's or the user's.
+    /// Whether that is the variant's doing, and not the budget's or the user's.
     failed: bool,
 }
 
@@ -227,8 +227,8 @@ fn ran(point: &PointSummary) -> Result<(), Gone> {
         (Status::NotRun, _, Some(NotRun::WouldExceedTime)) => {
             Err(Gone { says: "would exceed the time limit".to_owned(), failed: true })
         }
-        (Status::NotRun, _, Some(NotRun::SubjectFailed)) => {
-            Err(Gone { says: "could not run, as the whole subject".to_owned(), failed: true })
+        (Status::NotRun, _, Some(NotRun::VariantFailed)) => {
+            Err(Gone { says: "could not run, as the whole variant".to_owned(), failed: true })
         }
         (Status::NotRun, ..) => Err(Gone { says: "was not reached".to_owned(), failed: false }),
         _ if point.latency.is_none() => {
@@ -241,16 +241,16 @@ fn ran(point: &PointSummary) -> Result<(), Gone> {
 fn moved(
     baseline: &Profile,
     candidate: &Profile,
-    subjects: (&Subject, &Subject),
+    variants: (&Variant, &Variant),
 ) -> Vec<MovedOperatingPoint> {
     let mut moved = Vec::new();
-    for row in baseline.operating_points.iter().filter(|row| row.model == subjects.0.model) {
+    for row in baseline.operating_points.iter().filter(|row| row.model == variants.0.model) {
         let counterpart = candidate
             .operating_points
             .iter()
-            .find(|other| other.objective == row.objective && other.model == subjects.1.model);
+            .find(|other| other.objective == row.objective && other.model == variants.1.model);
         let Some(other) = counterpart else { continue };
-        let places = |ids: &[PointId]| ids.iter().map(|id| id.at).collect::<Vec<GridPoint>>();
+        let places = |ids: &[PointId]| ids.iter().map(|id| id.shape).collect::<Vec<Shape>>();
         let (was, is) = (places(&row.chosen), places(&other.chosen));
         // Sets that share a point did not move: within a set the order is chance.
         let same = was.iter().any(|at| is.contains(at)) || was.is_empty() && is.is_empty();

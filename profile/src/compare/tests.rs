@@ -1,7 +1,7 @@
 use super::{Aspect, CompareRule, Comparison, Metric, Verdict, compare};
 use crate::analysis::study;
-use crate::plan::{Limits, Plan, Request, UsableSubject};
-use crate::point::{BatchSize, ClipLength, GridPoint, Precision, Subject};
+use crate::plan::{Limits, Plan, Request, UsableVariant};
+use crate::point::{BatchSize, ClipLength, Precision, Shape, Variant};
 use crate::record::{Cause, ModelRecord, Stage};
 use crate::simulated::{FailureRule, Noise, SimulatedSpec};
 use crate::summary::Profile;
@@ -15,9 +15,9 @@ fn spec(seed: u64) -> SimulatedSpec {
 }
 
 fn profile_of(spec: SimulatedSpec, request: Request) -> Profile {
-    let subject =
-        Subject { model: "m".into(), backend: "simulated".into(), precision: Precision::Model, threads: 1 };
-    let usable = UsableSubject { subject, fixed_clip_length: None, fixed_batch_size: None };
+    let variant =
+        Variant { model: "m".into(), backend: "simulated".into(), precision: Precision::Model, threads: 1 };
+    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
     let plan = Plan::expand(request, vec![usable], &Limits::default()).unwrap();
     let mut profile = study(&board::run(&plan, SweepRules::for_plan(&plan), &[spec]).record);
     profile.models.push(ModelRecord {
@@ -58,7 +58,7 @@ fn a_slowdown_of_5_percent_is_found_at_every_point_and_a_speed_up_as_well() {
     slower.latency.linear_us *= 1.05;
     let comparison = plain(&run(spec(0)), &run(slower.clone()));
     assert_eq!(comparison.verdict, Verdict::Worse);
-    for point in &comparison.subjects[0].points {
+    for point in &comparison.variants[0].points {
         let median = point.metrics.iter().find(|metric| metric.metric == Metric::P50Latency).unwrap();
         assert_eq!(median.verdict, Verdict::Worse, "{point:?}");
         assert!((median.ratio - 1.05).abs() < 0.01, "{median:?}");
@@ -78,7 +78,7 @@ fn a_difference_below_the_noise_of_few_iterations_is_no_finding() {
     slower.latency.linear_us *= 1.05;
     let comparison = plain(&profile_of(noisy, few()), &profile_of(slower, few()));
     assert_ne!(comparison.verdict, Verdict::Worse);
-    let p99 = &comparison.subjects[0].points[0].metrics[1];
+    let p99 = &comparison.variants[0].points[0].metrics[1];
     assert_eq!((p99.metric, p99.verdict), (Metric::P99Latency, Verdict::NotComparable));
     assert_eq!(p99.threshold, None, "P99 has no upper bound at 12 iterations");
 }
@@ -91,14 +91,14 @@ fn another_model_digest_is_refused_by_saying_so_and_allowed_when_it_is_what_is_c
     let refused = plain(&baseline, &candidate);
     assert_eq!(refused.verdict, Verdict::NotComparable);
     assert_eq!(
-        refused.subjects[0].mismatches[0].to_string(),
+        refused.variants[0].mismatches[0].to_string(),
         "the model differs: m (aaaaaaaaaaaa) against m (bbbbbbbbbbbb); compare runs with the same model, or \
          name it as what is compared"
     );
     let rule = CompareRule { varied: vec![Aspect::Model], ..CompareRule::default() };
     let allowed = compare(&baseline, &candidate, &rule);
     assert_eq!(allowed.verdict, Verdict::Same);
-    assert_eq!(allowed.subjects[0].mismatches.len(), 1, "it is still named");
+    assert_eq!(allowed.variants[0].mismatches.len(), 1, "it is still named");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn another_power_mode_is_refused_for_every_point() {
     let comparison = plain(&baseline, &candidate);
     assert_eq!(comparison.verdict, Verdict::NotComparable);
     assert_eq!(comparison.mismatches[0].aspect, Aspect::PowerMode);
-    assert!(comparison.subjects[0].points.iter().all(|point| point.metrics.is_empty()));
+    assert!(comparison.variants[0].points.iter().all(|point| point.metrics.is_empty()));
 }
 
 #[test]
@@ -147,8 +147,8 @@ fn a_point_that_fails_now_is_worse_and_one_that_was_not_reached_is_not_comparabl
     });
     let candidate = run(broken);
     let verdict = |comparison: &Comparison, batch, clip| {
-        let at = GridPoint::new(batch, clip).unwrap();
-        comparison.subjects[0].points.iter().find(|point| point.at == at).unwrap().verdict
+        let at = Shape::new(batch, clip).unwrap();
+        comparison.variants[0].points.iter().find(|point| point.shape == at).unwrap().verdict
     };
     let comparison = plain(&baseline, &candidate);
     assert_eq!(verdict(&comparison, 2, 64), Verdict::Worse);
@@ -160,10 +160,10 @@ fn a_point_that_fails_now_is_worse_and_one_that_was_not_reached_is_not_comparabl
 }
 
 #[test]
-fn subjects_without_a_counterpart_are_named() {
+fn variants_without_a_counterpart_are_named() {
     let baseline = run(spec(0));
     let mut candidate = run(spec(1));
-    candidate.subjects[0].threads = 4;
+    candidate.variants[0].threads = 4;
     let comparison = plain(&baseline, &candidate);
     assert_eq!(
         comparison.unmatched,
@@ -183,7 +183,7 @@ fn an_operating_point_that_falls_elsewhere_is_named() {
     let elsewhere = candidate.points[0].id;
     candidate.operating_points[1].chosen = vec![elsewhere];
     let comparison = plain(&baseline, &candidate);
-    assert_eq!(comparison.subjects[0].moved.len(), 1);
-    assert_eq!(comparison.subjects[0].moved[0].candidate, vec![elsewhere.at]);
-    assert!(plain(&baseline, &baseline).subjects[0].moved.is_empty());
+    assert_eq!(comparison.variants[0].moved.len(), 1);
+    assert_eq!(comparison.variants[0].moved[0].candidate, vec![elsewhere.shape]);
+    assert!(plain(&baseline, &baseline).variants[0].moved.is_empty());
 }

@@ -3,8 +3,8 @@
 use crate::codec::{self, Encoding};
 use crate::message::{
     Availability, Check, CommandState, CommandStatus, ConfigDesired, ConfigReported, DeviceInfo, DeviceState,
-    Envelope, Epoch, Event, EventKind, ModelInfo, NoArguments, OperationResult, Payload, Progress, Reading,
-    Reason, ReasonCode, Receipt, RemoteSettings, SequenceRange, Temperature,
+    Envelope, Epoch, EventKind, EventReport, ModelInfo, NoArguments, OperationResult, Payload, Progress,
+    Reading, Reason, ReasonCode, Receipt, RemoteSettings, SequenceRange, Temperature,
 };
 use crate::plan::{Limits, Load, Mode, Request, RequestedPoint};
 use crate::point::Precision;
@@ -218,9 +218,9 @@ fn envelope(names: &Names) -> Envelope {
     }
 }
 
-fn event() -> Event {
-    Event {
-        version: Event::VERSION,
+fn event() -> EventReport {
+    EventReport {
+        version: EventReport::VERSION,
         kind: EventKind::SpoolGap,
         at_unix_ms: AT,
         message: "records 3 to 4 were damaged on the device's disk and will not come".into(),

@@ -3,7 +3,7 @@
 use super::{IDLE_MW, Random};
 use crate::channel::{Channel, ChannelKind, Role};
 use crate::point::PointId;
-use crate::record::{GateOutcome, Outcome, SoakEvidence};
+use crate::record::{GateOutcome, PointOutcome, SoakEvidence};
 use crate::sensors::{Column, SensorRecord, TierSeries};
 use crate::summary::{EnergySummary, Interval, SoakSegment, SoakSummary, Throttle, ThrottleCause};
 use crate::units::Nanos;
@@ -22,7 +22,7 @@ pub(super) fn summary(id: PointId) -> SoakSummary {
         end_ms: end_s * 1000,
         p50_ns,
         p99_ns: Some(p99_ns),
-        frames_per_s: id.at.frames() as f64 * 1e9 / p50_ns,
+        frames_per_s: id.shape.frames() as f64 * 1e9 / p50_ns,
     };
     let energy = |power: f64, frames_per_s: f64, window_ms| EnergySummary {
         mean_power_mw: power,
@@ -117,7 +117,7 @@ pub fn soak_evidence(id: PointId) -> (SoakEvidence, SensorRecord) {
     }
     let evidence = SoakEvidence {
         id,
-        outcome: Outcome::Measured,
+        outcome: PointOutcome::Measured,
         aborted: None,
         gate: None,
         idle_before: None,

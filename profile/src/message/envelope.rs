@@ -95,8 +95,8 @@ pub struct Receipt {
 
 /// A record of kind `event`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    /// [`Event::VERSION`] of the writer. The first field of every version.
+pub struct EventReport {
+    /// [`EventReport::VERSION`] of the writer. The first field of every version.
     pub version: u16,
     /// What happened.
     pub kind: EventKind,
@@ -111,12 +111,12 @@ pub struct Event {
     pub attachment: Vec<u8>,
 }
 
-impl Event {
+impl EventReport {
     /// The layout that this version writes.
     pub const VERSION: u16 = 1;
 }
 
-/// What an [`Event`] tells.
+/// What an [`EventReport`] tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {

@@ -16,7 +16,7 @@ pub use device::{
     Availability, ConfigDesired, ConfigReported, DeviceInfo, DeviceState, ModelInfo, Progress,
     RemoteSettings, Temperature,
 };
-pub use envelope::{Envelope, Epoch, Event, EventKind, Receipt, SequenceRange};
+pub use envelope::{Envelope, Epoch, EventKind, EventReport, Receipt, SequenceRange};
 pub use status::{
     Check, CommandState, CommandStatus, NoArguments, OperationResult, Reading, Reason, ReasonCode,
 };
@@ -72,7 +72,7 @@ payload! {
     ConfigDesired: Json, 16 * KIB;
     ConfigReported: Json, 16 * KIB;
     Envelope: Cbor, envelope::MAX_PART + KIB;
-    Event: Cbor, 16 * 1024 * KIB;
+    EventReport: Cbor, 16 * 1024 * KIB;
 }
 
 /// Reads a request's payload. An empty one asks for the defaults, so that `mosquitto_pub -n` works.

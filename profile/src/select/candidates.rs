@@ -1,6 +1,6 @@
 //! Candidates from a profile's points and soaks.
 
-use super::{Candidate, Measure, budget_ns};
+use super::{Candidate, Measure, deadline_ns};
 use crate::summary::{EnergySummary, Interval, PointSummary, Profile, SoakSummary, Status};
 
 fn measure(estimate: f64, interval: Interval) -> Measure {
@@ -13,12 +13,12 @@ fn energy(summary: Option<EnergySummary>) -> Option<Measure> {
 
 /// The candidates of one model, in the order of the profile's points.
 pub(super) fn of_points(profile: &Profile, model: &str) -> Vec<Candidate> {
-    let points = profile.points.iter().filter(|point| model_of(profile, point.id.subject) == Some(model));
+    let points = profile.points.iter().filter(|point| model_of(profile, point.id.variant) == Some(model));
     points.filter_map(|point| of_point(profile, point)).collect()
 }
 
-fn model_of(profile: &Profile, subject: u16) -> Option<&str> {
-    profile.subjects.get(usize::from(subject)).map(|subject| subject.model.as_str())
+fn model_of(profile: &Profile, variant: u16) -> Option<&str> {
+    profile.variants.get(usize::from(variant)).map(|variant| variant.model.as_str())
 }
 
 fn of_point(profile: &Profile, point: &PointSummary) -> Option<Candidate> {
@@ -32,7 +32,7 @@ fn of_point(profile: &Profile, point: &PointSummary) -> Option<Candidate> {
     let scale = |bound: Option<f64>| bound.map(|mean| frames_per_s * latency.mean_ns / mean);
     Some(Candidate {
         id: point.id,
-        budget_ns: budget_ns(profile.run.deadline, point.id.at),
+        deadline_ns: deadline_ns(profile.run.deadline, point.id.shape),
         p99_ns: latency.p99_ns.map(|p99| measure(p99, latency.p99_ci_ns)),
         frames_per_s: Measure {
             estimate: frames_per_s,
@@ -51,7 +51,7 @@ pub(super) fn of_soaks(profile: &Profile, model: &str) -> Vec<Candidate> {
     profile
         .soaks
         .iter()
-        .filter(|soak| model_of(profile, soak.id.subject) == Some(model))
+        .filter(|soak| model_of(profile, soak.id.variant) == Some(model))
         .filter_map(|soak| of_soak(profile, soak))
         .collect()
 }
@@ -61,7 +61,7 @@ fn of_soak(profile: &Profile, soak: &SoakSummary) -> Option<Candidate> {
     let open = |value: f64| Measure { estimate: value, lower: None, upper: None };
     Some(Candidate {
         id: soak.id,
-        budget_ns: budget_ns(profile.run.deadline, soak.id.at),
+        deadline_ns: deadline_ns(profile.run.deadline, soak.id.shape),
         // A soak runs every inference that the sustained state holds: its P99 is the population's.
         p99_ns: soak.sustained_p99_ns.map(exact),
         frames_per_s: open(soak.sustained_frames_per_s?),

@@ -46,7 +46,7 @@ pub struct Candidate {
     /// Which point.
     pub id: PointId,
     /// Time that one inference may take, ns: the stream's deadline, or that of the assumed stream.
-    pub budget_ns: f64,
+    pub deadline_ns: f64,
     /// P99 latency, ns.
     pub p99_ns: Option<Measure>,
     /// Frames a second.
@@ -61,7 +61,7 @@ impl Candidate {
     /// P99 as a share of the time that one inference may take.
     #[must_use]
     pub fn p99_share(&self) -> Option<Measure> {
-        let share = |ns: f64| ns / self.budget_ns;
+        let share = |ns: f64| ns / self.deadline_ns;
         self.p99_ns.map(|p99| Measure {
             estimate: share(p99.estimate),
             lower: p99.lower.map(share),
@@ -73,7 +73,7 @@ impl Candidate {
 /// The time that one inference at a point may take under `deadline`, ns; without one, under a stream of
 /// [`ASSUMED_FPS`].
 #[must_use]
-pub fn budget_ns(deadline: Deadline, at: crate::point::GridPoint) -> f64 {
+pub fn deadline_ns(deadline: Deadline, at: crate::point::Shape) -> f64 {
     match deadline.at(at) {
         Some(span) => span.0 as f64,
         None => f64::from(at.clip_length.get()) / ASSUMED_FPS * 1e9,
@@ -105,12 +105,12 @@ pub fn operating_points(profile: &Profile) -> Vec<OperatingPoint> {
     rows
 }
 
-/// The models of a profile's subjects, in the subjects' order, each once.
+/// The models of a profile's variants, in the variants' order, each once.
 fn models(profile: &Profile) -> Vec<String> {
     let mut models: Vec<String> = Vec::new();
-    for subject in &profile.subjects {
-        if !models.contains(&subject.model) {
-            models.push(subject.model.clone());
+    for variant in &profile.variants {
+        if !models.contains(&variant.model) {
+            models.push(variant.model.clone());
         }
     }
     models

@@ -1,6 +1,6 @@
 use super::{Candidate, Goal, Measure, certainly_dominates, choose};
 use crate::plan::Deadline;
-use crate::point::{GridPoint, PointId};
+use crate::point::{PointId, Shape};
 use crate::summary::Objective;
 use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 
@@ -11,8 +11,8 @@ fn within(estimate: f64, half: f64) -> Measure {
 /// A candidate at batch size 1 with a budget of 100 ms.
 fn candidate(clip_length: u32, p99_ms: f64, frames_per_s: f64) -> Candidate {
     Candidate {
-        id: PointId { subject: 0, at: GridPoint::new(1, clip_length).unwrap() },
-        budget_ns: 100e6,
+        id: PointId { variant: 0, shape: Shape::new(1, clip_length).unwrap() },
+        deadline_ns: 100e6,
         p99_ns: Some(within(p99_ms * 1e6, 0.02)),
         frames_per_s: within(frames_per_s, 0.001),
         energy_per_frame_uj: None,
@@ -57,7 +57,7 @@ fn streaming_takes_the_least_energy_where_power_is_known_and_the_most_frames_els
 #[test]
 fn without_a_deadline_streaming_takes_the_smallest_share_of_the_clip() {
     let mut long = candidate(16, 12.0, 100.0);
-    long.budget_ns = 200e6;
+    long.deadline_ns = 200e6;
     let candidates = [candidate(8, 10.0, 100.0), long];
     let goal = Goal::of(Objective::Streaming, Deadline::None, &candidates);
     assert_eq!(goal, Goal::SmallestShare);
@@ -99,7 +99,7 @@ fn a_point_is_dominated_only_when_it_loses_on_everything() {
     let cheap = with_energy(bad.clone(), 1.0);
     assert!(!certainly_dominates(&with_energy(good.clone(), 2.0), &cheap, 0.0), "it needs less energy");
     assert!(!certainly_dominates(&good, &cheap, 0.0), "the rival's energy is unknown");
-    let leisurely = Candidate { budget_ns: 400e6, ..bad.clone() };
+    let leisurely = Candidate { deadline_ns: 400e6, ..bad.clone() };
     assert!(!certainly_dominates(&good, &leisurely, 0.0), "its deadline is longer");
     assert!(!certainly_dominates(&good, &bad, 1.5), "the board drifted by more than the difference");
 }

@@ -35,10 +35,10 @@ struct Teller<'a> {
 
 impl Teller<'_> {
     fn name(&self, id: PointId) -> String {
-        let of_model = self.profile.subjects.iter().filter(|subject| subject.model == self.model).count();
-        match self.profile.subjects.get(usize::from(id.subject)).filter(|_| of_model > 1) {
-            Some(subject) => format!("{} of {subject}", id.at),
-            None => id.at.to_string(),
+        let of_model = self.profile.variants.iter().filter(|variant| variant.model == self.model).count();
+        match self.profile.variants.get(usize::from(id.variant)).filter(|_| of_model > 1) {
+            Some(variant) => format!("{} of {variant}", id.shape),
+            None => id.shape.to_string(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Teller<'_> {
                  clip lasts",
                 self.p99(best),
                 percent(best.p99_share().map_or(0.0, |share| share.upper.unwrap_or(share.estimate))),
-                milliseconds(best.budget_ns),
+                milliseconds(best.deadline_ns),
             ),
             Goal::DeadlineMostFrames | Goal::DeadlineLeastEnergy => format!(
                 "{name} {} among the {admitted} of {} points whose P99 is within the deadline with 95 % \
@@ -88,7 +88,7 @@ impl Teller<'_> {
                 },
                 self.candidates.len(),
                 self.p99(best),
-                milliseconds(best.budget_ns),
+                milliseconds(best.deadline_ns),
             ),
         }
     }
@@ -178,7 +178,7 @@ impl Teller<'_> {
              against {}; {advice}.",
             self.name(closest.id),
             self.p99(closest),
-            milliseconds(closest.budget_ns),
+            milliseconds(closest.deadline_ns),
         )
     }
 }

@@ -1,7 +1,7 @@
 //! Latencies from a declared spec on a virtual clock: the ground truth that tests hold the analysis to,
 //! and the engine behind the `simulated` backend.
 //!
-//! Terms: the *spec* declares a subject; an *engine* is one prepared instance of it at one point; the
+//! Terms: the *spec* declares a variant; an *engine* is one prepared instance of it at one point; the
 //! *virtual clock* is the caller's: an inference takes the instant at which it starts and says how long it
 //! lasts. Nothing here waits, reads a clock or measures anything.
 
@@ -16,13 +16,13 @@ pub use spec::{
     ThrottleSpan, WarmUp, WarmUpShape,
 };
 
-use crate::point::GridPoint;
+use crate::point::Shape;
 use crate::record::{Cause, Failure, Stage};
 use crate::stats::rng::Rng;
 use crate::units::{Bytes, Nanos};
 use noise::NoiseState;
 
-/// A prepared instance of a simulated subject at one point.
+/// A prepared instance of a simulated variant at one point.
 #[derive(Debug, Clone)]
 pub struct SimulatedEngine {
     spec: SimulatedSpec,
@@ -41,7 +41,7 @@ impl SimulatedEngine {
     /// The declared failure of the load or prepare stage, or out of memory above `memory_limit`.
     pub fn prepare(
         spec: &SimulatedSpec,
-        at: GridPoint,
+        at: Shape,
         ordinal: u64,
         memory_limit: Option<Bytes>,
     ) -> Result<Self, Failure> {
@@ -144,7 +144,7 @@ impl Stall {
 }
 
 /// A deterministic source of draws for one engine.
-fn source(seed: u64, at: GridPoint, ordinal: u64) -> Rng {
+fn source(seed: u64, at: Shape, ordinal: u64) -> Rng {
     let place = u64::from(at.batch_size.get()) << 32 | u64::from(at.clip_length.get());
     let keyed = Rng::new(seed).next_u64() ^ place;
     Rng::new(Rng::new(keyed).next_u64() ^ ordinal)

@@ -1,13 +1,13 @@
-//! What a simulated subject is declared to be: the TOML form, its checks, and the exact values that
+//! What a simulated variant is declared to be: the TOML form, its checks, and the exact values that
 //! follow from it.
 
 use super::noise::Noise;
-use crate::point::{BatchSize, ClipLength, GridPoint};
+use crate::point::{BatchSize, ClipLength, Shape};
 use crate::record::{Cause, Failure, Stage};
 use crate::units::{Bytes, Nanos};
 use serde::{Deserialize, Serialize};
 
-/// A simulated subject, as declared in TOML. Everything is deterministic in the spec, the point and the
+/// A simulated variant, as declared in TOML. Everything is deterministic in the spec, the point and the
 /// engine's ordinal.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -265,7 +265,7 @@ impl SimulatedSpec {
 
     /// Noise-free latency at `at` in nanoseconds, without warm-up, drift, throttling or stalls.
     #[must_use]
-    pub fn base_ns(&self, at: GridPoint) -> f64 {
+    pub fn base_ns(&self, at: Shape) -> f64 {
         let given = self
             .latency
             .at
@@ -278,27 +278,27 @@ impl SimulatedSpec {
     }
 
     /// The point's own factor.
-    fn texture(&self, at: GridPoint) -> f64 {
+    fn texture(&self, at: Shape) -> f64 {
         let mut source = super::source(self.latency.texture_seed, at, 0);
         (self.latency.texture * source.uniform().mul_add(2.0, -1.0)).exp()
     }
 
     /// The exact `q` quantile of latency at `at` in nanoseconds, in the steady state.
     #[must_use]
-    pub fn quantile_ns(&self, at: GridPoint, q: f64) -> f64 {
+    pub fn quantile_ns(&self, at: Shape, q: f64) -> f64 {
         self.base_ns(at) * self.noise.quantile(q)
     }
 
     /// The exact mean latency at `at` in nanoseconds, in the steady state; infinite where the noise has
     /// no mean.
     #[must_use]
-    pub fn mean_ns(&self, at: GridPoint) -> f64 {
+    pub fn mean_ns(&self, at: Shape) -> f64 {
         self.base_ns(at) * self.noise.mean()
     }
 
     /// Peak memory of an engine for `at`.
     #[must_use]
-    pub fn memory(&self, at: GridPoint) -> Bytes {
+    pub fn memory(&self, at: Shape) -> Bytes {
         let (clips, frames) = sizes(at);
         let need = &self.memory;
         let grown = clips * frames * (need.per_frame_bytes + need.per_squared_frame_bytes * frames);
@@ -307,31 +307,32 @@ impl SimulatedSpec {
 
     /// Time to build an engine for `at`.
     #[must_use]
-    pub fn prepare_time(&self, at: GridPoint) -> Nanos {
+    pub fn prepare_time(&self, at: Shape) -> Nanos {
         let per_frame = self.prepare.per_frame_us * 1e3 * at.frames() as f64;
         Nanos(self.prepare.fixed_ms.mul_add(1e6, per_frame) as u64)
     }
 
     /// Board power while inferring at `at`, mW; `None` without a power sensor.
     #[must_use]
-    pub fn power_mw(&self, at: GridPoint) -> Option<f64> {
+    pub fn power_mw(&self, at: Shape) -> Option<f64> {
         let power = self.power.as_ref()?;
         Some(power.idle_mw + power.active_mw * (at.frames() as f64).powf(power.exponent))
     }
 
     /// The failure declared for `at`, with the number of inferences that succeed before it.
     #[must_use]
-    pub fn failure(&self, at: GridPoint) -> Option<(Failure, u64)> {
-        let rule = self.failure.iter().find(|rule| {
-            at.covers(GridPoint { batch_size: rule.batch_size, clip_length: rule.clip_length })
-        })?;
+    pub fn failure(&self, at: Shape) -> Option<(Failure, u64)> {
+        let rule = self
+            .failure
+            .iter()
+            .find(|rule| at.covers(Shape { batch_size: rule.batch_size, clip_length: rule.clip_length }))?;
         let failure = Failure { stage: rule.stage, cause: rule.cause, message: rule.message.clone() };
         Some((failure, rule.after_iterations))
     }
 }
 
 impl Surface {
-    fn formula_us(&self, at: GridPoint) -> f64 {
+    fn formula_us(&self, at: Shape) -> f64 {
         let (clips, frames) = sizes(at);
         let linear = self.linear_us * clips.powf(self.batch_exponent) * frames;
         self.fixed_us + linear + self.quadratic_us * clips * frames * frames
@@ -350,7 +351,7 @@ impl Surface {
     }
 }
 
-fn sizes(at: GridPoint) -> (f64, f64) {
+fn sizes(at: Shape) -> (f64, f64) {
     (f64::from(at.batch_size.get()), f64::from(at.clip_length.get()))
 }
 

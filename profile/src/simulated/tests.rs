@@ -1,19 +1,19 @@
 use super::{FailureRule, Noise, ParetoTail, SimulatedEngine, SimulatedSpec, SlowMode, Stall};
 use super::{ThrottleSpan, WarmUp, WarmUpShape};
-use crate::point::{BatchSize, ClipLength, GridPoint};
+use crate::point::{BatchSize, ClipLength, Shape};
 use crate::record::{Cause, Failure, Stage};
 use crate::units::{Bytes, Nanos};
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
-fn at(batch_size: u32, clip_length: u32) -> GridPoint {
-    GridPoint::new(batch_size, clip_length).unwrap()
+fn at(batch_size: u32, clip_length: u32) -> Shape {
+    Shape::new(batch_size, clip_length).unwrap()
 }
 
 fn flat() -> SimulatedSpec {
     SimulatedSpec::default()
 }
 
-fn run(spec: &SimulatedSpec, point: GridPoint, iterations: usize) -> Vec<f64> {
+fn run(spec: &SimulatedSpec, point: Shape, iterations: usize) -> Vec<f64> {
     let mut engine = SimulatedEngine::prepare(spec, point, 0, None).unwrap();
     let mut now = Nanos(0);
     let mut latencies = Vec::with_capacity(iterations);

@@ -4,7 +4,7 @@
 //! *provisional* upper bound. This rests on an assumption: a disturbance too rare to be seen yet delays a
 //! longer inference at least as much as a shorter one. What is published never uses it.
 
-use crate::point::GridPoint;
+use crate::point::Shape;
 use crate::select::Measure;
 use crate::stats::interval;
 use crate::stats::quantile::{self, Quantile};
@@ -28,7 +28,7 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    pub(super) fn of(samples: &[u64], energy_per_inference: Option<f64>, at: GridPoint) -> Option<Self> {
+    pub(super) fn of(samples: &[u64], energy_per_inference: Option<f64>, at: Shape) -> Option<Self> {
         let mut sorted = samples.to_vec();
         sorted.sort_unstable();
         let (mean, largest) = (quantile::mean(&sorted)?, *sorted.last()? as f64);

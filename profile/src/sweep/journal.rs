@@ -1,6 +1,6 @@
 //! Resuming a sweep: its decisions are a function of what it was told, so telling it again restores it.
 
-use super::{Step, StepResult, Sweep, SweepRules};
+use super::{StepResult, Sweep, SweepRules, SweepStep};
 use crate::plan::Plan;
 use crate::units::Nanos;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub struct JournalEntry {
     /// The time at which the step was asked for.
     pub asked: Nanos,
     /// The step.
-    pub step: Step,
+    pub step: SweepStep,
     /// What came of it.
     pub result: StepResult,
 }

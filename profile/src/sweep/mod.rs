@@ -23,11 +23,11 @@ mod tests;
 
 pub use journal::{JournalEntry, ReplayError};
 pub use rules::{Allotment, SweepRules};
-pub use step::{Step, StepResult};
+pub use step::{StepResult, SweepStep};
 
 use crate::plan::{Deadline, Plan};
 use crate::point::PointId;
-use crate::record::{NotRun, Outcome, Phase};
+use crate::record::{NotRun, Phase, PointOutcome};
 use crate::stats::rng::Rng;
 use crate::units::Nanos;
 use live::LiveEngines;
@@ -42,13 +42,13 @@ const MOST_FRUITLESS: u32 = 2;
 pub struct Sweep {
     rules: SweepRules,
     deadline: Deadline,
-    /// The model of each subject, as an index: candidates compete within a model.
+    /// The model of each variant, as an index: candidates compete within a model.
     models: Vec<usize>,
     points: Vec<PointState>,
     /// Points not yet tried, smallest first.
     survey: VecDeque<usize>,
     queue: VecDeque<Task>,
-    pending: Option<(usize, Step)>,
+    pending: Option<(usize, SweepStep)>,
     live: LiveEngines,
     rng: Rng,
     block: u32,
@@ -119,14 +119,14 @@ impl Sweep {
 
     /// The next step, or `None` when the sweep has ended. `now` is the time since the run's start, pauses
     /// between resumed parts left out. The same step is returned until it has been observed.
-    pub fn next(&mut self, now: Nanos) -> Option<Step> {
+    pub fn next(&mut self, now: Nanos) -> Option<SweepStep> {
         if self.pending.is_none() {
             self.pending = self.plan_step(now);
         }
         self.pending.as_ref().map(|(_, step)| step.clone())
     }
 
-    fn plan_step(&mut self, now: Nanos) -> Option<(usize, Step)> {
+    fn plan_step(&mut self, now: Nanos) -> Option<(usize, SweepStep)> {
         loop {
             if self.stage != Stage::Done && self.budget_left(now) == Some(Nanos(0)) {
                 self.end(NotRun::Budget);
@@ -167,13 +167,13 @@ impl Sweep {
         if fruitless {
             self.points[index].fruitless += 1;
             if self.points[index].fruitless >= MOST_FRUITLESS {
-                self.points[index].settle(Outcome::Interrupted);
+                self.points[index].settle(PointOutcome::Interrupted);
             }
         }
         self.after_step(index, &step, fruitless);
     }
 
-    fn after_step(&mut self, index: usize, step: &Step, fruitless: bool) {
+    fn after_step(&mut self, index: usize, step: &SweepStep, fruitless: bool) {
         match step.phase {
             Phase::Feasibility if !fruitless => {
                 self.points[index].feasible = true;
@@ -204,7 +204,7 @@ impl Sweep {
     /// What became of every point, in the plan's order. Before the sweep has ended, what would become of it
     /// if the run were stopped now.
     #[must_use]
-    pub fn outcomes(&self) -> Vec<(PointId, Outcome)> {
+    pub fn outcomes(&self) -> Vec<(PointId, PointOutcome)> {
         let outcome = |point: &PointState| match &point.outcome {
             Some(outcome) => outcome.clone(),
             None => point.outcome_if_ended(NotRun::Cancelled),
@@ -216,7 +216,7 @@ impl Sweep {
     #[must_use]
     pub fn skipped(&self) -> Vec<(PointId, NotRun, Option<PointId>)> {
         let skipped = |point: &PointState| match point.outcome {
-            Some(Outcome::NotRun { why, because_of }) => Some((point.id, why, because_of)),
+            Some(PointOutcome::NotRun { why, because_of }) => Some((point.id, why, because_of)),
             _ => None,
         };
         self.points.iter().filter_map(skipped).collect()
@@ -244,7 +244,7 @@ impl Sweep {
     }
 
     /// The step for `task`, with the engines that it costs.
-    fn step(&mut self, task: &Task, now: Nanos) -> Step {
+    fn step(&mut self, task: &Task, now: Nanos) -> SweepStep {
         let index = task.index;
         let bytes = self.memory_floor(index);
         let (points, anchor) = (&self.points, self.anchor);
@@ -258,7 +258,7 @@ impl Sweep {
             None => task.time_limit,
         };
         self.points[index].engines += u32::from(build);
-        Step {
+        SweepStep {
             point: self.points[index].id,
             phase: task.phase,
             close: closed.into_iter().map(|closed| self.points[closed].id).collect(),
@@ -293,7 +293,8 @@ impl Sweep {
     fn memory_floor(&self, index: usize) -> u64 {
         let id = self.points[index].id;
         self.points[index].peak_memory.unwrap_or_else(|| {
-            let smaller = |point: &&PointState| point.id.subject == id.subject && id.at.covers(point.id.at);
+            let smaller =
+                |point: &&PointState| point.id.variant == id.variant && id.shape.covers(point.id.shape);
             self.points.iter().filter(smaller).filter_map(|point| point.peak_memory).max().unwrap_or(0)
         })
     }

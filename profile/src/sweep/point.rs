@@ -6,7 +6,7 @@ use super::step::StepResult;
 use crate::analysis::latency;
 use crate::plan::Load;
 use crate::point::PointId;
-use crate::record::{Chunk, NotRun, Outcome, Phase};
+use crate::record::{Chunk, NotRun, Phase, PointOutcome};
 use crate::units::Nanos;
 
 /// Counted latencies among which a warm-up is sought: the search costs their square. The study searches all.
@@ -20,7 +20,7 @@ const MOST_WARM_UP: u32 = 200;
 pub(super) struct PointState {
     pub(super) id: PointId,
     /// Set once, when nothing more will be measured of it.
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<PointOutcome>,
     /// Engines built so far.
     pub(super) engines: u32,
     /// Whether it came through its feasibility step.
@@ -82,16 +82,16 @@ impl PointState {
         self.outcome.is_none()
     }
 
-    pub(super) fn settle(&mut self, outcome: Outcome) {
+    pub(super) fn settle(&mut self, outcome: PointOutcome) {
         self.outcome.get_or_insert(outcome);
     }
 
     /// What becomes of it when the sweep ends now because of `why`.
-    pub(super) fn outcome_if_ended(&self, why: NotRun) -> Outcome {
+    pub(super) fn outcome_if_ended(&self, why: NotRun) -> PointOutcome {
         match (self.engines, self.content) {
-            (0, _) => Outcome::NotRun { why, because_of: None },
-            (_, true) => Outcome::Measured,
-            (_, false) => Outcome::Interrupted,
+            (0, _) => PointOutcome::NotRun { why, because_of: None },
+            (_, true) => PointOutcome::Measured,
+            (_, false) => PointOutcome::Interrupted,
         }
     }
 
@@ -127,7 +127,7 @@ impl PointState {
             self.searched = self.samples.len() >= WARM_UP_SEARCH;
         }
         self.warm_up = u32::try_from(self.slow_start).unwrap_or(u32::MAX).min(MOST_WARM_UP);
-        self.estimate = Estimate::of(self.steady(), self.energy_per_inference(), self.id.at);
+        self.estimate = Estimate::of(self.steady(), self.energy_per_inference(), self.id.shape);
     }
 
     /// Counted latencies of the steady state.

@@ -7,7 +7,7 @@
 
 use super::estimate::Estimate;
 use super::{Sweep, Task};
-use crate::record::{NotRun, Outcome, Phase};
+use crate::record::{NotRun, Phase, PointOutcome};
 use crate::select::{self, Candidate, Goal, Measure, Score};
 use crate::stats::early_stop::{self, Counts, Decision};
 use crate::summary::Objective;
@@ -61,7 +61,7 @@ impl Sweep {
     /// Open points of one model with their figures.
     fn pool(&self, model: usize) -> Vec<(usize, Candidate)> {
         let open = self.points.iter().enumerate().filter(|(_, point)| {
-            point.is_open() && self.models.get(usize::from(point.id.subject)) == Some(&model)
+            point.is_open() && self.models.get(usize::from(point.id.variant)) == Some(&model)
         });
         open.filter_map(|(index, point)| Some((index, self.candidate(index, point.estimate()?)))).collect()
     }
@@ -70,7 +70,7 @@ impl Sweep {
         let point = &self.points[index];
         Candidate {
             id: point.id,
-            budget_ns: select::budget_ns(self.deadline, point.id.at),
+            deadline_ns: select::deadline_ns(self.deadline, point.id.shape),
             p99_ns: Some(Measure {
                 estimate: estimate.p99,
                 lower: estimate.p99_lower,
@@ -98,7 +98,7 @@ impl Sweep {
                     rival != index && select::certainly_dominates(figures, candidate, slack)
                 });
                 if let Some((_, by)) = by {
-                    self.points[*index].settle(Outcome::Dominated { by: by.id });
+                    self.points[*index].settle(PointOutcome::Dominated { by: by.id });
                 }
             }
         }
@@ -207,7 +207,7 @@ impl Sweep {
     /// Whether a point meets its deadline at P99.
     fn deadline(&self, index: usize, candidate: &Candidate) -> Verdict {
         let Some(estimate) = self.points[index].estimate() else { return Verdict::Open };
-        let budget = candidate.budget_ns;
+        let budget = candidate.deadline_ns;
         let rule = early_stop::Rule {
             over_rate: 0.01,
             alpha: DEADLINE_ALPHA,
@@ -268,7 +268,7 @@ impl Sweep {
             Some(index) => index,
             None => self.choose_anchor()?,
         };
-        if matches!(self.points[index].outcome, Some(Outcome::Failed(_))) {
+        if matches!(self.points[index].outcome, Some(PointOutcome::Failed(_))) {
             return None;
         }
         self.anchor = Some(index);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// One thing to measure next, bounded in iterations and in time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct SweepStep {
     /// Which point.
     pub point: PointId,
     /// What for.
@@ -32,7 +32,7 @@ pub struct Step {
     pub inference_limit: Nanos,
 }
 
-impl Step {
+impl SweepStep {
     /// Iterations to issue: lead-in and counted ones.
     #[must_use]
     pub const fn total_iterations(&self) -> u32 {

@@ -4,25 +4,25 @@ use super::rules::Allotment;
 use super::{Stage, Sweep, Task};
 use crate::plan::Plan;
 use crate::point::PointId;
-use crate::record::{Cause, Failure, NotRun, Outcome, Phase};
+use crate::record::{Cause, Failure, NotRun, Phase, PointOutcome};
 use crate::units::Nanos;
 use std::collections::VecDeque;
 
-/// An index per subject that is the same for subjects of the same model.
+/// An index per variant that is the same for variants of the same model.
 pub(super) fn models(plan: &Plan) -> Vec<usize> {
-    let of = |subject: &crate::point::Subject| {
-        plan.subjects.iter().position(|other| other.model == subject.model).unwrap_or(0)
+    let of = |variant: &crate::point::Variant| {
+        plan.variants.iter().position(|other| other.model == variant.model).unwrap_or(0)
     };
-    plan.subjects.iter().map(of).collect()
+    plan.variants.iter().map(of).collect()
 }
 
-/// Ascending in frames per inference, subjects in turn: a budget that ends early leaves every subject with
+/// Ascending in frames per inference, variants in turn: a budget that ends early leaves every variant with
 /// its smaller points, and no point is tried before the ones that it covers.
 pub(super) fn order(points: &[PointId]) -> VecDeque<usize> {
     let mut order: Vec<usize> = (0..points.len()).collect();
     order.sort_by_key(|&index| {
         let id = points[index];
-        (id.at.frames(), id.at.batch_size, id.at.clip_length, id.subject)
+        (id.shape.frames(), id.shape.batch_size, id.shape.clip_length, id.variant)
     });
     order.into()
 }
@@ -39,7 +39,7 @@ impl Sweep {
         }
         let least = self.least_inference(index);
         if self.budget_left(now).is_some_and(|left| left.0 as f64 <= least) {
-            self.points[index].settle(Outcome::NotRun { why: NotRun::Budget, because_of: None });
+            self.points[index].settle(PointOutcome::NotRun { why: NotRun::Budget, because_of: None });
             return;
         }
         let time_limit = self.rules.inference_limit;
@@ -57,10 +57,9 @@ impl Sweep {
     /// A lower bound of one inference's time: that of the slowest smaller point, nanoseconds.
     fn least_inference(&self, index: usize) -> f64 {
         let id = self.points[index].id;
-        let smaller = self
-            .points
-            .iter()
-            .filter(|point| point.feasible && point.id.subject == id.subject && id.at.covers(point.id.at));
+        let smaller = self.points.iter().filter(|point| {
+            point.feasible && point.id.variant == id.variant && id.shape.covers(point.id.shape)
+        });
         smaller.map(|point| point.iteration_ns(&self.rules)).fold(0.0, f64::max)
     }
 
@@ -94,7 +93,7 @@ impl Sweep {
         let warm_left = warm_up.saturating_sub(point.warmed);
         let left = iterations.saturating_sub(u32::try_from(point.samples.len()).unwrap_or(u32::MAX));
         if left == 0 {
-            self.points[index].settle(Outcome::Measured);
+            self.points[index].settle(PointOutcome::Measured);
             return;
         }
         let (lead_in, counted) = if warm_left > 0 { (warm_left.min(most), 0) } else { (0, left.min(most)) };
@@ -114,18 +113,18 @@ impl Sweep {
     /// Settles a failed point, and the untried ones that would fail for the same reason.
     pub(super) fn fail(&mut self, index: usize, phase: Phase, failure: &Failure) {
         let id = self.points[index].id;
-        self.points[index].settle(Outcome::Failed(failure.clone()));
+        self.points[index].settle(PointOutcome::Failed(failure.clone()));
         let why = match failure.cause {
             Cause::OutOfMemory => NotRun::WouldExceedMemory,
             Cause::TimedOut if phase == Phase::Feasibility => NotRun::WouldExceedTime,
-            Cause::UnsupportedOperator | Cause::BadModel | Cause::BackendUnavailable => NotRun::SubjectFailed,
+            Cause::UnsupportedOperator | Cause::BadModel | Cause::BackendUnavailable => NotRun::VariantFailed,
             _ => return,
         };
         for point in &mut self.points {
-            let same = point.id.subject == id.subject;
-            let hit = why == NotRun::SubjectFailed || point.id.at.covers(id.at);
+            let same = point.id.variant == id.variant;
+            let hit = why == NotRun::VariantFailed || point.id.shape.covers(id.shape);
             if same && hit && !point.feasible && point.is_open() {
-                point.settle(Outcome::NotRun { why, because_of: Some(id) });
+                point.settle(PointOutcome::NotRun { why, because_of: Some(id) });
             }
         }
     }

@@ -1,7 +1,7 @@
-use super::{Allotment, JournalEntry, Step, StepResult, Sweep, SweepRules};
-use crate::plan::{Limits, Plan, Request, UsableSubject};
-use crate::point::{GridPoint, PointId, Precision, Subject};
-use crate::record::{Cause, Failure, NotRun, Outcome, Phase, Stage};
+use super::{Allotment, JournalEntry, StepResult, Sweep, SweepRules, SweepStep};
+use crate::plan::{Limits, Plan, Request, UsableVariant};
+use crate::point::{PointId, Precision, Shape, Variant};
+use crate::record::{Cause, Failure, NotRun, Phase, PointOutcome, Stage};
 use crate::simulated::{FailureRule, Noise, PowerDraw, SimulatedSpec};
 use crate::stats::rng::Rng;
 use crate::truth::board;
@@ -11,8 +11,8 @@ use proptest::test_runner::TestCaseError;
 use std::collections::BTreeSet;
 
 fn plan(request: Request, models: &[&str]) -> Plan {
-    let subject = |model: &&str| UsableSubject {
-        subject: Subject {
+    let variant = |model: &&str| UsableVariant {
+        variant: Variant {
             model: (*model).to_owned(),
             backend: "simulated".to_owned(),
             precision: Precision::Model,
@@ -21,11 +21,11 @@ fn plan(request: Request, models: &[&str]) -> Plan {
         fixed_clip_length: None,
         fixed_batch_size: None,
     };
-    Plan::expand(request, models.iter().map(subject).collect(), &Limits::default()).unwrap()
+    Plan::expand(request, models.iter().map(variant).collect(), &Limits::default()).unwrap()
 }
 
-fn id(subject: u16, batch_size: u32, clip_length: u32) -> PointId {
-    PointId { subject, at: GridPoint::new(batch_size, clip_length).unwrap() }
+fn id(variant: u16, batch_size: u32, clip_length: u32) -> PointId {
+    PointId { variant, shape: Shape::new(batch_size, clip_length).unwrap() }
 }
 
 /// Latencies of the built-in pair on one thread of a laptop: attention over all tokens, and over frames.
@@ -45,7 +45,7 @@ fn noise(sigma: f64) -> Noise {
     Noise { sigma, autocorrelation: 0.3, ..Noise::default() }
 }
 
-fn outcome(run: &board::VirtualRun, id: PointId) -> &Outcome {
+fn outcome(run: &board::VirtualRun, id: PointId) -> &PointOutcome {
     &run.record.points.iter().find(|point| point.id == id).unwrap().outcome
 }
 
@@ -61,7 +61,10 @@ fn the_default_grid_of_two_models_takes_about_two_minutes() {
     let seconds = run.elapsed.as_secs_f64();
     assert!((40.0..=125.0).contains(&seconds), "{seconds} s");
     assert!(run.record.points.iter().all(|point| {
-        matches!(point.outcome, Outcome::Measured | Outcome::Dominated { .. } | Outcome::Interrupted)
+        matches!(
+            point.outcome,
+            PointOutcome::Measured | PointOutcome::Dominated { .. } | PointOutcome::Interrupted
+        )
     }));
     let slowest = counted(&run, id(0, 4, 128));
     assert!((3..=30).contains(&slowest), "{slowest} iterations of the slowest point");
@@ -79,11 +82,11 @@ fn the_first_point_over_the_memory_limit_ends_the_larger_ones_and_is_named() {
         .record
         .points
         .iter()
-        .filter(|point| matches!(&point.outcome, Outcome::Failed(f) if f.cause == Cause::OutOfMemory))
+        .filter(|point| matches!(&point.outcome, PointOutcome::Failed(f) if f.cause == Cause::OutOfMemory))
         .map(|point| point.id)
         .collect();
     assert_eq!(failed, vec![id(0, 2, 128), id(0, 4, 64)]);
-    let skipped = Outcome::NotRun { why: NotRun::WouldExceedMemory, because_of: Some(id(0, 2, 128)) };
+    let skipped = PointOutcome::NotRun { why: NotRun::WouldExceedMemory, because_of: Some(id(0, 2, 128)) };
     assert_eq!(outcome(&run, id(0, 4, 128)), &skipped);
 }
 
@@ -92,10 +95,10 @@ fn the_first_point_over_the_time_limit_ends_the_larger_ones() {
     let request = Request { inference_limit_s: 0.2, batch_sizes: vec![1, 2], ..Request::default() };
     let plan = plan(request, &["joint"]);
     let run = board::run(&plan, SweepRules::for_plan(&plan), &[joint()]);
-    assert!(matches!(outcome(&run, id(0, 1, 128)), Outcome::Failed(f) if f.cause == Cause::TimedOut));
-    let skipped = Outcome::NotRun { why: NotRun::WouldExceedTime, because_of: Some(id(0, 1, 128)) };
+    assert!(matches!(outcome(&run, id(0, 1, 128)), PointOutcome::Failed(f) if f.cause == Cause::TimedOut));
+    let skipped = PointOutcome::NotRun { why: NotRun::WouldExceedTime, because_of: Some(id(0, 1, 128)) };
     assert_eq!(outcome(&run, id(0, 2, 128)), &skipped);
-    assert!(!matches!(outcome(&run, id(0, 1, 64)), Outcome::Failed(_) | Outcome::NotRun { .. }));
+    assert!(!matches!(outcome(&run, id(0, 1, 64)), PointOutcome::Failed(_) | PointOutcome::NotRun { .. }));
 }
 
 #[test]
@@ -103,19 +106,19 @@ fn a_model_that_the_backend_cannot_run_is_tried_once() {
     let plan = plan(Request::default(), &["joint", "temporal"]);
     let mut broken = joint();
     broken.failure.push(FailureRule {
-        batch_size: id(0, 1, 1).at.batch_size,
-        clip_length: id(0, 1, 1).at.clip_length,
+        batch_size: id(0, 1, 1).shape.batch_size,
+        clip_length: id(0, 1, 1).shape.clip_length,
         stage: Stage::Prepare,
         cause: Cause::UnsupportedOperator,
         message: "no operator Loop".into(),
         after_iterations: 0,
     });
     let run = board::run(&plan, SweepRules::for_plan(&plan), &[broken, temporal()]);
-    let tried = run.journal.iter().filter(|entry| entry.step.point.subject == 0).count();
+    let tried = run.journal.iter().filter(|entry| entry.step.point.variant == 0).count();
     assert_eq!(tried, 1);
-    let skipped = Outcome::NotRun { why: NotRun::SubjectFailed, because_of: Some(id(0, 1, 8)) };
+    let skipped = PointOutcome::NotRun { why: NotRun::VariantFailed, because_of: Some(id(0, 1, 8)) };
     assert_eq!(outcome(&run, id(0, 4, 128)), &skipped);
-    assert!(!matches!(outcome(&run, id(1, 4, 128)), Outcome::NotRun { .. }));
+    assert!(!matches!(outcome(&run, id(1, 4, 128)), PointOutcome::NotRun { .. }));
 }
 
 #[test]
@@ -123,8 +126,8 @@ fn a_point_that_another_beats_on_everything_is_dropped_and_names_it() {
     let request = Request { clip_lengths: vec![8, 128], batch_sizes: vec![1], ..Request::default() };
     let plan = plan(request, &["joint"]);
     let run = board::run(&plan, SweepRules::for_plan(&plan), &[joint()]);
-    assert_eq!(outcome(&run, id(0, 1, 128)), &Outcome::Dominated { by: id(0, 1, 8) });
-    assert_eq!(outcome(&run, id(0, 1, 8)), &Outcome::Measured);
+    assert_eq!(outcome(&run, id(0, 1, 128)), &PointOutcome::Dominated { by: id(0, 1, 8) });
+    assert_eq!(outcome(&run, id(0, 1, 8)), &PointOutcome::Measured);
 }
 
 #[test]
@@ -132,8 +135,8 @@ fn models_do_not_compete_with_each_other() {
     let request = Request { clip_lengths: vec![64], batch_sizes: vec![1], ..Request::default() };
     let plan = plan(request, &["joint", "temporal"]);
     let run = board::run(&plan, SweepRules::for_plan(&plan), &[joint(), temporal()]);
-    assert_eq!(outcome(&run, id(0, 1, 64)), &Outcome::Measured);
-    assert_eq!(outcome(&run, id(1, 1, 64)), &Outcome::Measured);
+    assert_eq!(outcome(&run, id(0, 1, 64)), &PointOutcome::Measured);
+    assert_eq!(outcome(&run, id(1, 1, 64)), &PointOutcome::Measured);
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn a_fixed_run_counts_exactly_the_given_iterations_after_a_tenth_of_warm_up() {
     assert_eq!(rules.allotment, Allotment::Fixed { warm_up: 25, iterations: 250 });
     let run = board::run(&plan, rules, &[joint()]);
     for point in &run.record.points {
-        assert_eq!(point.outcome, Outcome::Measured);
+        assert_eq!(point.outcome, PointOutcome::Measured);
         assert_eq!(counted(&run, point.id), 250, "{:?}", point.id);
         let issued: usize = point.chunks.iter().map(|chunk| chunk.latencies_ns.len()).sum();
         assert_eq!(issued, 1 + 25 + 250);
@@ -165,7 +168,7 @@ fn a_budget_that_ends_early_leaves_small_points_measured_and_the_rest_named() {
     let plan = plan(request, &["joint", "temporal"]);
     let run = board::run(&plan, SweepRules::for_plan(&plan), &[joint(), temporal()]);
     assert!(run.elapsed < Nanos::from_secs(5), "{}", run.elapsed);
-    let budget = Outcome::NotRun { why: NotRun::Budget, because_of: None };
+    let budget = PointOutcome::NotRun { why: NotRun::Budget, because_of: None };
     assert_eq!(outcome(&run, id(0, 4, 128)), &budget);
     assert!(counted(&run, id(0, 1, 8)) > 0);
     assert!(counted(&run, id(1, 1, 8)) > 0);
@@ -233,7 +236,7 @@ struct Hostile {
 }
 
 impl Hostile {
-    fn answer(&mut self, step: &Step) -> StepResult {
+    fn answer(&mut self, step: &SweepStep) -> StepResult {
         let mut result =
             StepResult { peak_memory: Some(Bytes(self.rng.next_u64() >> 34)), ..StepResult::default() };
         if self.rng.uniform() < self.failure_share {
@@ -269,7 +272,7 @@ impl Hostile {
     }
 
     /// The engines that the step's orders leave alive.
-    fn follow(&mut self, step: &Step, cap: usize) -> Result<(), TestCaseError> {
+    fn follow(&mut self, step: &SweepStep, cap: usize) -> Result<(), TestCaseError> {
         for closed in &step.close {
             prop_assert!(self.live.remove(closed), "closed an engine that was not alive: {closed:?}");
         }
@@ -280,7 +283,7 @@ impl Hostile {
     }
 }
 
-fn is_bounded(step: &Step, rules: &SweepRules) -> Result<(), TestCaseError> {
+fn is_bounded(step: &SweepStep, rules: &SweepRules) -> Result<(), TestCaseError> {
     let most = rules.certify_iterations.max(1000) * 2;
     prop_assert!(step.total_iterations() >= 1, "a step that measures nothing: {step:?}");
     prop_assert!(step.total_iterations() <= most, "{step:?}");
@@ -340,7 +343,7 @@ proptest! {
         prop_assert_eq!(&ids, &plan.points);
         for (id, outcome) in &outcomes {
             let started = journal.iter().any(|entry| entry.step.point == *id) || cancel_after.is_some();
-            prop_assert!(started || matches!(outcome, Outcome::NotRun { .. }), "{id:?}: {outcome:?}");
+            prop_assert!(started || matches!(outcome, PointOutcome::NotRun { .. }), "{id:?}: {outcome:?}");
         }
         if cancel_after.is_none_or(|after| after > steps) {
             prop_assert!(Sweep::replay(&plan, rules, &journal).is_ok());
@@ -363,7 +366,7 @@ proptest! {
         let slowest = run.record.points.iter().flat_map(|point| &point.chunks)
             .flat_map(|chunk| &chunk.latencies_ns).max().copied().unwrap_or(0);
         let over = run.elapsed.as_secs_f64() - budget;
-        let prepare = spec.prepare_time(id(0, 4, 128).at).as_secs_f64();
+        let prepare = spec.prepare_time(id(0, 4, 128).shape).as_secs_f64();
         prop_assert!(over <= 2.0 * slowest as f64 / 1e9 + prepare, "{over} s over the budget");
         prop_assert_eq!(run.record.points.len(), plan.points.len());
     }

@@ -6,7 +6,7 @@ use crate::plan::{Deadline, Load, Plan};
 use crate::point::PointId;
 use crate::record::{BackendRecord, Failure, MemoryEvidence, PointEvidence, Record, RunHeader};
 use crate::simulated::{SimulatedEngine, SimulatedSpec};
-use crate::sweep::{JournalEntry, Step, StepResult, Sweep, SweepRules};
+use crate::sweep::{JournalEntry, StepResult, Sweep, SweepRules, SweepStep};
 use crate::units::{Bytes, Microjoules, Nanos};
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct VirtualRun {
 }
 
 impl<'a> VirtualBoard<'a> {
-    /// A board that runs `specs`, one per subject of `plan`.
+    /// A board that runs `specs`, one per variant of `plan`.
     #[must_use]
     pub fn new(plan: &Plan, specs: &'a [SimulatedSpec]) -> Self {
         let fps = match (plan.request.load, plan.deadline) {
@@ -46,17 +46,17 @@ impl<'a> VirtualBoard<'a> {
     }
 
     /// Carries out one step and moves the clock on.
-    pub fn carry_out(&mut self, step: &Step) -> StepResult {
+    pub fn carry_out(&mut self, step: &SweepStep) -> StepResult {
         for closed in &step.close {
             self.engines.remove(closed);
         }
         let mut result = StepResult::default();
-        let spec = &self.specs[usize::from(step.point.subject)];
+        let spec = &self.specs[usize::from(step.point.variant)];
         if step.build {
-            let prepare = spec.prepare_time(step.point.at);
+            let prepare = spec.prepare_time(step.point.shape);
             self.now = Nanos(self.now.0 + prepare.0);
             let ordinal = u64::from(step.engine);
-            match SimulatedEngine::prepare(spec, step.point.at, ordinal, self.memory_limit) {
+            match SimulatedEngine::prepare(spec, step.point.shape, ordinal, self.memory_limit) {
                 Ok(engine) => self.engines.insert(step.point, engine),
                 Err(failure) => return StepResult { failure: Some(failure), ..result },
             };
@@ -69,11 +69,11 @@ impl<'a> VirtualBoard<'a> {
         result
     }
 
-    fn infer(&mut self, step: &Step, result: &mut StepResult) {
-        let spec = &self.specs[usize::from(step.point.subject)];
+    fn infer(&mut self, step: &SweepStep, result: &mut StepResult) {
+        let spec = &self.specs[usize::from(step.point.variant)];
         let Some(engine) = self.engines.get_mut(&step.point) else { return };
         let started = self.now;
-        let schedule = self.fps.and_then(|fps| Schedule::of_stream(started, step.point.at, fps));
+        let schedule = self.fps.and_then(|fps| Schedule::of_stream(started, step.point.shape, fps));
         let mut latencies = Vec::new();
         let mut busy = 0;
         for index in 0..u64::from(step.total_iterations()) {
@@ -93,14 +93,14 @@ impl<'a> VirtualBoard<'a> {
                 break;
             }
         }
-        result.peak_memory = Some(spec.memory(step.point.at));
-        let power = spec.power_mw(step.point.at);
+        result.peak_memory = Some(spec.memory(step.point.shape));
+        let power = spec.power_mw(step.point.shape);
         result.energy = power.map(|mw| Microjoules((mw * busy as f64 / 1e6) as i64));
         result.chunk = Some(step.chunk(started, self.now, latencies));
     }
 }
 
-fn within(span: Nanos, step: &Step) -> Result<Nanos, Failure> {
+fn within(span: Nanos, step: &SweepStep) -> Result<Nanos, Failure> {
     if span <= step.inference_limit {
         return Ok(span);
     }
@@ -136,17 +136,17 @@ pub fn run(plan: &Plan, rules: SweepRules, specs: &[SimulatedSpec]) -> VirtualRu
     VirtualRun { record, journal, elapsed: board.now }
 }
 
-fn keep(evidence: &mut Vec<PointEvidence>, step: &Step, result: &StepResult, specs: &[SimulatedSpec]) {
+fn keep(evidence: &mut Vec<PointEvidence>, step: &SweepStep, result: &StepResult, specs: &[SimulatedSpec]) {
     let known = evidence.iter().position(|point| point.id == step.point);
     let at = known.unwrap_or_else(|| {
-        evidence.push(PointEvidence::new(step.point, crate::record::Outcome::Interrupted));
+        evidence.push(PointEvidence::new(step.point, crate::record::PointOutcome::Interrupted));
         evidence.len() - 1
     });
     let point = &mut evidence[at];
     point.prepare = point.prepare.or(result.prepare);
     point.chunks.extend(result.chunk.clone());
     if result.peak_memory.is_some() {
-        let base = Bytes(specs[usize::from(step.point.subject)].memory.base_bytes);
+        let base = Bytes(specs[usize::from(step.point.variant)].memory.base_bytes);
         point.memory = Some(MemoryEvidence {
             peak_resident: result.peak_memory,
             base_resident: Some(base),
@@ -157,10 +157,10 @@ fn keep(evidence: &mut Vec<PointEvidence>, step: &Step, result: &StepResult, spe
 
 fn header(plan: &Plan) -> RunHeader {
     let mut backends: Vec<BackendRecord> = Vec::new();
-    for subject in &plan.subjects {
-        if !backends.iter().any(|backend| backend.name == subject.backend) {
+    for variant in &plan.variants {
+        if !backends.iter().any(|backend| backend.name == variant.backend) {
             backends.push(BackendRecord {
-                name: subject.backend.clone(),
+                name: variant.backend.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 device: "virtual".to_owned(),
                 simulated: true,

@@ -1,6 +1,6 @@
 //! Scores of quantiles, their intervals and the histogram.
 
-use super::source::{self, Shape};
+use super::source::{self, Distribution};
 use crate::stats::histogram::Histogram;
 use crate::stats::interval;
 use crate::stats::quantile::{self, Quantile};
@@ -57,7 +57,13 @@ fn sorted(series: &[u64]) -> Vec<u64> {
 
 /// Coverage of a quantile's interval over `runs` samples of `n` independent latencies.
 #[must_use]
-pub fn coverage_independent(shape: Shape, quantile: Quantile, n: usize, runs: u32, seed: u64) -> Coverage {
+pub fn coverage_independent(
+    shape: Distribution,
+    quantile: Quantile,
+    n: usize,
+    runs: u32,
+    seed: u64,
+) -> Coverage {
     let truth = shape.quantile_ns(quantile.fraction());
     let mut rng = Rng::new(seed);
     let mut coverage = Coverage::default();
@@ -79,7 +85,7 @@ pub fn coverage_autocorrelated(
     seed: u64,
 ) -> (Coverage, Coverage) {
     let (median_ns, sigma) = (1e7, 0.1);
-    let truth = Shape::Lognormal { median_ns, sigma }.quantile_ns(quantile.fraction());
+    let truth = Distribution::Lognormal { median_ns, sigma }.quantile_ns(quantile.fraction());
     let mut rng = Rng::new(seed);
     let (mut published, mut naive) = (Coverage::default(), Coverage::default());
     for _ in 0..runs {
@@ -111,7 +117,7 @@ pub fn coverage_of_mean(phi: f64, n: usize, runs: u32, seed: u64) -> Coverage {
 /// Root-mean-square rank error of the reference quantile: the distance between the share of the distribution
 /// at or below the estimate and the share meant, e.g. .003 for a P99 that is really the P99.3.
 #[must_use]
-pub fn rank_error(shape: Shape, quantile: Quantile, n: usize, runs: u32, seed: u64) -> f64 {
+pub fn rank_error(shape: Distribution, quantile: Quantile, n: usize, runs: u32, seed: u64) -> f64 {
     let mut rng = Rng::new(seed);
     let mut squares = 0.0;
     for _ in 0..runs {
@@ -123,7 +129,7 @@ pub fn rank_error(shape: Shape, quantile: Quantile, n: usize, runs: u32, seed: u
 }
 
 /// The share of a distribution at or below a value, by bisection of its quantiles.
-fn share_below(shape: Shape, value: f64) -> f64 {
+fn share_below(shape: Distribution, value: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..50 {
         let middle = 0.5 * (low + high);
@@ -141,7 +147,7 @@ pub fn merge_mismatches(trials: u32, seed: u64) -> u32 {
     for _ in 0..trials {
         let mut parts: [Histogram; 3] = Default::default();
         let mut whole = Histogram::default();
-        for value in super::source::SHAPES[rng.below(3)].draw(500, &mut rng) {
+        for value in super::source::DISTRIBUTIONS[rng.below(3)].draw(500, &mut rng) {
             parts[rng.below(3)].record(value);
             whole.record(value);
         }
@@ -156,7 +162,7 @@ pub fn merge_mismatches(trials: u32, seed: u64) -> u32 {
 
 /// Mean encoded size in bytes of a histogram of `n` latencies: without its exact tail, and with it.
 #[must_use]
-pub fn histogram_bytes(shape: Shape, n: usize, runs: u32, seed: u64) -> (f64, f64) {
+pub fn histogram_bytes(shape: Distribution, n: usize, runs: u32, seed: u64) -> (f64, f64) {
     let mut rng = Rng::new(seed);
     let (mut without, mut with) = (0, 0);
     for _ in 0..runs {

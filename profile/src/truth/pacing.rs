@@ -6,7 +6,7 @@
 //! queue, so that both must agree to the nanosecond.
 
 use crate::pacing::Schedule;
-use crate::point::GridPoint;
+use crate::point::Shape;
 use crate::simulated::{SimulatedEngine, SimulatedSpec, Stall};
 use crate::stats::quantile::{Quantile, reference};
 use crate::units::Nanos;
@@ -40,7 +40,7 @@ pub struct PacedRun {
 /// Issues `count` inferences of `spec` at `at` on the schedule of a stream of `fps`. `None` for a rate that
 /// is no stream, or a spec that fails.
 #[must_use]
-pub fn paced(spec: &SimulatedSpec, at: GridPoint, fps: f64, count: u64) -> Option<PacedRun> {
+pub fn paced(spec: &SimulatedSpec, at: Shape, fps: f64, count: u64) -> Option<PacedRun> {
     let mut engine = SimulatedEngine::prepare(spec, at, 0, None).ok()?;
     let schedule = Schedule::of_stream(Nanos(0), at, fps)?;
     let mut run = PacedRun { latencies_ns: Vec::new(), arrivals_ns: Vec::new(), services_ns: Vec::new() };
@@ -63,7 +63,7 @@ pub fn omission() -> Option<(f64, f64)> {
     let mut spec = SimulatedSpec::default();
     (spec.latency.fixed_us, spec.latency.linear_us) = (20_000.0, 0.0);
     spec.stall = Some(Stall { first_s: 30.0, period_s: 60.0, length_ms: 2000.0 });
-    let at = GridPoint::new(1, 1)?;
+    let at = Shape::new(1, 1)?;
     let p99_ms = |mut latencies: Vec<u64>| {
         latencies.sort_unstable();
         reference(&latencies, Quantile::P99).map(|ns| ns / 1e6)
@@ -83,7 +83,7 @@ pub fn omission() -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::{lindley, omission, paced};
-    use crate::point::GridPoint;
+    use crate::point::Shape;
     use crate::simulated::{Noise, SimulatedSpec, Stall};
     use proptest::prelude::{ProptestConfig, prop_assert_eq, proptest};
 
@@ -113,7 +113,7 @@ mod tests {
             (spec.latency.fixed_us, spec.latency.linear_us) = (us, 0.0);
             spec.stall =
                 (stall > 1.0).then_some(Stall { first_s: 0.2, period_s: 4.0, length_ms: stall });
-            let run = paced(&spec, GridPoint::new(1, frames).unwrap(), fps, 300).unwrap();
+            let run = paced(&spec, Shape::new(1, frames).unwrap(), fps, 300).unwrap();
             prop_assert_eq!(&run.latencies_ns, &lindley(&run.arrivals_ns, &run.services_ns));
         }
     }

@@ -4,7 +4,7 @@ use crate::stats::rng::Rng;
 
 /// A latency distribution in nanoseconds, known exactly.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Shape {
+pub enum Distribution {
     /// exp of a normal: median, and standard deviation of the logarithm.
     Lognormal {
         /// Median in nanoseconds.
@@ -31,13 +31,13 @@ pub enum Shape {
 }
 
 /// The three distributions of the ground-truth tests.
-pub const SHAPES: [Shape; 3] = [
-    Shape::Lognormal { median_ns: 1e7, sigma: 0.1 },
-    Shape::Bimodal { fast_ns: 1e7, slow_ns: 2e7, slow_share: 0.05 },
-    Shape::Pareto { least_ns: 1e7, index: 2.5 },
+pub const DISTRIBUTIONS: [Distribution; 3] = [
+    Distribution::Lognormal { median_ns: 1e7, sigma: 0.1 },
+    Distribution::Bimodal { fast_ns: 1e7, slow_ns: 2e7, slow_share: 0.05 },
+    Distribution::Pareto { least_ns: 1e7, index: 2.5 },
 ];
 
-impl Shape {
+impl Distribution {
     /// The exact quantile at `p` in (0, 1).
     #[must_use]
     pub fn quantile_ns(self, p: f64) -> f64 {
@@ -67,7 +67,7 @@ impl Shape {
 }
 
 /// Lognormal latencies whose logarithm is an AR(1) with coefficient `phi` in [0, 1): the distribution of
-/// [`Shape::Lognormal`], each value correlated with the last.
+/// [`Distribution::Lognormal`], each value correlated with the last.
 #[must_use]
 pub fn autoregressive(median_ns: f64, sigma: f64, phi: f64, n: usize, rng: &mut Rng) -> Vec<u64> {
     let fresh = (1.0 - phi * phi).sqrt();
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn each_shape_draws_its_share_below_each_quantile() {
-        for shape in SHAPES {
+        for shape in DISTRIBUTIONS {
             let draws = shape.draw(40_000, &mut Rng::new(5));
             for p in [0.1, 0.5, 0.9, 0.99] {
                 let below = draws.iter().filter(|&&x| (x as f64) <= shape.quantile_ns(p)).count();

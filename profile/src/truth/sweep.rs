@@ -7,8 +7,8 @@
 
 use super::board;
 use crate::analysis;
-use crate::plan::{Limits, Plan, Request, UsableSubject};
-use crate::point::{GridPoint, PointId, Precision, Subject};
+use crate::plan::{Limits, Plan, Request, UsableVariant};
+use crate::point::{PointId, Precision, Shape, Variant};
 use crate::select;
 use crate::simulated::{Noise, ParetoTail, PowerDraw, SimulatedSpec, SlowMode};
 use crate::stats::rng::Rng;
@@ -91,7 +91,7 @@ pub fn surface(seed: u64) -> SimulatedSpec {
 pub fn stream_fps(spec: &SimulatedSpec, seed: u64) -> f64 {
     let mut rng = Rng::new(seed ^ 0xf95);
     let (batch_size, frames) = (BATCH_SIZES[rng.below(3)], CLIP_LENGTHS[rng.below(9)]);
-    let p99_s = GridPoint::new(batch_size, frames).map_or(1.0, |at| spec.quantile_ns(at, 0.99) / 1e9);
+    let p99_s = Shape::new(batch_size, frames).map_or(1.0, |at| spec.quantile_ns(at, 0.99) / 1e9);
     f64::from(frames) / p99_s * (0.85 + 0.25 * rng.uniform())
 }
 
@@ -171,13 +171,13 @@ fn sweep(truth: &Truth, noise_seed: u64, exhaustive: bool) -> (Profile, f64) {
         seed: noise_seed,
         ..Request::default()
     };
-    let subject = Subject {
+    let variant = Variant {
         model: "planted".into(),
         backend: "simulated".into(),
         precision: Precision::Model,
         threads: 1,
     };
-    let usable = UsableSubject { subject, fixed_clip_length: None, fixed_batch_size: None };
+    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
     let limits = Limits::default();
     let Ok(plan) = Plan::expand(request, vec![usable], &limits) else {
         unreachable!("the request of this module is within the default limits")
@@ -203,7 +203,7 @@ fn energy(point: &PointSummary, journal: &[JournalEntry]) -> Option<EnergySummar
     let inferences: usize = chunks().map(|chunk| chunk.latencies_ns.len()).sum();
     let busy_ns: u64 = chunks().flat_map(|chunk| &chunk.latencies_ns).sum();
     let latency = point.latency.as_ref()?;
-    let per_frame = total / inferences as f64 / point.id.at.frames() as f64;
+    let per_frame = total / inferences as f64 / point.id.shape.frames() as f64;
     let scaled = |mean: Option<f64>| mean.map(|mean| per_frame * mean / latency.mean_ns);
     Some(EnergySummary {
         mean_power_mw: total / busy_ns as f64 * 1e6,
@@ -250,8 +250,8 @@ fn row(profile: &Profile, objective: Objective) -> &[PointId] {
 
 /// Whether the point's exact P99 is within its deadline, with a margin.
 fn meets(truth: &Truth, id: PointId, margin: f64) -> bool {
-    let deadline_ns = f64::from(id.at.clip_length.get()) / truth.fps * 1e9;
-    truth.spec.quantile_ns(id.at, 0.99) <= deadline_ns * (1.0 - margin)
+    let deadline_ns = f64::from(id.shape.clip_length.get()) / truth.fps * 1e9;
+    truth.spec.quantile_ns(id.shape, 0.99) <= deadline_ns * (1.0 - margin)
 }
 
 /// What the objective minimises, exactly; `None` for points that may not be chosen.
@@ -263,10 +263,10 @@ fn cost(truth: &Truth, objective: Objective, id: PointId, margin: f64) -> Option
 }
 
 fn true_cost(truth: &Truth, objective: Objective, id: PointId) -> Option<f64> {
-    let per_frame = truth.spec.mean_ns(id.at) / id.at.frames() as f64;
+    let per_frame = truth.spec.mean_ns(id.shape) / id.shape.frames() as f64;
     match objective {
         Objective::Offline => Some(per_frame),
-        _ => Some(per_frame * truth.spec.power_mw(id.at)?),
+        _ => Some(per_frame * truth.spec.power_mw(id.shape)?),
     }
 }
 

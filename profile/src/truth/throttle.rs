@@ -2,8 +2,8 @@
 
 use crate::analysis::soak::summarize;
 use crate::channel::{Channel, ChannelKind, Role};
-use crate::point::{GridPoint, PointId};
-use crate::record::{Outcome, SoakEvidence};
+use crate::point::{PointId, Shape};
+use crate::record::{PointOutcome, SoakEvidence};
 use crate::sensors::{Column, SensorRecord, TierSeries};
 use crate::stats::rng::Rng;
 use crate::summary::{SoakSummary, ThrottleCause};
@@ -189,13 +189,13 @@ pub fn plant(scenario: &Scenario) -> (SoakEvidence, SensorRecord) {
         completed_ns.push((t * 1e9) as u64);
         latencies_ns.push((latency * 1e9) as u64);
     }
-    let at = GridPoint {
+    let at = Shape {
         batch_size: crate::point::BatchSize(std::num::NonZeroU32::MIN),
         clip_length: crate::point::ClipLength(std::num::NonZeroU32::MIN),
     };
     let evidence = SoakEvidence {
-        id: PointId { subject: 0, at },
-        outcome: Outcome::Measured,
+        id: PointId { variant: 0, shape: at },
+        outcome: PointOutcome::Measured,
         aborted: None,
         gate: None,
         idle_before: None,

@@ -53,7 +53,7 @@ codes! {
     Precision, "a precision": { Model = 0, Fp32 = 1, Tf32 = 2, Fp16 = 3, Bf16 = 4, Int8 = 5 }
     Status, "a point's status": { Measured = 0, Dominated = 1, Interrupted = 2, NotRun = 3, Failed = 4 }
     NotRun, "a reason for not running": {
-        WouldExceedMemory = 0, WouldExceedTime = 1, Budget = 2, Cancelled = 3, SubjectFailed = 4,
+        WouldExceedMemory = 0, WouldExceedTime = 1, Budget = 2, Cancelled = 3, VariantFailed = 4,
     }
     Stage, "a stage of failure": { Load = 0, Prepare = 1, WarmUp = 2, Measure = 3 }
     Cause, "a cause of failure": {

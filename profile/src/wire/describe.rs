@@ -1,4 +1,4 @@
-//! What a run is of: run, environment, models, backends, subjects, point keys.
+//! What a run is of: run, environment, models, backends, variants, point keys.
 
 use super::WireError;
 use super::codes::Coded;
@@ -6,7 +6,7 @@ use super::layout::{self, Blob, PointKey};
 use super::scale::{required, to_figure};
 use crate::environment::Environment;
 use crate::plan::{Deadline, Load, Mode};
-use crate::point::{GridPoint, PointId, Precision, Subject};
+use crate::point::{PointId, Precision, Shape, Variant};
 use crate::record::{BackendRecord, ModelRecord};
 use crate::summary::RunInfo;
 use crate::units::{Bytes, Nanos};
@@ -18,22 +18,21 @@ const PARTIAL: u8 = 2;
 const DIGEST: usize = 32;
 
 pub(super) fn point_key(id: PointId) -> PointKey {
-    (id.subject, id.at.batch_size.get(), id.at.clip_length.get())
+    (id.variant, id.shape.batch_size.get(), id.shape.clip_length.get())
 }
 
-/// The point of `key`, whose subject must be one of `subjects`.
-pub(super) fn point_id(key: PointKey, subjects: usize) -> Result<PointId, WireError> {
-    let at =
-        GridPoint::new(key.1, key.2).ok_or(WireError::OutOfRange { what: "a batch size or clip length" })?;
-    Ok(PointId { subject: subject_index(key.0, subjects)?, at })
+/// The point of `key`, whose variant must be one of `variants`.
+pub(super) fn point_id(key: PointKey, variants: usize) -> Result<PointId, WireError> {
+    let at = Shape::new(key.1, key.2).ok_or(WireError::OutOfRange { what: "a batch size or clip length" })?;
+    Ok(PointId { variant: variant_index(key.0, variants)?, shape: at })
 }
 
-/// `index`, which must be one of `subjects`.
-pub(super) fn subject_index(index: u16, subjects: usize) -> Result<u16, WireError> {
-    if usize::from(index) < subjects {
+/// `index`, which must be one of `variants`.
+pub(super) fn variant_index(index: u16, variants: usize) -> Result<u16, WireError> {
+    if usize::from(index) < variants {
         return Ok(index);
     }
-    Err(WireError::Dangling { what: "a subject", index: index.into(), count: subjects })
+    Err(WireError::Dangling { what: "a variant", index: index.into(), count: variants })
 }
 
 pub(super) fn encode_run(run: &RunInfo) -> Result<layout::Run, WireError> {
@@ -192,20 +191,20 @@ pub(super) fn decode_backend(backend: layout::Backend) -> BackendRecord {
     }
 }
 
-pub(super) fn encode_subject(subject: &Subject) -> layout::Subject {
-    layout::Subject {
-        model: subject.model.clone(),
-        backend: subject.backend.clone(),
-        precision: subject.precision.code(),
-        threads: subject.threads,
+pub(super) fn encode_variant(variant: &Variant) -> layout::Variant {
+    layout::Variant {
+        model: variant.model.clone(),
+        backend: variant.backend.clone(),
+        precision: variant.precision.code(),
+        threads: variant.threads,
     }
 }
 
-pub(super) fn decode_subject(subject: layout::Subject) -> Result<Subject, WireError> {
-    Ok(Subject {
-        model: subject.model,
-        backend: subject.backend,
-        precision: Precision::of(subject.precision)?,
-        threads: subject.threads,
+pub(super) fn decode_variant(variant: layout::Variant) -> Result<Variant, WireError> {
+    Ok(Variant {
+        model: variant.model,
+        backend: variant.backend,
+        precision: Precision::of(variant.precision)?,
+        threads: variant.threads,
     })
 }

@@ -38,7 +38,7 @@ pub(super) struct Blob(
     pub(super) Vec<u8>,
 );
 
-/// Subject, batch size, clip length.
+/// Variant, batch size, clip length.
 pub(super) type PointKey = (u16, u32, u32);
 
 /// Declares a message. In tests it also derives minicbor's codec with the same numbers: the proof that the
@@ -77,7 +77,7 @@ message! {
         environment(3): Environment,
         models(4): Vec<Model>,
         backends(5): Vec<Backend>,
-        subjects(6): Vec<Subject>,
+        variants(6): Vec<Variant>,
         points(7): Points,
         /// What only some points have.
         notes(8): Vec<Note>,
@@ -164,8 +164,8 @@ message! {
 }
 
 message! {
-    /// [`crate::point::Subject`].
-    Subject {
+    /// [`crate::point::Variant`].
+    Variant {
         model(0): String,
         backend(1): String,
         /// Code of a precision.
@@ -180,7 +180,7 @@ message! {
     Points {
         /// How many points there are.
         count(0): u32,
-        subject(1): Option<Blob>,
+        variant(1): Option<Blob>,
         batch_size(2): Option<Blob>,
         clip_length(3): Option<Blob>,
         /// Codes of a status.
@@ -286,7 +286,7 @@ message! {
 message! {
     /// [`crate::summary::Scaling`]; exponents in ten-thousandths.
     Scaling {
-        subject(0): u16,
+        variant(0): u16,
         batch_size(1): u32,
         exponent_e4(2): i64,
         lower_e4(3): Option<i64>,
@@ -301,7 +301,7 @@ message! {
 message! {
     /// [`crate::summary::MemoryPressure`].
     Pressure {
-        subject(0): u16,
+        variant(0): u16,
         /// Batch size and clip length.
         first(1): Option<(u32, u32)>,
         /// Code of a sign.

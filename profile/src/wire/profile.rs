@@ -1,13 +1,13 @@
 //! A whole profile to and from bytes.
 
 use super::codes::Coded;
-use super::describe::{self, point_id, point_key, subject_index};
+use super::describe::{self, point_id, point_key, variant_index};
 use super::layout::{Chosen, Note, Operator, Pressure, ProfileMessage, Scaling};
 use super::scale::{required, to_figure, to_integer};
 use super::soaks::{decode_failure, decode_soak, encode_failure, encode_soak};
 use super::{MAX_PROFILE_BYTES, VERSION, WireError, check_version, points};
 use crate::codec;
-use crate::point::{GridPoint, PointId};
+use crate::point::{PointId, Shape};
 use crate::record::{NotRun, OperatorCost};
 use crate::summary::{
     self, Interval, MemoryPressure, Objective, OperatingPoint, PointSummary, PressureSign, Profile,
@@ -44,7 +44,7 @@ pub(super) fn to_message(profile: &Profile) -> Result<ProfileMessage, WireError>
         environment: describe::encode_environment(&profile.environment),
         models: profile.models.iter().map(describe::encode_model).collect::<Result<_, _>>()?,
         backends: profile.backends.iter().map(describe::encode_backend).collect(),
-        subjects: profile.subjects.iter().map(describe::encode_subject).collect(),
+        variants: profile.variants.iter().map(describe::encode_variant).collect(),
         points: points::encode(&profile.points, &chosen, idle_power_uw)?,
         notes: notes(&profile.points)?,
         scaling: profile.scaling.iter().map(encode_scaling).collect::<Result<_, _>>()?,
@@ -59,10 +59,10 @@ pub(super) fn to_message(profile: &Profile) -> Result<ProfileMessage, WireError>
 }
 
 fn from_message(message: ProfileMessage) -> Result<Profile, WireError> {
-    let subjects = message.subjects.len();
-    let mut points = points::decode(&message.points, subjects, message.idle_power_uw)?;
+    let variants = message.variants.len();
+    let mut points = points::decode(&message.points, variants, message.idle_power_uw)?;
     for note in message.notes {
-        annotate(&mut points, note, subjects)?;
+        annotate(&mut points, note, variants)?;
     }
     Ok(Profile {
         schema: message.version,
@@ -71,24 +71,24 @@ fn from_message(message: ProfileMessage) -> Result<Profile, WireError> {
         environment: describe::decode_environment(message.environment),
         models: message.models.into_iter().map(describe::decode_model).collect::<Result<_, _>>()?,
         backends: message.backends.into_iter().map(describe::decode_backend).collect(),
-        subjects: message.subjects.into_iter().map(describe::decode_subject).collect::<Result<_, _>>()?,
+        variants: message.variants.into_iter().map(describe::decode_variant).collect::<Result<_, _>>()?,
         points,
         scaling: message
             .scaling
             .iter()
-            .map(|line| decode_scaling(line, subjects))
+            .map(|line| decode_scaling(line, variants))
             .collect::<Result<_, _>>()?,
         memory_pressure: message
             .memory_pressure
             .iter()
-            .map(|entry| decode_pressure(entry, subjects))
+            .map(|entry| decode_pressure(entry, variants))
             .collect::<Result<_, _>>()?,
         operating_points: message
             .operating_points
             .into_iter()
-            .map(|entry| decode_chosen(entry, subjects))
+            .map(|entry| decode_chosen(entry, variants))
             .collect::<Result<_, _>>()?,
-        soaks: message.soaks.into_iter().map(|soak| decode_soak(soak, subjects)).collect::<Result<_, _>>()?,
+        soaks: message.soaks.into_iter().map(|soak| decode_soak(soak, variants)).collect::<Result<_, _>>()?,
         idle_power_mw: message.idle_power_uw.map(|uw| to_figure(uw, 1e3)),
         power_topology: message.power_topology,
         sampler_cpu_share: message.sampler_cpu_ppm.map(|ppm| to_figure(ppm, 1e6)),
@@ -120,11 +120,11 @@ fn notes(points: &[PointSummary]) -> Result<Vec<Note>, WireError> {
     Ok(notes)
 }
 
-fn annotate(points: &mut [PointSummary], note: Note, subjects: usize) -> Result<(), WireError> {
+fn annotate(points: &mut [PointSummary], note: Note, variants: usize) -> Result<(), WireError> {
     let (index, count) = (note.point as usize, points.len());
     let point = points.get_mut(index).ok_or(WireError::Dangling { what: "a note", index, count })?;
     point.not_run = note.not_run.map(NotRun::of).transpose()?;
-    point.because_of = note.because_of.map(|key| point_id(key, subjects)).transpose()?;
+    point.because_of = note.because_of.map(|key| point_id(key, variants)).transpose()?;
     point.failure = note.failure.map(decode_failure).transpose()?;
     point.operators = note.operators.unwrap_or_default().into_iter().map(decode_operator).collect();
     point.remarks = note.remarks.unwrap_or_default();
@@ -153,7 +153,7 @@ fn encode_scaling(line: &summary::Scaling) -> Result<Scaling, WireError> {
     let exponent = |value: f64| required("an exponent", value, 1e4);
     let cost = |value: f64| required("a coefficient of the polynomial", value, 100.0);
     Ok(Scaling {
-        subject: line.subject,
+        variant: line.variant,
         batch_size: line.batch_size,
         exponent_e4: exponent(line.exponent)?,
         lower_e4: line.exponent_ci.lower.map(exponent).transpose()?,
@@ -170,11 +170,11 @@ fn encode_scaling(line: &summary::Scaling) -> Result<Scaling, WireError> {
     })
 }
 
-fn decode_scaling(line: &Scaling, subjects: usize) -> Result<summary::Scaling, WireError> {
+fn decode_scaling(line: &Scaling, variants: usize) -> Result<summary::Scaling, WireError> {
     let exponent = |value: i64| to_figure(value, 1e4);
     let cost = |value: i64| to_figure(value, 100.0);
     Ok(summary::Scaling {
-        subject: subject_index(line.subject, subjects)?,
+        variant: variant_index(line.variant, variants)?,
         batch_size: line.batch_size,
         exponent: exponent(line.exponent_e4),
         exponent_ci: Interval { lower: line.lower_e4.map(exponent), upper: line.upper_e4.map(exponent) },
@@ -188,18 +188,18 @@ fn decode_scaling(line: &Scaling, subjects: usize) -> Result<summary::Scaling, W
 
 fn encode_pressure(entry: &MemoryPressure) -> Pressure {
     Pressure {
-        subject: entry.subject,
+        variant: entry.variant,
         first: entry.first.map(|at| (at.batch_size.get(), at.clip_length.get())),
         sign: entry.sign.map(Coded::code),
     }
 }
 
-fn decode_pressure(entry: &Pressure, subjects: usize) -> Result<MemoryPressure, WireError> {
+fn decode_pressure(entry: &Pressure, variants: usize) -> Result<MemoryPressure, WireError> {
     let point = |(batch, clip): (u32, u32)| {
-        GridPoint::new(batch, clip).ok_or(WireError::OutOfRange { what: "a batch size or clip length" })
+        Shape::new(batch, clip).ok_or(WireError::OutOfRange { what: "a batch size or clip length" })
     };
     Ok(MemoryPressure {
-        subject: subject_index(entry.subject, subjects)?,
+        variant: variant_index(entry.variant, variants)?,
         first: entry.first.map(point).transpose()?,
         sign: entry.sign.map(PressureSign::of).transpose()?,
     })
@@ -214,11 +214,11 @@ fn encode_chosen(entry: &OperatingPoint) -> Chosen {
     }
 }
 
-fn decode_chosen(entry: Chosen, subjects: usize) -> Result<OperatingPoint, WireError> {
+fn decode_chosen(entry: Chosen, variants: usize) -> Result<OperatingPoint, WireError> {
     Ok(OperatingPoint {
         objective: Objective::of(entry.objective)?,
         model: entry.model,
-        chosen: entry.chosen.into_iter().map(|key| point_id(key, subjects)).collect::<Result<_, _>>()?,
+        chosen: entry.chosen.into_iter().map(|key| point_id(key, variants)).collect::<Result<_, _>>()?,
         reason: entry.reason,
     })
 }

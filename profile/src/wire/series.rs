@@ -14,8 +14,8 @@ use pco::ChunkConfig;
 /// Most ticks that are read: the columns of a series are unpacked into memory of this many numbers.
 const MOST_TICKS: u32 = MAX_TICKS as u32;
 
-/// Subjects a point key may name: a series does not carry the profile's subjects.
-const ANY_SUBJECT: usize = usize::MAX;
+/// Variants a point key may name: a series does not carry the profile's variants.
+const ANY_VARIANT: usize = usize::MAX;
 
 /// `series` as packed CBOR, version 1.
 ///
@@ -77,7 +77,7 @@ fn from_message(message: SeriesMessage) -> Result<Series, WireError> {
     };
     Ok(Series {
         run_id: message.run_id,
-        id: point_id(message.point, ANY_SUBJECT)?,
+        id: point_id(message.point, ANY_VARIANT)?,
         start_ms: message.start_ms,
         period_ms: message.period_ms,
         ticks: message.ticks,

@@ -5,7 +5,7 @@ use crate::{path, vector};
 use clipmark_profile::codec::Encoding;
 use clipmark_profile::example;
 use clipmark_profile::message::{
-    CommandState, CommandStatus, DeviceState, Envelope, Epoch, Event, EventKind, Payload, Receipt,
+    CommandState, CommandStatus, DeviceState, Envelope, Epoch, EventKind, EventReport, Payload, Receipt,
 };
 use clipmark_profile::plan::Request;
 use clipmark_profile::topics::UpKind;
@@ -69,8 +69,8 @@ fn messages_without_anything_optional_fit_the_schema_too() {
     let status = CommandStatus::from_bytes(status, None).unwrap();
     assert_eq!(status.state, CommandState::Init);
     let receipt = Receipt { epoch: Epoch(0), contiguous: 0, gaps: Vec::new(), aggregator: None };
-    let event = Event {
-        version: Event::VERSION,
+    let event = EventReport {
+        version: EventReport::VERSION,
         kind: EventKind::Capture,
         at_unix_ms: 0,
         message: String::new(),

@@ -10,16 +10,16 @@ use clipmark_daemon::model::built_in::BuiltIn;
 use clipmark_daemon::model::hints::ModelHints;
 use clipmark_daemon::model::onnx::OnnxModel;
 use clipmark_daemon::run::pool::sensitivity_remark;
-use clipmark_daemon::worker::handle::{Settings, Trouble, Worker};
-use clipmark_daemon::worker::protocol::{Command, PrepareOrder, Reply};
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_daemon::worker::handle::{Trouble, Worker, WorkerConfig};
+use clipmark_daemon::worker::protocol::{PrepareOrder, Reply, WorkerCommand};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Stage;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
 
 /// Without noise an engine that was built again repeats itself exactly.
-const STEADY: &str = "[subject]\nseed = 7\n[subject.noise]\nsigma = 0.0\n";
+const STEADY: &str = "[subject]\nseed = 7\n[variant.noise]\nsigma = 0.0\n";
 const GRID: [&str; 8] =
     ["--no-sampler", "--clip-lengths", "8,16", "--batch-sizes", "1,2", "--iterations", "60", "--simulate"];
 const FIGURES: [&str; 7] = ["iterations", "mean_ns", "p50_ns", "p95_ns", "p99_ns", "min_ns", "max_ns"];
@@ -40,9 +40,9 @@ pub(super) fn measure(context: &Context, found: Found<'_>) -> anyhow::Result<()>
     kills(&clipmarkd, folder, found)
 }
 
-fn profile_of(clipmarkd: &Clipmarkd, folder: &Path, name: &str, subject: &str) -> anyhow::Result<Value> {
+fn profile_of(clipmarkd: &Clipmarkd, folder: &Path, name: &str, variant: &str) -> anyhow::Result<Value> {
     let file = format!("{name}.toml");
-    std::fs::write(folder.join(&file), subject)?;
+    std::fs::write(folder.join(&file), variant)?;
     let arguments = [&["run"], &GRID[..], &[&file, "--out", name]].concat();
     clipmarkd.run(folder, &arguments)?;
     profile(&folder.join(name))
@@ -56,19 +56,19 @@ struct Planted<'a> {
 }
 
 impl Planted<'_> {
-    fn worker(&self, subject: &str) -> anyhow::Result<Worker> {
+    fn worker(&self, variant: &str) -> anyhow::Result<Worker> {
         let model = self.folder.join("planted.toml");
-        std::fs::write(&model, subject)?;
-        let at = GridPoint::new(1, 2).context("a point")?;
+        std::fs::write(&model, variant)?;
+        let at = Shape::new(1, 2).context("a point")?;
         let spec = EngineSpec {
-            at,
+            shape: at,
             precision: Precision::Model,
             threads: 1,
             inputs: self.shape.at(at),
             options: std::collections::BTreeMap::new(),
             cache_dir: None,
         };
-        let mut settings = Settings::own(None, LIMIT, LIMIT);
+        let mut settings = WorkerConfig::own(None, LIMIT, LIMIT);
         settings.program = self.clipmarkd.path().into();
         let mut worker =
             Worker::spawn(&settings).map_err(|failure| anyhow::anyhow!("{}", failure.message))?;
@@ -77,13 +77,13 @@ impl Planted<'_> {
         Ok(worker)
     }
 
-    fn ask(&self, subject: &str, command: &Command) -> anyhow::Result<Result<Reply, Trouble>> {
-        Ok(self.worker(subject)?.ask(command, Stage::Measure, LIMIT))
+    fn ask(&self, variant: &str, command: &WorkerCommand) -> anyhow::Result<Result<Reply, Trouble>> {
+        Ok(self.worker(variant)?.ask(command, Stage::Measure, LIMIT))
     }
 
     /// Whether the engine is found to return before it is complete.
-    fn accused(&self, subject: &str) -> anyhow::Result<bool> {
-        match self.ask(subject, &Command::Completion)? {
+    fn accused(&self, variant: &str) -> anyhow::Result<bool> {
+        match self.ask(variant, &WorkerCommand::Completion)? {
             Ok(Reply::Completion(doubt)) => Ok(doubt.is_some()),
             Err(Trouble::Failed(failure)) if failure.message.contains("before it is complete") => Ok(true),
             other => anyhow::bail!("an answer that fits no question: {other:?}"),
@@ -91,8 +91,8 @@ impl Planted<'_> {
     }
 
     /// Whether its latency is found to depend on the inputs' contents.
-    fn sensitive(&self, subject: &str) -> anyhow::Result<bool> {
-        match self.ask(subject, &Command::Sensitivity { iterations: 20 })? {
+    fn sensitive(&self, variant: &str) -> anyhow::Result<bool> {
+        match self.ask(variant, &WorkerCommand::Sensitivity { iterations: 20 })? {
             Ok(Reply::Sensitivity(times)) => Ok(sensitivity_remark(&times).is_some()),
             other => anyhow::bail!("an answer that fits no question: {other:?}"),
         }

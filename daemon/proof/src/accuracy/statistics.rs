@@ -4,13 +4,13 @@ use super::{least, most};
 use crate::row::Row;
 use crate::{Context, Found};
 use anyhow::Context as _;
-use clipmark_profile::point::GridPoint;
+use clipmark_profile::point::Shape;
 use clipmark_profile::simulated::{Noise, SimulatedSpec, Stall};
 use clipmark_profile::stats::quantile::{self, Quantile};
 use clipmark_profile::stats::rng::Rng;
 use clipmark_profile::truth::latency::{self, Coverage};
 use clipmark_profile::truth::settling::{self, Course};
-use clipmark_profile::truth::source::SHAPES;
+use clipmark_profile::truth::source::DISTRIBUTIONS;
 use clipmark_profile::truth::{pacing, stopping};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -43,8 +43,8 @@ fn rate(coverage: &Coverage) -> f64 {
 }
 
 /// Every planted shape with every quantile.
-fn cases() -> impl Iterator<Item = (clipmark_profile::truth::source::Shape, Quantile)> {
-    SHAPES.into_iter().flat_map(|shape| QUANTILES.map(|quantile| (shape, quantile)))
+fn cases() -> impl Iterator<Item = (clipmark_profile::truth::source::Distribution, Quantile)> {
+    DISTRIBUTIONS.into_iter().flat_map(|shape| QUANTILES.map(|quantile| (shape, quantile)))
 }
 
 fn intervals(context: &Context, found: Found<'_>) {
@@ -97,7 +97,7 @@ fn samples() -> Vec<Vec<u64>> {
     (0..300)
         .map(|index| {
             let n = if index % 3 == 0 { 2 + rng.below(97) } else { 99 + rng.below(1100) };
-            SHAPES[index % SHAPES.len()].draw(n, &mut rng)
+            DISTRIBUTIONS[index % DISTRIBUTIONS.len()].draw(n, &mut rng)
         })
         .collect()
 }
@@ -198,7 +198,7 @@ fn open_loop(found: Found<'_>) -> anyhow::Result<()> {
             period_s: 4.0,
             length_ms: 3000.0 * rng.uniform(),
         });
-        let at = GridPoint::new(1, 1 + rng.below(63) as u32).context("a point")?;
+        let at = Shape::new(1, 1 + rng.below(63) as u32).context("a point")?;
         let run = pacing::paced(&spec, at, 0.5 + 500.0 * rng.uniform(), 300).context("a paced run")?;
         let exact = pacing::lindley(&run.arrivals_ns, &run.services_ns);
         compared += exact.len();

@@ -12,7 +12,7 @@ use clipmark_daemon::model::onnx::OnnxModel;
 use clipmark_daemon::worker::clock::monotonic;
 use clipmark_daemon::worker::protocol::MeasureOrder;
 use clipmark_daemon::worker::timed::{Samples, measure as timed_loop};
-use clipmark_profile::point::{GridPoint, Precision};
+use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::stats::quantile::{self, Quantile};
 use clipmark_profile::units::Nanos;
 use std::hint::black_box;
@@ -112,9 +112,9 @@ fn compare(
     Ok(Comparison { bare_ns: median(&bares)?, timed_ns: median(&timeds)?, ratio: median(&ratios)? })
 }
 
-fn spec(at: GridPoint, inputs: Vec<clipmark_daemon::backend::InputSpec>) -> EngineSpec {
+fn spec(at: Shape, inputs: Vec<clipmark_daemon::backend::InputSpec>) -> EngineSpec {
     EngineSpec {
-        at,
+        shape: at,
         precision: Precision::Model,
         threads: 1,
         inputs,
@@ -124,7 +124,7 @@ fn spec(at: GridPoint, inputs: Vec<clipmark_daemon::backend::InputSpec>) -> Engi
 }
 
 fn noop() -> anyhow::Result<Box<dyn Engine>> {
-    let at = GridPoint::new(1, 1).context("a point")?;
+    let at = Shape::new(1, 1).context("a point")?;
     Ok(Noop.prepare("none".as_ref(), &spec(at, Vec::new()))?)
 }
 
@@ -132,6 +132,6 @@ fn temporal(folder: &Path) -> anyhow::Result<Box<dyn Engine>> {
     let path = folder.join("temporal.onnx");
     BuiltIn::Temporal.write(&path, true)?;
     let shape = ModelShape::find(&OnnxModel::read(&path)?, &ModelHints::default())?;
-    let at = GridPoint::new(1, 8).context("a point")?;
+    let at = Shape::new(1, 8).context("a point")?;
     Ok(Tract.prepare(&path, &spec(at, shape.at(at)))?)
 }

@@ -4,7 +4,7 @@
 //! of its own, which also notices a broker that has fallen silent and tells the supervisor that it lives.
 
 use super::window::Window;
-use super::{Closed, Event, Message, Mqtt, NotSent, Received, SetupError, Verdict, tls};
+use super::{Closed, Message, Mqtt, MqttEvent, NotSent, Received, SetupError, Verdict, tls};
 use crate::systemd::Heartbeat;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
@@ -36,7 +36,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Who connects, and where to.
 #[derive(Debug)]
-pub struct Options<'a> {
+pub struct ConnectionOptions<'a> {
     /// The broker and the terms of the session.
     pub mqtt: &'a Mqtt,
     /// The client id.
@@ -72,7 +72,7 @@ pub struct Connection<T> {
     task: JoinHandle<()>,
     window: Window<T>,
     filters: Vec<String>,
-    pending: VecDeque<Event<T>>,
+    pending: VecDeque<MqttEvent<T>>,
     max_packet: usize,
     is_connected: bool,
 }
@@ -96,7 +96,7 @@ fn will(message: Message, delay_s: u32) -> LastWill {
     LastWill::new(message.topic, message.payload, QoS::AtLeastOnce, message.retain, Some(properties))
 }
 
-fn options(options: &Options<'_>) -> Result<MqttOptions, SetupError> {
+fn options(options: &ConnectionOptions<'_>) -> Result<MqttOptions, SetupError> {
     let mqtt = options.mqtt;
     let mut of = MqttOptions::new(options.client, &mqtt.host, mqtt.port);
     of.set_keep_alive(Duration::from_secs(mqtt.keepalive_s.into()))
@@ -213,11 +213,11 @@ async fn poll(
 }
 
 impl<T> Connection<T> {
-    /// Begins to connect; [`Event::Connected`] or [`Event::Closed`] follows.
+    /// Begins to connect; [`MqttEvent::Connected`] or [`MqttEvent::Closed`] follows.
     ///
     /// # Errors
     /// When secrets or certificates cannot be read.
-    pub fn open(of: Options<'_>, heartbeat: Heartbeat) -> Result<Self, SetupError> {
+    pub fn open(of: ConnectionOptions<'_>, heartbeat: Heartbeat) -> Result<Self, SetupError> {
         let queue = QUEUE + usize::from(of.receive_maximum);
         let (client, library) = AsyncClient::new(options(&of)?, queue);
         let (sender, raw) = mpsc::channel(queue);
@@ -247,7 +247,7 @@ impl<T> Connection<T> {
     }
 
     /// The next event. Cancel-safe.
-    pub async fn next(&mut self) -> Event<T> {
+    pub async fn next(&mut self) -> MqttEvent<T> {
         loop {
             if let Some(event) = self.pending.pop_front() {
                 return event;
@@ -256,13 +256,13 @@ impl<T> Connection<T> {
                 Some(Ok(raw)) => self.take(raw),
                 Some(Err(closed)) => {
                     self.is_connected = false;
-                    return Event::Closed(closed);
+                    return MqttEvent::Closed(closed);
                 }
                 // After the last words, and after a panic in the library.
                 None => {
                     self.is_connected = false;
                     let problem = "the client stopped".to_owned();
-                    return Event::Closed(Closed::Lost { broker: "?".into(), problem });
+                    return MqttEvent::Closed(Closed::Lost { broker: "?".into(), problem });
                 }
             }
         }
@@ -279,7 +279,7 @@ impl<T> Connection<T> {
                     PubAckReason::NoMatchingSubscribers => Verdict::NobodyListens,
                     reason => Verdict::Refused(format!("{reason:?}")),
                 };
-                self.pending.push_back(Event::Acknowledged { token, verdict });
+                self.pending.push_back(MqttEvent::Acknowledged { token, verdict });
             }
             Raw::Incoming(Packet::SubAck(ack)) => self.subscribed(&ack),
             Raw::Incoming(Packet::Publish(publish)) => self.received(publish),
@@ -301,7 +301,7 @@ impl<T> Connection<T> {
             debug_assert!(subscribed.is_ok(), "the queue holds all subscriptions");
         }
         let session_present = connack.session_present;
-        self.pending.push_back(Event::Connected { session_present });
+        self.pending.push_back(MqttEvent::Connected { session_present });
     }
 
     /// Subscriptions are acknowledged in the order in which they were sent.
@@ -313,7 +313,7 @@ impl<T> Connection<T> {
         let refused = ack.return_codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_)));
         if let Some(reason) = refused {
             let reason = format!("{reason:?}");
-            self.pending.push_back(Event::SubscriptionRefused { filter, reason });
+            self.pending.push_back(MqttEvent::SubscriptionRefused { filter, reason });
         }
     }
 
@@ -321,7 +321,7 @@ impl<T> Connection<T> {
         let ack = AckHandle { packet: publish.pkid, qos: publish.qos };
         let Ok(topic) = String::from_utf8(publish.topic.to_vec()) else { return self.acknowledge(ack) };
         let properties = publish.properties.unwrap_or_default();
-        self.pending.push_back(Event::Received(Received {
+        self.pending.push_back(MqttEvent::Received(Received {
             topic,
             payload: publish.payload.to_vec(),
             retained: publish.retain,
@@ -389,7 +389,7 @@ impl<T> Connection<T> {
     {
         let goodbye = async {
             while !self.has_room() {
-                if let Event::Closed(_) = self.next().await {
+                if let MqttEvent::Closed(_) = self.next().await {
                     return;
                 }
             }
@@ -398,13 +398,13 @@ impl<T> Connection<T> {
             }
             loop {
                 match self.next().await {
-                    Event::Acknowledged { token: of, .. } if of == token => break,
-                    Event::Closed(_) => return,
+                    MqttEvent::Acknowledged { token: of, .. } if of == token => break,
+                    MqttEvent::Closed(_) => return,
                     _ => {}
                 }
             }
             if self.client.try_disconnect().is_ok() {
-                while !matches!(self.next().await, Event::Closed(_)) {}
+                while !matches!(self.next().await, MqttEvent::Closed(_)) {}
             }
         };
         if timeout(GOODBYE, goodbye).await.is_err() {

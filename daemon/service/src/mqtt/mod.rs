@@ -12,7 +12,7 @@ mod tls;
 mod window;
 
 pub use backoff::Backoff;
-pub use connection::{AckHandle, Connection, Options};
+pub use connection::{AckHandle, Connection, ConnectionOptions};
 pub use settings::{Mqtt, Tls};
 pub use tls::{TlsError, client as tls_client};
 
@@ -70,7 +70,7 @@ pub enum Verdict {
 
 /// What happens on a connection. `T` identifies the caller's messages.
 #[derive(Debug)]
-pub enum Event<T> {
+pub enum MqttEvent<T> {
     /// The broker took the connection.
     Connected {
         /// Whether it still has the session of before; if not, retained messages may be gone too.

@@ -16,7 +16,7 @@ mod options;
 mod precision;
 
 pub(super) use facts::ModelFacts;
-pub(super) use options::{KNOWN, Options, check, shapes_text};
+pub(super) use options::{KNOWN, TensorrtOptions, check, shapes_text};
 pub use options::{share, shared_profile};
 
 use super::{Backend, BackendError, Engine, EngineSpec};
@@ -84,12 +84,12 @@ impl Backend for TensorRtBackend {
         KNOWN
     }
 
-    fn check_options(&self, options: &super::options::Options) -> Result<(), BackendError> {
+    fn check_options(&self, options: &super::options::BackendOptions) -> Result<(), BackendError> {
         check(self.name(), options)
     }
 
     fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
-        let options = Options::of(self.name(), &spec.options)?;
+        let options = TensorrtOptions::of(self.name(), &spec.options)?;
         let tensorrt = self.open(options.device, options.wait)?;
         let facts = ModelFacts::read(model)?;
         let mut preparation =
@@ -107,7 +107,7 @@ struct Preparation<'a> {
     tensorrt: TensorRt,
     model: &'a Path,
     spec: &'a EngineSpec,
-    options: Options,
+    options: TensorrtOptions,
     facts: ModelFacts,
     built: Option<EngineBuild>,
     remarks: Vec<String>,

@@ -30,7 +30,7 @@ pub(in crate::backend) const KNOWN: &[(&str, &str)] = &[
 
 /// The options of one engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::backend) struct Options {
+pub(in crate::backend) struct TensorrtOptions {
     pub(in crate::backend) builder_level: Option<i32>,
     pub(in crate::backend) cuda_graph: bool,
     pub(in crate::backend) device: u32,
@@ -48,7 +48,7 @@ pub(in crate::backend) struct Options {
     pub(in crate::backend) workspace_bytes: Option<u64>,
 }
 
-impl Options {
+impl TensorrtOptions {
     /// Reads the options that `backend` was given for one engine.
     pub(in crate::backend) fn of(
         backend: &'static str,
@@ -84,7 +84,7 @@ pub(in crate::backend) fn check(
     if wants_bounds(&given) {
         given.remove("profile");
     }
-    Options::of(backend, &given).map(|_| ())
+    TensorrtOptions::of(backend, &given).map(|_| ())
 }
 
 /// Whether a shared profile is asked for and its bounds are left to the plan.
@@ -266,13 +266,13 @@ pub fn shared_profile(points: &[EngineSpec]) -> Option<BTreeMap<String, String>>
 mod tests {
     use super::*;
     use crate::backend::{Dtype, InputSpec};
-    use clipmark_profile::point::{GridPoint, Precision};
+    use clipmark_profile::point::{Precision, Shape};
 
     fn spec(options: &[(&str, &str)], shape: &[usize]) -> EngineSpec {
         let input =
             InputSpec { name: "x".into(), dtype: Dtype::F32, shape: shape.into(), low: 0.0, high: 1.0 };
         EngineSpec {
-            at: GridPoint::new(1, 8).expect("not zero"),
+            shape: Shape::new(1, 8).expect("not zero"),
             precision: Precision::Model,
             threads: 1,
             inputs: vec![input],
@@ -282,7 +282,7 @@ mod tests {
     }
 
     fn refused(options: &[(&str, &str)]) -> String {
-        Options::of("tensorrt", &spec(options, &[1, 8]).options).expect_err("refused").message
+        TensorrtOptions::of("tensorrt", &spec(options, &[1, 8]).options).expect_err("refused").message
     }
 
     #[test]
@@ -312,7 +312,8 @@ mod tests {
     fn the_bounds_of_all_points_are_read_back_as_ranges() {
         let points = [spec(&[], &[1, 8]), spec(&[], &[4, 2]), spec(&[], &[2, 32])];
         let options = shared_profile(&points).expect("points of one rank");
-        let ranges = Options::of("tensorrt", &options).expect("valid options").shared.expect("shared");
+        let ranges =
+            TensorrtOptions::of("tensorrt", &options).expect("valid options").shared.expect("shared");
         let expected = ShapeRange { name: "x".into(), min: vec![1, 2], opt: vec![4, 32], max: vec![4, 32] };
         assert_eq!(ranges, [expected]);
     }
@@ -338,11 +339,13 @@ mod tests {
     #[test]
     fn tactic_sources_become_a_mask() {
         let mask = |text| {
-            Options::of("tensorrt", &spec(&[("tactic_sources", text)], &[1]).options).expect("valid").tactics
+            TensorrtOptions::of("tensorrt", &spec(&[("tactic_sources", text)], &[1]).options)
+                .expect("valid")
+                .tactics
         };
         assert_eq!(mask("none"), Some(0));
         assert_eq!(mask("cudnn,cublas"), Some(0b101));
-        assert_eq!(Options::of("tensorrt", &BTreeMap::new()).expect("valid").tactics, None);
+        assert_eq!(TensorrtOptions::of("tensorrt", &BTreeMap::new()).expect("valid").tactics, None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! flags left in 11, and 11 turned transfers off and CUDA graphs and spinning on by default. What a program takes
 //! is read from its own --help, so that every release gets the same work under its own names.
 
-use crate::backend::tensorrt::{Options, shapes_text};
+use crate::backend::tensorrt::{TensorrtOptions, shapes_text};
 use clipmark_profile::point::Precision;
 use clipmark_trt::{ShapeRange, TACTIC_SOURCES, Wait, die_with_parent};
 use std::path::{Path, PathBuf};
@@ -139,7 +139,7 @@ impl Program {
         }
     }
 
-    fn device_flags(&self, options: &Options) -> Vec<String> {
+    fn device_flags(&self, options: &TensorrtOptions) -> Vec<String> {
         let mut flags = Vec::new();
         if options.device > 0 {
             flags.push(format!("--device={}", options.device));
@@ -189,7 +189,7 @@ const SHAPE_FLAGS: [(&str, Pick); 3] = [
 /// What is to be built and run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Work<'a> {
-    pub(super) options: &'a Options,
+    pub(super) options: &'a TensorrtOptions,
     pub(super) precision: Precision,
     pub(super) quantized: bool,
     /// One range per dynamic input.
@@ -250,9 +250,9 @@ mod tests {
         program("11.1.0", flags)
     }
 
-    fn options(given: &[(&str, &str)]) -> Options {
+    fn options(given: &[(&str, &str)]) -> TensorrtOptions {
         let given = given.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Options::of("trtexec", &given).expect("valid options")
+        TensorrtOptions::of("trtexec", &given).expect("valid options")
     }
 
     fn build(program: &Program, given: &[(&str, &str)], precision: Precision) -> Result<String, String> {
@@ -348,6 +348,6 @@ mod tests {
             banner_version("&&&& RUNNING TensorRT.trtexec [TensorRT v101301] [b6] # trtexec"),
             "10.13.1"
         );
-        assert_eq!(banner_version("=== Model Options ==="), "unknown");
+        assert_eq!(banner_version("=== Model TensorrtOptions ==="), "unknown");
     }
 }

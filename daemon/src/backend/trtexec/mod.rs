@@ -9,7 +9,7 @@ mod report;
 
 pub use command::PROGRAM_VARIABLE;
 
-use super::tensorrt::{self, ModelFacts, Options};
+use super::tensorrt::{self, ModelFacts, TensorrtOptions};
 use super::{
     Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, RunTiming, TensorData, check_inputs,
 };
@@ -70,13 +70,13 @@ impl Backend for Trtexec {
         tensorrt::KNOWN
     }
 
-    fn check_options(&self, options: &super::options::Options) -> Result<(), BackendError> {
+    fn check_options(&self, options: &super::options::BackendOptions) -> Result<(), BackendError> {
         tensorrt::check(self.name(), options)
     }
 
     fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
         let refused = |message| BackendError::new(Stage::Prepare, Cause::Backend, message);
-        let options = Options::of(self.name(), &spec.options)?;
+        let options = TensorrtOptions::of(self.name(), &spec.options)?;
         let program = self.find()?;
         let facts = ModelFacts::read(model)?;
         let shapes: Vec<(String, Vec<i64>)> = spec

@@ -133,7 +133,7 @@ fn hints_give_sizes_products_and_whole_inputs() {
 #[test]
 fn a_shape_follows_the_grid_point() {
     let shape = find(&["a: f32[batch,samples]"], "[inputs.a]\naxes = \"batch, frames*160\"").unwrap();
-    assert_eq!(shape.at(GridPoint::new(4, 3).unwrap())[0].shape, [4, 480]);
+    assert_eq!(shape.at(Shape::new(4, 3).unwrap())[0].shape, [4, 480]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn read(message: &Received) -> Inbound {
 
 fn incoming(message: &Received) -> Incoming {
     match read(message) {
-        Inbound::Session(Event::Requested(incoming)) => *incoming,
+        Inbound::Session(SessionEvent::Requested(incoming)) => *incoming,
         other => panic!("{other:?}"),
     }
 }
@@ -110,7 +110,7 @@ fn answers_never_go_where_they_could_pass_for_a_request() {
 #[test]
 fn cancels_receipts_and_settings_are_told_apart() {
     let cancel = read(&received("clipmark/v1/d/orin/cmd/run/c1/cancel", b"whatever"));
-    assert!(matches!(cancel, Inbound::Session(Event::CancelRequested { .. })));
+    assert!(matches!(cancel, Inbound::Session(SessionEvent::CancelRequested { .. })));
     let receipt = read(&received("clipmark/v1/d/orin/receipt", br#"{"epoch":5,"contiguous":9}"#));
     assert!(matches!(receipt, Inbound::Receipt(Receipt { contiguous: 9, .. })));
     assert!(matches!(read(&received("clipmark/v1/d/orin/receipt", b"no")), Inbound::Ignored(_)));
@@ -131,7 +131,7 @@ proptest! {
         content_type in prop::option::of("(application/(cbor|json)|[a-z/]{0,20})"),
     ) {
         let message = Received { content_type, ..received(&topic, &payload) };
-        if let Inbound::Session(Event::Requested(incoming)) = read(&message) {
+        if let Inbound::Session(SessionEvent::Requested(incoming)) = read(&message) {
             let clip_lengths = incoming.task.ok().and_then(|task| task.run).map(|run| run.clip_lengths);
             let longest = clip_lengths.into_iter().flatten().max();
             prop_assert!(longest.is_none_or(|frames| frames <= 64));

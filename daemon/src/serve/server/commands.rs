@@ -1,11 +1,11 @@
 //! The running command: its child, its progress, and what its end amounts to.
 
 use super::Server;
-use crate::operation::{Order, Step, Unable, models};
+use crate::operation::{OperationStep, Order, Unable, models};
 use crate::placement::{Placement, confine_this_process};
-use crate::serve::execution::{Ending, Execution};
+use crate::serve::execution::{ChildExit, Execution};
 use crate::serve::{messages, runs};
-use crate::session::{Event, Outcome, Stop};
+use crate::session::{CommandOutcome, SessionEvent, Stop};
 use clipmark_profile::message::{Progress, Reason, ReasonCode};
 use clipmark_profile::topics::CommandId;
 use std::path::Path;
@@ -55,7 +55,7 @@ impl Server {
         made
     }
 
-    pub(super) fn progress(&mut self, step: Step) {
+    pub(super) fn progress(&mut self, step: OperationStep) {
         let Some(execution) = &self.execution else { return };
         if self.progress_due > Instant::now() {
             return;
@@ -79,13 +79,13 @@ impl Server {
         }
     }
 
-    pub(super) fn ended(&mut self, ending: Ending) {
+    pub(super) fn ended(&mut self, ending: ChildExit) {
         let Some(execution) = self.execution.take() else { return };
         let command = execution.command;
         let outcome = self.outcome(&command, &execution.dir, ending);
         tracing::info!(%command, ?outcome, "a command ended");
         self.look_for_room();
-        self.dispatch(Event::Finished { command, outcome });
+        self.dispatch(SessionEvent::Finished { command, outcome });
         let session = &self.session;
         let is_over =
             |id: &CommandId| session.command(id).is_none_or(|command| command.status.state.is_final());
@@ -93,7 +93,7 @@ impl Server {
     }
 
     /// What an end amounts to. Results are in the spool, synced, before anything is called successful.
-    fn outcome(&mut self, command: &CommandId, dir: &Path, ending: Ending) -> Outcome {
+    fn outcome(&mut self, command: &CommandId, dir: &Path, ending: ChildExit) -> CommandOutcome {
         if let Some(done) = ending.done {
             let now = self.clock.now().unix_ms;
             let records = match runs::spool_outputs(&mut self.spool, command, dir, &done.outputs, now) {
@@ -104,19 +104,19 @@ impl Server {
                         dir.display()
                     );
                     tracing::error!(%command, message);
-                    return Outcome::Failed(Reason { code: ReasonCode::Storage, message });
+                    return CommandOutcome::Failed(Reason { code: ReasonCode::Storage, message });
                 }
             };
             return match done.is_partial {
-                true => Outcome::Stopped { records },
-                false => Outcome::Successful { records, result: done.result },
+                true => CommandOutcome::Stopped { records },
+                false => CommandOutcome::Successful { records, result: done.result },
             };
         }
         match (ending.unable, ending.ordered) {
             (Some(unable), _) => unable.into(),
-            (None, Some(Stop::Checkpoint)) => Outcome::Checkpointed,
-            (None, Some(Stop::GiveUp)) => Outcome::Stopped { records: None },
-            (None, None) => Outcome::Failed(ending.otherwise),
+            (None, Some(Stop::Checkpoint)) => CommandOutcome::Checkpointed,
+            (None, Some(Stop::GiveUp)) => CommandOutcome::Stopped { records: None },
+            (None, None) => CommandOutcome::Failed(ending.otherwise),
         }
     }
 }

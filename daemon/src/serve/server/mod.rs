@@ -9,7 +9,7 @@ pub(in crate::serve) use settings::effective_limits;
 
 use super::clock::Clock;
 use super::description::Describing;
-use super::execution::{Execution, Happening};
+use super::execution::{ChildEvent, Execution};
 use super::inbound::{Inbound, Reader};
 use super::link::{Link, LinkEvent, Token};
 use super::outbox::{Outbox, Slot};
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::operation::Description;
 use crate::placement::{self, CpuList};
 use crate::service::Heartbeat;
-use crate::session::{Action, Event, Session};
+use crate::session::{Action, Session, SessionEvent};
 use crate::spool::Spool;
 use clipmark_profile::message::{Availability, ConfigReported, RemoteSettings};
 use clipmark_profile::topics::{CommandId, DeviceId};
@@ -68,7 +68,7 @@ pub(in crate::serve) struct Server {
 /// What ends the wait of one turn.
 enum Turn {
     Link(LinkEvent),
-    Execution(Happening),
+    Execution(ChildEvent),
     Described(Description),
     Time,
 }
@@ -149,13 +149,13 @@ impl Server {
         };
         match turn {
             Turn::Link(event) => self.link_event(event),
-            Turn::Execution(Happening::Step(step)) => self.progress(step),
-            Turn::Execution(Happening::Ended(ending)) => self.ended(*ending),
+            Turn::Execution(ChildEvent::Step(step)) => self.progress(step),
+            Turn::Execution(ChildEvent::Ended(ending)) => self.ended(*ending),
             Turn::Described(description) => {
                 self.description = Some(description);
                 self.publish_info();
             }
-            Turn::Time => self.dispatch(Event::Tick),
+            Turn::Time => self.dispatch(SessionEvent::Tick),
         }
     }
 
@@ -168,7 +168,7 @@ impl Server {
     }
 
     /// Takes one event through the session and carries out what it says.
-    pub(in crate::serve) fn dispatch(&mut self, event: Event) {
+    pub(in crate::serve) fn dispatch(&mut self, event: SessionEvent) {
         let actions = self.session.step(self.clock.now(), event);
         self.apply(actions);
     }
@@ -184,7 +184,8 @@ impl Server {
                     queue.retain(|action| action.command() != Some(&id));
                     let message = error.to_string();
                     queue.extend(
-                        self.session.step(self.clock.now(), Event::StoreFailed { command: id, message }),
+                        self.session
+                            .step(self.clock.now(), SessionEvent::StoreFailed { command: id, message }),
                     );
                 }
                 Action::Forget(id) => {
@@ -198,7 +199,7 @@ impl Server {
                     if let Err(unable) = self.execute(&command, attempt) {
                         let outcome = unable.into();
                         queue.extend(
-                            self.session.step(self.clock.now(), Event::Finished { command, outcome }),
+                            self.session.step(self.clock.now(), SessionEvent::Finished { command, outcome }),
                         );
                     }
                 }
@@ -266,7 +267,7 @@ impl Server {
     /// Checkpoints what runs, brings the last words to the broker and says goodbye.
     pub(in crate::serve) async fn stop(mut self, signal: &str) {
         tracing::info!(signal, "clipmarkd stops");
-        self.dispatch(Event::Stopping);
+        self.dispatch(SessionEvent::Stopping);
         while self.execution.is_some() {
             self.turn().await;
         }

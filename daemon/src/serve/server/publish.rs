@@ -4,13 +4,13 @@ use super::Server;
 use crate::serve::messages;
 use crate::serve::outbox::Slot;
 use crate::service;
-use crate::session::Event;
+use crate::session::SessionEvent;
 use clipmark_profile::codec::CodecError;
 use clipmark_profile::message::{Availability, DeviceState};
 use clipmark_profile::topics::CommandId;
 use std::time::Duration;
 
-/// What an operator should look at, by subject.
+/// What an operator should look at, by variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::serve) enum Concern {
     Configuration,
@@ -31,7 +31,7 @@ impl Server {
                 None => self.relieved(Concern::Spool),
             }
             self.no_room.clone_from(&no_room);
-            self.dispatch(Event::Room(no_room));
+            self.dispatch(SessionEvent::Room(no_room));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::mqtt::Backoff;
 use crate::serve::description::Describing;
 use crate::serve::startup;
 use crate::service;
-use crate::session::{Event, Rules};
+use crate::session::{Rules, SessionEvent};
 use clipmark_profile::message::RemoteSettings;
 use clipmark_profile::plan::Limits;
 use clipmark_profile::units::Nanos;
@@ -44,8 +44,8 @@ impl Server {
     }
 
     pub(super) fn take_settings(&mut self) {
-        self.dispatch(Event::Rules(rules(&self.config, &self.remote)));
-        self.dispatch(Event::Paused(self.remote.paused.unwrap_or(false)));
+        self.dispatch(SessionEvent::Rules(rules(&self.config, &self.remote)));
+        self.dispatch(SessionEvent::Paused(self.remote.paused.unwrap_or(false)));
         self.uplink.set(self.config.spool.window, self.config.spool.resend_s);
         self.spool.set_bounds(self.config.spool.bounds());
         self.look_for_room();

@@ -3,7 +3,7 @@ use crate::backend::{BackendError, Engine, RunTiming, TensorData};
 use crate::worker::account::counters;
 use crate::worker::clock::monotonic;
 use crate::worker::protocol::MeasureOrder;
-use clipmark_profile::point::GridPoint;
+use clipmark_profile::point::Shape;
 use clipmark_profile::record::{Cause, OperatorCost, Stage};
 use clipmark_profile::units::Nanos;
 use proptest::prelude::{prop, proptest};
@@ -48,7 +48,7 @@ impl Engine for Declared {
 
 fn measure_virtual(
     engine: &mut Declared,
-    at: GridPoint,
+    at: Shape,
     now: Nanos,
     order: &MeasureOrder,
     samples: &mut Samples,
@@ -56,8 +56,8 @@ fn measure_virtual(
     super::measure_virtual(engine, now, order, Stream::of(order, at, now, None), samples)
 }
 
-fn at() -> GridPoint {
-    GridPoint::new(1, 10).unwrap()
+fn at() -> Shape {
+    Shape::new(1, 10).unwrap()
 }
 
 fn order(iterations: u32, paced_fps: Option<f64>) -> MeasureOrder {

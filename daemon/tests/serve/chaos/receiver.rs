@@ -3,7 +3,7 @@
 //! The file holds one line a record, appended and synced before the message is acknowledged; what is in it already
 //! is not written again. Killed at any instant, the process goes on where its file ends.
 
-use clipmark_profile::message::{Envelope, Event, EventKind, Payload, Receipt, SequenceRange};
+use clipmark_profile::message::{Envelope, EventKind, EventReport, Payload, Receipt, SequenceRange};
 use clipmark_profile::topics::{DeviceTopic, Topic, UpKind};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
@@ -32,7 +32,7 @@ pub(crate) struct Stored {
 impl Stored {
     fn of(envelope: &Envelope) -> Self {
         let event = (envelope.kind == UpKind::Event && envelope.parts == 1)
-            .then(|| Event::from_bytes(&envelope.content, Some("application/cbor")).unwrap());
+            .then(|| EventReport::from_bytes(&envelope.content, Some("application/cbor")).unwrap());
         Self {
             epoch: envelope.epoch.0,
             sequence: envelope.sequence,

@@ -97,10 +97,10 @@ mod tests {
     use parquet::record::Field;
     use std::process::Command;
 
-    /// The points of the example's first subject, as rows; every second one lacks what may be missing.
+    /// The points of the example's first variant, as rows; every second one lacks what may be missing.
     fn rows() -> Vec<PointRow> {
         let profile = ProfileRows::from(&example::profile());
-        let subject = &profile.subjects[0];
+        let variant = &profile.variants[0];
         let row = |(index, figures): (usize, &PointFigures)| {
             let is_known = index % 2 == 0;
             let mut figures = figures.clone();
@@ -117,16 +117,16 @@ mod tests {
                 kernel: None,
                 power_mode: Some("15W".into()),
                 simulated: true,
-                model: subject.model.clone(),
-                model_sha256: subject.model_sha256.clone(),
-                backend: subject.backend.clone(),
+                model: variant.model.clone(),
+                model_sha256: variant.model_sha256.clone(),
+                backend: variant.backend.clone(),
                 backend_version: None,
-                precision: subject.precision.clone(),
-                threads: subject.threads,
+                precision: variant.precision.clone(),
+                threads: variant.threads,
                 figures,
             }
         };
-        subject.points.iter().enumerate().map(row).collect()
+        variant.points.iter().enumerate().map(row).collect()
     }
 
     fn cell_of(field: &Field) -> Cell<'static> {

@@ -312,7 +312,7 @@ impl Store {
     /// The database's refusal.
     pub fn models(&mut self) -> Result<Vec<ModelRow>, StoreError> {
         let sql = "SELECT s.model, s.model_sha256, COUNT(DISTINCT p.device), COUNT(DISTINCT p.profile), \
-            MAX(p.received_unix_ms) FROM subject s JOIN profile p ON p.profile = s.profile \
+            MAX(p.received_unix_ms) FROM variant s JOIN profile p ON p.profile = s.profile \
             GROUP BY s.model, s.model_sha256 ORDER BY s.model, MAX(p.received_unix_ms) DESC";
         let mut rows = Vec::new();
         self.database.query(sql, &[], &mut |row| {
@@ -333,7 +333,7 @@ impl Store {
     /// # Errors
     /// The database's refusal.
     pub fn model_names(&mut self) -> Result<Vec<ModelName>, StoreError> {
-        let sql = "SELECT model, MAX(profile) FROM subject GROUP BY model ORDER BY model";
+        let sql = "SELECT model, MAX(profile) FROM variant GROUP BY model ORDER BY model";
         let mut rows = Vec::new();
         self.database.query(sql, &[], &mut |row| {
             let newest = ProfileId(row.int(1)?.unwrap_or_default());

@@ -188,7 +188,7 @@ fn point_row(row: &dyn Row, histograms: bool) -> Result<PointRow, StoreError> {
 /// Runs of a model that its grid is told from.
 const GRID_RUNS: u32 = 300;
 
-/// The conditions on profile and subject, which decide what the newest profile of a device is.
+/// The conditions on profile and variant, which decide what the newest profile of a device is.
 fn restrict<'a>(filter: &mut Filter<'a>, query: &'a PointQuery) {
     filter.and("p.profile = ?", query.profile.map(|id| id.0));
     filter.and("p.device = ?", query.device.as_ref().map(DeviceId::as_str));
@@ -214,7 +214,7 @@ impl Store {
         restrict(&mut filter, query);
         if query.latest_per_device {
             let newest = format!(
-                "p.profile IN (SELECT MAX(p.profile) FROM profile p JOIN subject s ON s.profile = p.profile {} \
+                "p.profile IN (SELECT MAX(p.profile) FROM profile p JOIN variant s ON s.profile = p.profile {} \
                  GROUP BY p.device)",
                 filter.clause()
             );
@@ -225,19 +225,19 @@ impl Store {
         let is_narrow = query.device.is_some() || query.profile.is_some();
         let from = if is_narrow {
             filter.and_plainly("s.profile = p.profile");
-            filter.and_plainly("q.subject = s.subject");
-            "profile p CROSS JOIN subject s CROSS JOIN point q"
+            filter.and_plainly("q.variant = s.variant");
+            "profile p CROSS JOIN variant s CROSS JOIN point q"
         } else {
-            "profile p JOIN subject s ON s.profile = p.profile JOIN point q ON q.subject = s.subject"
+            "profile p JOIN variant s ON s.profile = p.profile JOIN point q ON q.variant = s.variant"
         };
         filter.and("q.batch_size = ?", query.batch_size);
         filter.and("q.clip_length = ?", query.clip_length);
         let limit = filter.parameter(query.limit);
         let histogram = if query.histograms { ", q.histogram" } else { "" };
         let order = if query.newest_first {
-            "s.profile DESC, s.subject DESC, q.batch_size, q.clip_length"
+            "s.profile DESC, s.variant DESC, q.batch_size, q.clip_length"
         } else {
-            "p.device, p.profile DESC, q.subject, q.batch_size, q.clip_length"
+            "p.device, p.profile DESC, q.variant, q.batch_size, q.clip_length"
         };
         let sql = format!(
             "SELECT {COLUMNS}{histogram} FROM {from} {} ORDER BY {order} LIMIT {limit}",
@@ -256,8 +256,8 @@ impl Store {
     /// # Errors
     /// The database's refusal.
     pub fn grid(&mut self, model: &str) -> Result<BTreeMap<(u32, u32), u64>, StoreError> {
-        let sql = "SELECT q.batch_size, q.clip_length, COUNT(*) FROM (SELECT subject FROM subject WHERE model = ?1 \
-            ORDER BY profile DESC, subject DESC LIMIT ?2) s JOIN point q ON q.subject = s.subject \
+        let sql = "SELECT q.batch_size, q.clip_length, COUNT(*) FROM (SELECT variant FROM variant WHERE model = ?1 \
+            ORDER BY profile DESC, variant DESC LIMIT ?2) s JOIN point q ON q.variant = s.variant \
             GROUP BY q.batch_size, q.clip_length";
         let mut grid = BTreeMap::new();
         self.database.query(sql, &[model.into(), GRID_RUNS.into()], &mut |row| {

@@ -22,9 +22,9 @@ pub struct ProfileQuery {
     pub run_id: Option<String>,
     /// From this command.
     pub command: Option<CommandId>,
-    /// With a subject of the model with this SHA-256.
+    /// With a variant of the model with this SHA-256.
     pub model_sha256: Option<String>,
-    /// With a subject of the model with this name.
+    /// With a variant of the model with this name.
     pub model: Option<String>,
     /// From this board model.
     pub board: Option<String>,
@@ -199,7 +199,7 @@ impl Store {
         filter.and("p.device = ?", query.device.as_ref().map(DeviceId::as_str));
         filter.and("p.run_id = ?", query.run_id.as_ref());
         filter.and("p.command = ?", query.command.as_ref().map(CommandId::as_str));
-        let with_model = "p.profile IN (SELECT s.profile FROM subject s WHERE";
+        let with_model = "p.profile IN (SELECT s.profile FROM variant s WHERE";
         filter.and(&format!("{with_model} s.model_sha256 = ?)"), query.model_sha256.as_ref());
         filter.and(&format!("{with_model} s.model = ?)"), query.model.as_ref());
         filter.and("p.board = ?", query.board.as_ref());
@@ -249,8 +249,8 @@ impl Store {
             "SELECT p.profile, p.device, p.received_unix_ms, s.model, s.backend, p.power_mode, k.batch_size, \
              k.clip_length, k.duration_ms, k.time_to_throttle_ms, k.causes, k.burst_frames_per_s, \
              k.sustained_frames_per_s, k.sustained_ratio, k.sustained_p99_ns, k.peak_millicelsius, k.aborted \
-             FROM soak k JOIN subject s ON s.subject = k.subject JOIN profile p ON p.profile = s.profile {} \
-             ORDER BY p.profile DESC, k.subject, k.batch_size, k.clip_length LIMIT {limit}",
+             FROM soak k JOIN variant s ON s.variant = k.variant JOIN profile p ON p.profile = s.profile {} \
+             ORDER BY p.profile DESC, k.variant, k.batch_size, k.clip_length LIMIT {limit}",
             filter.clause()
         );
         let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! Heat maps, and the comparison of subjects over clip lengths. A heat map is a table: its figures can be
+//! Heat maps, and the comparison of variants over clip lengths. A heat map is a table: its figures can be
 //! read, copied and spoken, the ground colour only helps the eye.
 
 use super::{figure, scroll};
@@ -69,13 +69,13 @@ fn legend(seen: &BTreeSet<Mark>) -> Markup {
     }
 }
 
-/// P99 and throughput of every subject.
+/// P99 and throughput of every variant.
 pub(super) fn heat_maps(profile: &Profile) -> Option<Markup> {
     let grids: Vec<(String, Grid)> = profile
-        .subjects
+        .variants
         .iter()
         .enumerate()
-        .map(|(index, subject)| (words::subject(subject), Grid::of(profile, index as u16)))
+        .map(|(index, variant)| (words::variant(variant), Grid::of(profile, index as u16)))
         .filter(|(_, grid)| !grid.batch_sizes.is_empty())
         .collect();
     if grids.is_empty() {
@@ -120,7 +120,7 @@ fn heat_map(name: &str, grid: &Grid, figure: Figure) -> Markup {
     html! { div { (scroll(&format!("{name}: {}", heat.title()), table)) (legend(&seen)) } }
 }
 
-/// How latency grows with clip length, and the subjects side by side.
+/// How latency grows with clip length, and the variants side by side.
 pub(super) fn contrast(profile: &Profile) -> Option<Markup> {
     let plot = svg::scaling(profile);
     let table = contrast_table(profile);
@@ -137,7 +137,7 @@ pub(super) fn contrast(profile: &Profile) -> Option<Markup> {
 }
 
 fn exponents(profile: &Profile) -> Markup {
-    let labels = words::labels(&profile.subjects);
+    let labels = words::labels(&profile.variants);
     let table = html! {
         table.ruled {
             thead { tr {
@@ -148,7 +148,7 @@ fn exponents(profile: &Profile) -> Markup {
                 @for line in &profile.scaling {
                     tr {
                         th scope="row" {
-                            (labels.get(usize::from(line.subject)).map_or("?", String::as_str)) ", batch " (line.batch_size)
+                            (labels.get(usize::from(line.variant)).map_or("?", String::as_str)) ", batch " (line.batch_size)
                         }
                         td { (format!("{:.2}", line.exponent)) }
                         td { (words::interval(line.exponent_ci, |k| format!("{k:.2}")).unwrap_or_else(|| "not determinable".into())) }
@@ -202,5 +202,5 @@ fn contrast_table(profile: &Profile) -> Option<Markup> {
             }
         }
     };
-    Some(html! { (scroll("Subjects across clip lengths", table)) (legend(&seen)) })
+    Some(html! { (scroll("Variants across clip lengths", table)) (legend(&seen)) })
 }

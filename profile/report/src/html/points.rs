@@ -13,11 +13,11 @@ use maud::{Markup, html};
 /// The shape of every point's latencies.
 pub(super) fn distributions(profile: &Profile) -> Option<Markup> {
     let plots: Vec<(String, Markup)> = profile
-        .subjects
+        .variants
         .iter()
         .enumerate()
-        .filter_map(|(index, subject)| {
-            Some((words::subject(subject), svg::distribution(profile, index as u16)?))
+        .filter_map(|(index, variant)| {
+            Some((words::variant(variant), svg::distribution(profile, index as u16)?))
         })
         .collect();
     (!plots.is_empty()).then(|| {
@@ -142,7 +142,7 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
     if measured.is_empty() && profile.memory_pressure.is_empty() {
         return None;
     }
-    let labels = words::labels(&profile.subjects);
+    let labels = words::labels(&profile.variants);
     let number = |value: Option<u64>| value.map(|v| format::thousands(v.into())).unwrap_or_default();
     let table = html! {
         table.ruled {
@@ -173,7 +173,7 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
     Some(html! {
         ul.plain {
             @for entry in &profile.memory_pressure {
-                li { (labels.get(usize::from(entry.subject)).map_or("?", String::as_str)) ": " (pressure_words(entry)) }
+                li { (labels.get(usize::from(entry.variant)).map_or("?", String::as_str)) ": " (pressure_words(entry)) }
             }
         }
         @if !measured.is_empty() {

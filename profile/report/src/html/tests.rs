@@ -25,7 +25,7 @@ fn the_policy_names_the_script() {
 fn markup_in_names_is_shown_and_not_obeyed() {
     let attack = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&".to_owned();
     let mut profile = example::profile();
-    profile.subjects[0].model.clone_from(&attack);
+    profile.variants[0].model.clone_from(&attack);
     profile.models[0].name.clone_from(&attack);
     profile.run.origin.clone_from(&attack);
     profile.environment.board = Some(attack.clone());
@@ -52,7 +52,7 @@ fn nothing_on_the_page_points_elsewhere() {
 fn a_profile_without_points_makes_a_page() {
     let mut profile = example::profile();
     profile.points.clear();
-    profile.subjects.clear();
+    profile.variants.clear();
     profile.scaling.clear();
     profile.memory_pressure.clear();
     profile.operating_points.clear();

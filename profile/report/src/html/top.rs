@@ -4,16 +4,16 @@ use crate::contrast::Contrast;
 use crate::format::{self, span};
 use crate::terminal::results::chosen;
 use crate::words::{self, clean};
-use clipmark_profile::point::{PointId, Subject};
+use clipmark_profile::point::{PointId, Variant};
 use clipmark_profile::summary::{OperatingPoint, Profile};
 use maud::{Markup, html};
 
-/// The subjects in one line; models that share backend, precision and threads share their mention.
+/// The variants in one line; models that share backend, precision and threads share their mention.
 pub(super) fn title(profile: &Profile) -> String {
-    let mut groups: Vec<(Subject, Vec<String>)> = Vec::new();
-    for subject in &profile.subjects {
-        let rest = Subject { model: String::new(), ..subject.clone() };
-        let name = clean(&subject.model, 60);
+    let mut groups: Vec<(Variant, Vec<String>)> = Vec::new();
+    for variant in &profile.variants {
+        let rest = Variant { model: String::new(), ..variant.clone() };
+        let name = clean(&variant.model, 60);
         match groups.iter_mut().find(|(known, _)| *known == rest) {
             Some((_, names)) => names.push(name),
             None => groups.push((rest, vec![name])),
@@ -24,10 +24,10 @@ pub(super) fn title(profile: &Profile) -> String {
         .map(|(rest, mut names)| {
             let last = names.pop().unwrap_or_default();
             let model = if names.is_empty() { last } else { format!("{} and {last}", names.join(", ")) };
-            words::subject(&Subject { model, ..rest })
+            words::variant(&Variant { model, ..rest })
         })
         .collect();
-    if parts.is_empty() { "no subject".into() } else { parts.join("; ") }
+    if parts.is_empty() { "no variant".into() } else { parts.join("; ") }
 }
 
 /// Title, facts and banners.
@@ -95,7 +95,7 @@ fn card(profile: &Profile, entry: &OperatingPoint) -> Markup {
     html! {
         div.card {
             p.label { (name) }
-            div.where { (words::point(best.at)) }
+            div.where { (words::point(best.shape)) }
             dl {
                 @for (term, value) in figures(profile, best) { dt { (term) } dd { (value) } }
             }
@@ -109,8 +109,8 @@ fn card(profile: &Profile, entry: &OperatingPoint) -> Markup {
 fn figures(profile: &Profile, id: PointId) -> Vec<(&'static str, String)> {
     let Some(point) = profile.points.iter().find(|p| p.id == id) else { return Vec::new() };
     let mut figures = Vec::new();
-    if profile.subjects.iter().any(|s| s.backend != profile.subjects[0].backend) {
-        figures.extend(profile.subjects.get(usize::from(id.subject)).map(|s| ("on", clean(&s.backend, 40))));
+    if profile.variants.iter().any(|s| s.backend != profile.variants[0].backend) {
+        figures.extend(profile.variants.get(usize::from(id.variant)).map(|s| ("on", clean(&s.backend, 40))));
     }
     if let Some(latency) = &point.latency {
         figures.extend(latency.p99_ns.map(|p99| ("P99", span(p99))));

@@ -20,12 +20,12 @@ const RIGHT: f64 = 800.0;
 /// Share of a distribution's top that may run out of the picture.
 const CUT: Quantile = Quantile::P999;
 
-/// The ridges of the subject at `index`, or `None` when it has no histogram.
+/// The ridges of the variant at `index`, or `None` when it has no histogram.
 pub(crate) fn distribution(profile: &Profile, index: u16) -> Option<Markup> {
     let points: Vec<(&PointSummary, &LatencySummary)> = profile
         .points
         .iter()
-        .filter(|p| p.id.subject == index)
+        .filter(|p| p.id.variant == index)
         .filter_map(|p| Some((p, p.latency.as_ref()?)))
         .filter(|(_, latency)| latency.histogram.total() >= 10 && latency.p50_ns > 0.0)
         .collect();
@@ -68,7 +68,7 @@ fn top(latency: &LatencySummary) -> f64 {
 }
 
 fn ridge(
-    subject: usize,
+    variant: usize,
     point: &PointSummary,
     latency: &LatencySummary,
     base: f64,
@@ -83,13 +83,13 @@ fn ridge(
         }
     };
     html! {
-        g class=(color(subject, "")) {
+        g class=(color(variant, "")) {
             path.area d=(outline(&latency.histogram, latency.p50_ns, base, x, domain)) {
-                title { (point.id.at) ": n = " (latency.iterations) ", max " (span(latency.max_ns as f64)) }
+                title { (point.id.shape) ": n = " (latency.iterations) ", max " (span(latency.max_ns as f64)) }
             }
             (mark(latency.p99_ns, 13.0))
         }
-        text x="0" y=(px(base - 5.0)) { (point.id.at) }
+        text x="0" y=(px(base - 5.0)) { (point.id.shape) }
         text x=(px(RIGHT + 12.0)) y=(px(base - 5.0)) { (span(latency.p50_ns)) }
         text x=(px(RIGHT + 88.0)) y=(px(base - 5.0)) { (latency.p99_ns.map(span).unwrap_or_default()) }
     }

@@ -21,7 +21,7 @@ pub(crate) use pareto::pareto;
 pub(crate) use scaling::scaling;
 pub(crate) use timeline::timeline;
 
-/// Classes: that of the colour of the subject, or other series, at `index`, and `others`.
+/// Classes: that of the colour of the variant, or other series, at `index`, and `others`.
 fn color(index: usize, others: &str) -> String {
     format!("s{} {others}", index % 6).trim_end().to_owned()
 }

@@ -87,12 +87,12 @@ fn marks(profile: &Profile) -> Vec<Mark<'_>> {
     marks
 }
 
-/// Every model with the index of its first subject.
+/// Every model with the index of its first variant.
 fn models(profile: &Profile) -> Vec<(String, usize)> {
     let mut models: Vec<(String, usize)> = Vec::new();
-    for (index, subject) in profile.subjects.iter().enumerate() {
-        if !models.iter().any(|(name, _)| *name == subject.model) {
-            models.push((subject.model.clone(), index));
+    for (index, variant) in profile.variants.iter().enumerate() {
+        if !models.iter().any(|(name, _)| *name == variant.model) {
+            models.push((variant.model.clone(), index));
         }
     }
     models
@@ -102,7 +102,7 @@ fn models(profile: &Profile) -> Vec<(String, usize)> {
 fn front(profile: &Profile, marks: &[Mark], model: &str, x: Scale, y: Scale) -> Markup {
     let mut own: Vec<&Mark> = marks
         .iter()
-        .filter(|m| profile.subjects.get(usize::from(m.point.id.subject)).is_some_and(|s| s.model == model))
+        .filter(|m| profile.variants.get(usize::from(m.point.id.variant)).is_some_and(|s| s.model == model))
         .collect();
     own.sort_by(|a, b| a.p99_ns.total_cmp(&b.p99_ns).then(b.frames_per_s.total_cmp(&a.frames_per_s)));
     let mut steps = Vec::new();
@@ -124,7 +124,7 @@ fn drawn(profile: &Profile, mark: &Mark, x: Scale, y: Scale) -> Markup {
     let id = mark.point.id;
     let energy = mark.point.energy.map(|e| format!(", {} a frame", format::energy(e.gross_per_frame_uj)));
     html! {
-        circle class=(color(usize::from(id.subject), "bubble")) cx=(px(x.at(mark.p99_ns))) cy=(px(y.at(mark.frames_per_s))) r=(px(mark.radius)) {
+        circle class=(color(usize::from(id.variant), "bubble")) cx=(px(x.at(mark.p99_ns))) cy=(px(y.at(mark.frames_per_s))) r=(px(mark.radius)) {
             title {
                 (crate::terminal::results::short(profile, id)) ": P99 " (span(mark.p99_ns)) ", "
                 (significant(mark.frames_per_s)) " frames/s" (energy.unwrap_or_default())
@@ -153,14 +153,14 @@ fn names(profile: &Profile, marks: &[Mark], x: Scale, y: Scale) -> Markup {
     for (id, names) in chosen {
         let Some(mark) = marks.iter().find(|m| m.point.id == id) else { continue };
         let (cx, cy) = (x.at(mark.p99_ns), y.at(mark.frames_per_s));
-        let text = format!("{}: {}", id.at, names.join(" + "));
+        let text = format!("{}: {}", id.shape, names.join(" + "));
         let (tx, ty, anchor) = place(&text, (cx, cy), mark.radius, &mut taken);
-        texts.push((usize::from(id.subject), tx, ty, anchor, cx, cy, text));
+        texts.push((usize::from(id.variant), tx, ty, anchor, cx, cy, text));
     }
     html! {
-        @for (subject, tx, ty, anchor, cx, cy, text) in texts {
-            circle class=(color(subject, "")) cx=(px(cx)) cy=(px(cy)) r="2.2" fill="currentColor" {}
-            text class=(color(subject, "own halo")) x=(px(tx)) y=(px(ty)) text-anchor=(anchor) { (text) }
+        @for (variant, tx, ty, anchor, cx, cy, text) in texts {
+            circle class=(color(variant, "")) cx=(px(cx)) cy=(px(cy)) r="2.2" fill="currentColor" {}
+            text class=(color(variant, "own halo")) x=(px(tx)) y=(px(ty)) text-anchor=(anchor) { (text) }
         }
     }
 }

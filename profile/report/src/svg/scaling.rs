@@ -8,7 +8,7 @@ use crate::format::{TimeScale, round, span};
 use crate::grid::extent;
 use crate::words;
 use clipmark_profile::plan::Deadline;
-use clipmark_profile::point::GridPoint;
+use clipmark_profile::point::Shape;
 use clipmark_profile::summary::{Profile, Scaling};
 use maud::{Markup, html};
 
@@ -19,16 +19,16 @@ const AREA: Area = Area { left: 64.0, right: 740.0, top: 34.0, bottom: 372.0 };
 /// Strokes by which batch sizes are told apart, beside their labels.
 const DASHES: [&str; 4] = ["", "7 4", "2 3.5", "10 3 2 3"];
 
-/// One subject at one batch size.
-struct Line<'a> {
-    subject: usize,
+/// One variant at one batch size.
+struct ScalingLine<'a> {
+    variant: usize,
     batch_size: u32,
     rank: usize,
     points: Vec<(u32, f64)>,
     fit: Option<&'a Scaling>,
 }
 
-/// The plot, or `None` when no subject was measured at two clip lengths.
+/// The plot, or `None` when no variant was measured at two clip lengths.
 pub(crate) fn scaling(profile: &Profile) -> Option<Markup> {
     let lines = lines(profile);
     let all = || lines.iter().flat_map(|line| line.points.iter().copied());
@@ -40,7 +40,7 @@ pub(crate) fn scaling(profile: &Profile) -> Option<Markup> {
     let mut ticks: Vec<f64> = all().map(|(clip, _)| f64::from(clip)).collect();
     ticks.sort_by(f64::total_cmp);
     ticks.dedup();
-    let labels = words::labels(&profile.subjects);
+    let labels = words::labels(&profile.variants);
     let y_ticks: Vec<f64> =
         Scale::logarithmic((range.0 / time.ns / 1.25, range.1 / time.ns * 1.25), AREA.up())
             .ticks(8)
@@ -68,17 +68,17 @@ fn apart(ticks: &[f64], scale: Scale) -> Vec<f64> {
     kept
 }
 
-fn lines(profile: &Profile) -> Vec<Line<'_>> {
+fn lines(profile: &Profile) -> Vec<ScalingLine<'_>> {
     let mut lines = Vec::new();
-    for subject in 0..profile.subjects.len() {
-        let of_subject = || profile.points.iter().filter(move |p| usize::from(p.id.subject) == subject);
-        let mut batches: Vec<u32> = of_subject().map(|p| p.id.at.batch_size.get()).collect();
+    for variant in 0..profile.variants.len() {
+        let of_variant = || profile.points.iter().filter(move |p| usize::from(p.id.variant) == variant);
+        let mut batches: Vec<u32> = of_variant().map(|p| p.id.shape.batch_size.get()).collect();
         batches.sort_unstable();
         batches.dedup();
         for (rank, batch_size) in batches.into_iter().enumerate() {
-            let mut points: Vec<(u32, f64)> = of_subject()
-                .filter(|p| p.id.at.batch_size.get() == batch_size)
-                .filter_map(|p| Some((p.id.at.clip_length.get(), p.latency.as_ref()?.p50_ns)))
+            let mut points: Vec<(u32, f64)> = of_variant()
+                .filter(|p| p.id.shape.batch_size.get() == batch_size)
+                .filter_map(|p| Some((p.id.shape.clip_length.get(), p.latency.as_ref()?.p50_ns)))
                 .filter(|(_, ns)| *ns > 0.0)
                 .collect();
             points.sort_by_key(|(clip, _)| *clip);
@@ -88,18 +88,18 @@ fn lines(profile: &Profile) -> Vec<Line<'_>> {
             let fit = profile
                 .scaling
                 .iter()
-                .find(|fit| usize::from(fit.subject) == subject && fit.batch_size == batch_size);
-            lines.push(Line { subject, batch_size, rank, points, fit });
+                .find(|fit| usize::from(fit.variant) == variant && fit.batch_size == batch_size);
+            lines.push(ScalingLine { variant, batch_size, rank, points, fit });
         }
     }
     lines
 }
 
-fn drawn(line: &Line, x: Scale, y: Scale) -> Markup {
+fn drawn(line: &ScalingLine, x: Scale, y: Scale) -> Markup {
     let at = |&(clip, ns): &(u32, f64)| (x.at(f64::from(clip)), y.at(ns));
     let broken = line.fit.and_then(|fit| fit.breakpoint_clip_length);
     html! {
-        g class=(color(line.subject, "")) {
+        g class=(color(line.variant, "")) {
             path.line d=(path(line.points.iter().map(|point| Some(at(point))))) stroke-dasharray=(DASHES[line.rank % DASHES.len()]) {}
             @for point in &line.points {
                 @let (cx, cy) = at(point);
@@ -115,34 +115,34 @@ fn drawn(line: &Line, x: Scale, y: Scale) -> Markup {
 }
 
 /// Names at the ends of the lines; those that end at the same clip length are moved apart.
-fn ends(lines: &[Line], labels: &[String], x: Scale, y: Scale) -> Markup {
-    let last = |line: &Line| line.points.last().copied().unwrap_or((1, 1.0));
+fn ends(lines: &[ScalingLine], labels: &[String], x: Scale, y: Scale) -> Markup {
+    let last = |line: &ScalingLine| line.points.last().copied().unwrap_or((1, 1.0));
     let mut clips: Vec<u32> = lines.iter().map(|line| last(line).0).collect();
     clips.sort_unstable();
     clips.dedup();
     let mut named = Vec::new();
     for clip in clips {
-        let group: Vec<&Line> = lines.iter().filter(|line| last(line).0 == clip).collect();
+        let group: Vec<&ScalingLine> = lines.iter().filter(|line| last(line).0 == clip).collect();
         let wanted: Vec<f64> = group.iter().map(|line| y.at(last(line).1)).collect();
         let places = spread(&wanted, 17.0, (AREA.top, AREA.bottom));
         named.extend(group.into_iter().zip(places).map(|(line, place)| (line, x.at(f64::from(clip)), place)));
     }
     html! {
         @for (line, end, place) in named {
-            text class=(color(line.subject, "own halo")) x=(px(end + 14.0)) y=(px(place + 4.0)) { (end_label(line, labels)) }
+            text class=(color(line.variant, "own halo")) x=(px(end + 14.0)) y=(px(place + 4.0)) { (end_label(line, labels)) }
         }
     }
 }
 
-fn end_label(line: &Line, labels: &[String]) -> String {
-    let name = labels.get(line.subject).map_or("?", String::as_str);
+fn end_label(line: &ScalingLine, labels: &[String]) -> String {
+    let name = labels.get(line.variant).map_or("?", String::as_str);
     let exponent = line.fit.map_or(String::new(), |fit| format!(", k = {:.2}", fit.exponent));
     format!("{} B{}{exponent}", words::clean(name, 16), line.batch_size)
 }
 
 fn deadline(deadline: Deadline, x: Scale, y: Scale, clips: (f64, f64), range: (f64, f64)) -> Markup {
     let limit = |clip: f64| {
-        let at = GridPoint::new(1, clip as u32)?;
+        let at = Shape::new(1, clip as u32)?;
         Some(deadline.at(at)?.get() as f64)
     };
     let (Some(first), Some(last)) = (limit(clips.0), limit(clips.1)) else { return html! {} };
@@ -156,7 +156,7 @@ fn deadline(deadline: Deadline, x: Scale, y: Scale, clips: (f64, f64), range: (f
     }
 }
 
-fn description(lines: &[Line], labels: &[String]) -> String {
+fn description(lines: &[ScalingLine], labels: &[String]) -> String {
     let each: Vec<String> = lines.iter().map(|line| end_label(line, labels)).collect();
     format!("Median latency over clip length, both axes logarithmic: {}", each.join("; "))
 }

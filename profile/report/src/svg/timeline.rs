@@ -6,7 +6,7 @@ use super::scale::Scale;
 use super::{color, path, px, spread};
 use crate::format::{self, round, significant};
 use crate::grid::extent;
-use crate::panels::{Limit, Line, Panel, panels};
+use crate::panels::{Limit, Panel, PanelLine, panels};
 use crate::terminal::soak::clock_time;
 use crate::words;
 use clipmark_profile::series::Series;
@@ -149,8 +149,8 @@ fn wash(
 }
 
 fn end_names(panel: &Panel, area: Area, y: Scale) -> Markup {
-    let last = |line: &Line| line.values.iter().rev().flatten().next().copied();
-    let known: Vec<(usize, &Line, f64)> =
+    let last = |line: &PanelLine| line.values.iter().rev().flatten().next().copied();
+    let known: Vec<(usize, &PanelLine, f64)> =
         panel.lines.iter().enumerate().filter_map(|(i, line)| Some((i, line, last(line)?))).collect();
     let wanted: Vec<f64> = known.iter().map(|(_, _, value)| y.at(*value)).collect();
     let places = spread(&wanted, 15.0, (area.top, area.bottom));

@@ -10,8 +10,8 @@ use words::clean;
 /// The first lines.
 pub(super) fn write(page: &mut Page, profile: &Profile) {
     let run = &profile.run;
-    let names: Vec<String> = profile.subjects.iter().map(words::subject).collect();
-    let title = if names.is_empty() { "no subject".into() } else { names.join(", ") };
+    let names: Vec<String> = profile.variants.iter().map(words::variant).collect();
+    let title = if names.is_empty() { "no variant".into() } else { names.join(", ") };
     page.item("", "  ", &format!("clipmark: {title}"), Look::Strong);
     if run.simulated {
         page.item("", "", "SIMULATED: these figures were made up by the simulated backend.", Look::Alarm);

@@ -19,14 +19,14 @@ use table::Table;
 
 /// How the text is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct TerminalOptions {
     /// Columns of the terminal; treated as 40 where less.
     pub width: usize,
     /// Colours, where wanted.
     pub color: Color,
 }
 
-impl Default for Options {
+impl Default for TerminalOptions {
     fn default() -> Self {
         Self { width: 80, color: Color::Plain }
     }
@@ -35,7 +35,7 @@ impl Default for Options {
 /// `profile` as text of at most `options.width` columns, ending in a newline. `series` are its soaks' in
 /// their order, as far as they are known.
 #[must_use]
-pub fn terminal(profile: &Profile, series: &[Series], options: Options) -> String {
+pub fn terminal(profile: &Profile, series: &[Series], options: TerminalOptions) -> String {
     let mut page = Page { text: String::new(), width: options.width.max(40), color: options.color };
     header::write(&mut page, profile);
     sweep::contrast(&mut page, profile);
@@ -107,19 +107,20 @@ mod tests {
 
     #[test]
     fn a_run_with_a_soak_reads_like_this() {
-        insta::assert_snapshot!(terminal(&example::profile(), &series(), Options::default()));
+        insta::assert_snapshot!(terminal(&example::profile(), &series(), TerminalOptions::default()));
     }
 
     #[test]
     fn a_sweep_of_one_model_reads_like_this() {
-        let options = Options { width: 100, color: Color::Plain };
+        let options = TerminalOptions { width: 100, color: Color::Plain };
         insta::assert_snapshot!(terminal(&example::profile_of_27_points(), &[], options));
     }
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         for width in [40, 57, 80, 133] {
-            let text = terminal(&example::profile(), &series(), Options { width, color: Color::Plain });
+            let text =
+                terminal(&example::profile(), &series(), TerminalOptions { width, color: Color::Plain });
             let long = text.lines().find(|line| line.width() > width);
             assert_eq!(long, None, "at {width} columns");
         }
@@ -127,9 +128,9 @@ mod tests {
 
     #[test]
     fn colour_changes_nothing_but_escape_sequences() {
-        let plain = terminal(&example::profile(), &series(), Options::default());
+        let plain = terminal(&example::profile(), &series(), TerminalOptions::default());
         for color in [Color::Ansi256, Color::TrueColor] {
-            let painted = terminal(&example::profile(), &series(), Options { width: 80, color });
+            let painted = terminal(&example::profile(), &series(), TerminalOptions { width: 80, color });
             assert!(painted.contains('\u{1b}'));
             let stripped: Vec<String> =
                 without_escapes(&painted).lines().map(|line| line.trim_end().to_owned()).collect();
@@ -151,7 +152,7 @@ mod tests {
     fn a_hostile_name_cannot_reach_the_terminal() {
         let mut profile = example::profile();
         let attack = "m\u{1b}[2J\u{7}\u{202e}\u{9b}31m\r\n".to_owned();
-        profile.subjects[0].model.clone_from(&attack);
+        profile.variants[0].model.clone_from(&attack);
         profile.models[0].name.clone_from(&attack);
         profile.models[0].inputs = vec![attack.clone()];
         profile.backends[0].version.clone_from(&attack);
@@ -177,7 +178,7 @@ mod tests {
                 failure.message.clone_from(&attack);
             }
         }
-        let text = terminal(&profile, &series(), Options::default());
+        let text = terminal(&profile, &series(), TerminalOptions::default());
         let control = text.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
         assert_eq!(control, None);
     }
@@ -186,14 +187,14 @@ mod tests {
     fn an_empty_profile_is_rendered() {
         let mut profile = example::profile();
         profile.points.clear();
-        profile.subjects.clear();
+        profile.variants.clear();
         profile.models.clear();
         profile.backends.clear();
         profile.scaling.clear();
         profile.memory_pressure.clear();
         profile.operating_points.clear();
         profile.soaks.clear();
-        let text = terminal(&profile, &series(), Options::default());
+        let text = terminal(&profile, &series(), TerminalOptions::default());
         assert!(text.contains("No operating point"), "{text}");
     }
 }

@@ -44,18 +44,18 @@ fn operating_point(page: &mut Page, profile: &Profile, entry: &OperatingPoint) {
     page.item("    ", "    ", &clean(&entry.reason, 600), Look::Faint);
 }
 
-/// A point with its subject, in words.
+/// A point with its variant, in words.
 pub(crate) fn chosen(profile: &Profile, id: PointId) -> String {
-    let labels = words::labels(&profile.subjects);
-    let label = labels.get(usize::from(id.subject)).map_or("?", String::as_str);
-    format!("{label}, {}", words::point(id.at))
+    let labels = words::labels(&profile.variants);
+    let label = labels.get(usize::from(id.variant)).map_or("?", String::as_str);
+    format!("{label}, {}", words::point(id.shape))
 }
 
-/// A point with its subject, short enough for the head of a row.
+/// A point with its variant, short enough for the head of a row.
 pub(crate) fn short(profile: &Profile, id: PointId) -> String {
-    let labels = words::labels(&profile.subjects);
-    let label = labels.get(usize::from(id.subject)).map_or("?", String::as_str);
-    format!("{label} {}", id.at)
+    let labels = words::labels(&profile.variants);
+    let label = labels.get(usize::from(id.variant)).map_or("?", String::as_str);
+    format!("{label} {}", id.shape)
 }
 
 /// The figures of a point that bear on a choice.
@@ -85,8 +85,8 @@ pub(super) fn energy(page: &mut Page, profile: &Profile) {
     let heads = ["power", "per frame", "above idle", "per clip", "per inference"].map(String::from).to_vec();
     let mut table = Table::new("  point", heads);
     for (name, id, energy) in rows {
-        let per_clip = energy.gross_per_frame_uj * f64::from(id.at.clip_length.get());
-        let per_inference = per_clip * f64::from(id.at.batch_size.get());
+        let per_clip = energy.gross_per_frame_uj * f64::from(id.shape.clip_length.get());
+        let per_inference = per_clip * f64::from(id.shape.batch_size.get());
         table.row(
             format!("  {name}"),
             vec![

@@ -5,7 +5,7 @@ use super::paint::Look;
 use super::results::chosen;
 use super::table::{Table, TableCell};
 use crate::format::{self, clock_span, significant, span};
-use crate::panels::{Line, panels};
+use crate::panels::{PanelLine, panels};
 use crate::spark::{resample, sparkline};
 use crate::words::{self, clean};
 use clipmark_profile::series::Series;
@@ -87,7 +87,7 @@ fn over_time(page: &mut Page, series: &Series) {
         return;
     }
     let panels = panels(series);
-    let lines: Vec<(&str, &Line)> = panels
+    let lines: Vec<(&str, &PanelLine)> = panels
         .iter()
         .flat_map(|panel| {
             let moving = panel.lines.iter().filter(|line| moves(line)).take(MOST_LINES);
@@ -117,7 +117,7 @@ fn over_time(page: &mut Page, series: &Series) {
 }
 
 /// Whether there is anything to see over time.
-fn moves(line: &Line) -> bool {
+fn moves(line: &PanelLine) -> bool {
     crate::grid::extent(line.values.iter().flatten().copied()).is_some_and(|(low, high)| low < high)
 }
 

@@ -56,10 +56,10 @@ impl HeatScale {
     }
 }
 
-/// Two or more subjects side by side over the clip lengths.
+/// Two or more variants side by side over the clip lengths.
 pub(super) fn contrast(page: &mut Page, profile: &Profile) {
     let Some(contrast) = Contrast::of(profile) else { return };
-    let subjects = 0..contrast.labels.len();
+    let variants = 0..contrast.labels.len();
     let values: Vec<f64> = contrast
         .rows
         .iter()
@@ -75,7 +75,7 @@ pub(super) fn contrast(page: &mut Page, profile: &Profile) {
     let mut seen = BTreeSet::new();
     for row in &contrast.rows {
         let mut cells = Vec::new();
-        for index in subjects.clone() {
+        for index in variants.clone() {
             cells.push(scale.cell(&row.cell(Figure::P99, index), &mut seen));
             cells.push(TableCell::plain(row.ratio(index).map(format::significant).unwrap_or_default()));
         }
@@ -86,9 +86,9 @@ pub(super) fn contrast(page: &mut Page, profile: &Profile) {
     page.paragraph("  ", &contrast.sentence());
 }
 
-/// P99 and throughput over batch size and clip length, per subject.
+/// P99 and throughput over batch size and clip length, per variant.
 pub(super) fn grids(page: &mut Page, profile: &Profile) {
-    for (index, subject) in profile.subjects.iter().enumerate() {
+    for (index, variant) in profile.variants.iter().enumerate() {
         let grid = Grid::of(profile, index as u16);
         if grid.batch_sizes.is_empty() {
             continue;
@@ -96,7 +96,7 @@ pub(super) fn grids(page: &mut Page, profile: &Profile) {
         for figure in [Figure::P99, Figure::Throughput] {
             let values: Vec<f64> = grid.values(figure).collect();
             let scale = HeatScale::over(figure, &values);
-            page.heading(&format!("{}: {}", words::subject(subject), scale.title()));
+            page.heading(&format!("{}: {}", words::variant(variant), scale.title()));
             heat_table(page, &grid, &scale);
         }
     }
@@ -130,11 +130,11 @@ pub(super) fn scaling(page: &mut Page, profile: &Profile) {
         return;
     }
     page.heading("Scaling with clip length (latency ~ frames^k)");
-    let labels = words::labels(&profile.subjects);
+    let labels = words::labels(&profile.variants);
     let heads = ["k", "95 % interval", "before and beyond the break"].map(String::from).to_vec();
     let mut table = Table::new("  line", heads);
     for line in &profile.scaling {
-        let label = labels.get(usize::from(line.subject)).map_or("?", String::as_str);
+        let label = labels.get(usize::from(line.variant)).map_or("?", String::as_str);
         let interval = words::interval(line.exponent_ci, |k| format!("{k:.2}"));
         let cells = [
             format!("{:.2}", line.exponent),
@@ -161,15 +161,15 @@ pub(super) fn memory(page: &mut Page, profile: &Profile) {
         return;
     }
     page.heading("Memory pressure");
-    let labels = words::labels(&profile.subjects);
+    let labels = words::labels(&profile.variants);
     for entry in &profile.memory_pressure {
-        let label = labels.get(usize::from(entry.subject)).map_or("?", String::as_str);
+        let label = labels.get(usize::from(entry.variant)).map_or("?", String::as_str);
         page.item("  ", "    ", &format!("{label}: {}", pressure_words(entry)), Look::Normal);
     }
     let peak = profile.points.iter().filter_map(|p| Some((p.peak_memory_bytes?, p.id))).max_by_key(|p| p.0);
     if let Some((bytes, id)) = peak {
-        let label = labels.get(usize::from(id.subject)).map_or("?", String::as_str);
-        let text = format!("highest peak {} ({label}, {})", format::bytes(bytes), words::point(id.at));
+        let label = labels.get(usize::from(id.variant)).map_or("?", String::as_str);
+        let text = format!("highest peak {} ({label}, {})", format::bytes(bytes), words::point(id.shape));
         page.paragraph("  ", &text);
     }
 }
@@ -185,13 +185,13 @@ pub(crate) fn pressure_words(entry: &clipmark_profile::summary::MemoryPressure) 
 
 /// Failed and not-run points with their causes, and remarks.
 pub(super) fn failures(page: &mut Page, profile: &Profile) {
-    let labels = words::labels(&profile.subjects);
+    let labels = words::labels(&profile.variants);
     let notes: Vec<(String, String)> = profile
         .points
         .iter()
         .flat_map(|point| {
-            let label = labels.get(usize::from(point.id.subject)).map_or("?", String::as_str);
-            let name = format!("{label}, {}", words::point(point.id.at));
+            let label = labels.get(usize::from(point.id.variant)).map_or("?", String::as_str);
+            let name = format!("{label}, {}", words::point(point.id.shape));
             point_notes(point).into_iter().map(move |note| (name.clone(), note))
         })
         .collect();
@@ -216,7 +216,8 @@ pub(crate) fn point_notes(point: &clipmark_profile::summary::PointSummary) -> Ve
         ));
     }
     if let Some(reason) = point.not_run {
-        let settled_by = point.because_of.map_or(String::new(), |id| format!(" ({})", words::point(id.at)));
+        let settled_by =
+            point.because_of.map_or(String::new(), |id| format!(" ({})", words::point(id.shape)));
         notes.push(format!("not run: {}{settled_by}", words::not_run(reason)));
     }
     if let Some(latency) = &point.latency
@@ -231,10 +232,10 @@ pub(crate) fn point_notes(point: &clipmark_profile::summary::PointSummary) -> Ve
 
 /// The most expensive operators, where they were asked for.
 pub(super) fn operators(page: &mut Page, profile: &Profile) {
-    let labels = words::labels(&profile.subjects);
+    let labels = words::labels(&profile.variants);
     for point in profile.points.iter().filter(|p| !p.operators.is_empty()) {
-        let label = labels.get(usize::from(point.id.subject)).map_or("?", String::as_str);
-        page.heading(&format!("Most expensive operators: {label}, {}", words::point(point.id.at)));
+        let label = labels.get(usize::from(point.id.variant)).map_or("?", String::as_str);
+        page.heading(&format!("Most expensive operators: {label}, {}", words::point(point.id.shape)));
         let mut table = Table::new("  operator", vec!["type".into(), "time".into(), "share".into()]);
         for row in &point.operators {
             table.row(

@@ -8,7 +8,7 @@ use super::super::layout::Points;
 use super::super::scale::{sum, to_figure, uncount};
 use super::rows::{Row, rows};
 use super::{MAX_POINTS, Percentiles, clips_per_s, energy_of_power, frames, idle_of_gross};
-use crate::point::{GridPoint, PointId};
+use crate::point::{PointId, Shape};
 use crate::record::EngineBuild;
 use crate::stats::histogram::Histogram;
 use crate::stats::quantile::Quantile;
@@ -18,7 +18,7 @@ use crate::units::{Bytes, Nanos};
 /// The points of `columns`; notes are added by the caller.
 pub(in crate::wire) fn decode(
     columns: &Points,
-    subjects: usize,
+    variants: usize,
     idle_uw: Option<i64>,
 ) -> Result<Vec<PointSummary>, WireError> {
     if columns.count > MAX_POINTS {
@@ -32,22 +32,22 @@ pub(in crate::wire) fn decode(
     let rows = rows(columns, expected)?;
     let point = |(at, row): (usize, &Row)| {
         let bytes = columns.histogram.as_ref().map_or(&[][..], |all| &all[at].0);
-        decode_point(row, subjects, histogram(at, bytes)?, idle_uw)
+        decode_point(row, variants, histogram(at, bytes)?, idle_uw)
     };
     rows.iter().enumerate().map(point).collect()
 }
 
-fn identity(row: &Row, subjects: usize) -> Result<PointId, WireError> {
-    let what = "a subject, batch size or clip length";
+fn identity(row: &Row, variants: usize) -> Result<PointId, WireError> {
+    let what = "a variant, batch size or clip length";
     let key = (
-        u16::try_from(need(what, row.subject)?).ok(),
+        u16::try_from(need(what, row.variant)?).ok(),
         u32::try_from(need(what, row.batch_size)?).ok(),
         u32::try_from(need(what, row.clip_length)?).ok(),
     );
-    let (Some(subject), Some(batch_size), Some(clip_length)) = key else {
+    let (Some(variant), Some(batch_size), Some(clip_length)) = key else {
         return Err(WireError::OutOfRange { what });
     };
-    point_id((subject, batch_size, clip_length), subjects)
+    point_id((variant, batch_size, clip_length), variants)
 }
 
 fn histogram(point: usize, bytes: &[u8]) -> Result<Histogram, WireError> {
@@ -63,16 +63,16 @@ fn optional(what: &'static str, value: Option<i64>) -> Result<Option<u64>, WireE
 
 fn decode_point(
     row: &Row,
-    subjects: usize,
+    variants: usize,
     histogram: Histogram,
     idle_uw: Option<i64>,
 ) -> Result<PointSummary, WireError> {
-    let id = identity(row, subjects)?;
+    let id = identity(row, variants)?;
     let status = code(need("a point's status", row.status)?);
     let latency = row.iterations.map(|iterations| latency(row, iterations, histogram)).transpose()?;
     let elapsed = optional("elapsed time", row.elapsed_ns)?;
     let clips_per_s =
-        latency.as_ref().and_then(|l| clips_per_s(id.at, l.iterations, elapsed.unwrap_or(l.sum_ns)));
+        latency.as_ref().and_then(|l| clips_per_s(id.shape, l.iterations, elapsed.unwrap_or(l.sum_ns)));
     let bytes = |what, kib| Ok::<_, WireError>(optional(what, kib)?.map(|kib| kib.saturating_mul(1024)));
     Ok(PointSummary {
         id,
@@ -84,7 +84,7 @@ fn decode_point(
         engine: engine(row)?,
         latency,
         clips_per_s,
-        frames_per_s: clips_per_s.map(|clips| clips * f64::from(id.at.clip_length.get())),
+        frames_per_s: clips_per_s.map(|clips| clips * f64::from(id.shape.clip_length.get())),
         compute_p50_ns: row.compute_p50_ns_x2.map(|value| to_figure(value, 2.0)),
         compute_p95_ns: row.compute_p95_ns_x20.map(|value| to_figure(value, 20.0)),
         compute_p99_ns: row.compute_p99_ns_x100.map(|value| to_figure(value, 100.0)),
@@ -99,7 +99,7 @@ fn decode_point(
         major_faults: optional("major faults", row.major_faults)?,
         psi_some_us: optional("pressure stalls", row.psi_some_us)?,
         swap_in_pages: optional("pages swapped in", row.swap_in_pages)?,
-        energy: energy(id.at, row, idle_uw)?,
+        energy: energy(id.shape, row, idle_uw)?,
         operators: Vec::new(),
         remarks: Vec::new(),
     })
@@ -179,7 +179,7 @@ fn latency(row: &Row, iterations: i64, histogram: Histogram) -> Result<LatencySu
     })
 }
 
-fn energy(at: GridPoint, row: &Row, idle_uw: Option<i64>) -> Result<Option<EnergySummary>, WireError> {
+fn energy(at: Shape, row: &Row, idle_uw: Option<i64>) -> Result<Option<EnergySummary>, WireError> {
     let Some(power) = row.mean_power_mw else { return Ok(None) };
     let window = need("the energy window", row.energy_window_ms)?;
     let beyond = need("energy per frame", row.energy_beyond_power_nj)?;

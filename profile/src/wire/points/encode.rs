@@ -34,9 +34,9 @@ pub(in crate::wire) fn encode(
 fn row(point: &PointSummary, idle_uw: Option<i64>) -> Result<Row, WireError> {
     let optional = |what, value: Option<u64>| value.map(|value| count(what, value)).transpose();
     let mut row = Row {
-        subject: Some(point.id.subject.into()),
-        batch_size: Some(point.id.at.batch_size.get().into()),
-        clip_length: Some(point.id.at.clip_length.get().into()),
+        variant: Some(point.id.variant.into()),
+        batch_size: Some(point.id.shape.batch_size.get().into()),
+        clip_length: Some(point.id.shape.clip_length.get().into()),
         status: Some(point.status.code().into()),
         prepare_us: optional("preparation time", point.prepare_ns.map(microseconds))?,
         elapsed_ns: elapsed(point),
@@ -117,13 +117,13 @@ fn intervals(latency: &LatencySummary) -> [Option<i64>; LATENCY_ENDS] {
 /// Time for all iterations where it does not follow from the latencies; 0 where there is no throughput.
 fn elapsed(point: &PointSummary) -> Option<i64> {
     let latency = point.latency.as_ref()?;
-    let derived = clips_per_s(point.id.at, latency.iterations, latency.sum_ns);
+    let derived = clips_per_s(point.id.shape, latency.iterations, latency.sum_ns);
     match (point.clips_per_s, derived) {
         (None, None) => None,
         (None, Some(_)) => Some(0),
         (Some(given), Some(derived)) if (given / derived - 1.0).abs() < SAME_THROUGHPUT => None,
         (Some(given), _) => {
-            let clips = f64::from(point.id.at.batch_size.get()) * latency.iterations as f64;
+            let clips = f64::from(point.id.shape.batch_size.get()) * latency.iterations as f64;
             to_integer(clips / given, 1e9)
         }
     }
@@ -138,7 +138,7 @@ fn put_energy(
     let power = required("mean power", energy.mean_power_mw, 1.0)?;
     let window = count("the energy window", energy.window_ms)?;
     let gross = required("energy per frame", energy.gross_per_frame_uj, 1e3)?;
-    let frames = frames(point.id.at, row.iterations.unwrap_or(0));
+    let frames = frames(point.id.shape, row.iterations.unwrap_or(0));
     row.mean_power_mw = Some(power);
     row.energy_window_ms = Some(window);
     row.energy_beyond_power_nj = Some(gross.wrapping_sub(energy_of_power(power, window, frames)));

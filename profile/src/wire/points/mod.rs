@@ -13,7 +13,7 @@ pub(super) use encode::encode;
 
 use super::WireError;
 use super::scale::product;
-use crate::point::GridPoint;
+use crate::point::Shape;
 
 /// Most points in one profile: a column of one number stands for any count of them.
 const MAX_POINTS: u32 = 16_384;
@@ -59,7 +59,7 @@ impl Percentiles {
 }
 
 /// Batch size x iterations / time; `None` without time.
-fn clips_per_s(at: GridPoint, iterations: u64, elapsed_ns: u64) -> Option<f64> {
+fn clips_per_s(at: Shape, iterations: u64, elapsed_ns: u64) -> Option<f64> {
     let clips = f64::from(at.batch_size.get()) * iterations as f64;
     (elapsed_ns > 0).then(|| clips * 1e9 / elapsed_ns as f64)
 }
@@ -77,6 +77,6 @@ fn idle_of_gross(gross_nj: i64, idle_uw: Option<i64>, power_mw: i64) -> i64 {
 }
 
 /// Frames of all iterations.
-fn frames(at: GridPoint, iterations: i64) -> i128 {
+fn frames(at: Shape, iterations: i64) -> i128 {
     i128::from(at.frames()) * i128::from(iterations)
 }

@@ -50,7 +50,7 @@ macro_rules! rows {
 }
 
 rows! {
-    subject, batch_size, clip_length, status, prepare_us, iterations, warmup_iterations, p50_ns_x2, sum_beyond_p50_ns, p95_beyond_p50_ns_x20,
+    variant, batch_size, clip_length, status, prepare_us, iterations, warmup_iterations, p50_ns_x2, sum_beyond_p50_ns, p95_beyond_p50_ns_x20,
     p99_beyond_p95_ns_x100, p999_beyond_p99_ns_x1000, min_below_p50_ns, max_beyond_percentile_ns, mad_e4,
     tau_x10, steady, elapsed_ns, compute_p50_ns_x2, deadline_misses, peak_memory_kib, device_memory_kib,
     minor_faults, major_faults, psi_some_us, swap_in_pages, mean_power_mw, energy_window_ms,

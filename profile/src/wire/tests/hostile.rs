@@ -67,8 +67,8 @@ fn changed(change: impl Fn(&mut crate::wire::layout::ProfileMessage)) -> WireErr
 fn contradictions_are_named() {
     let column = |numbers: &[i64]| varint::pack(numbers.iter().map(|&number| Some(number)));
     let cases = [
-        (changed(|m| m.points.subject = column(&[9])), "a subject refers to number 9"),
-        (changed(|m| m.points.subject = column(&[1 << 40])), "a subject, batch size or clip length"),
+        (changed(|m| m.points.variant = column(&[9])), "a variant refers to number 9"),
+        (changed(|m| m.points.variant = column(&[1 << 40])), "a variant, batch size or clip length"),
         (changed(|m| m.points.clip_length = column(&[0])), "a batch size or clip length"),
         (changed(|m| m.points.status = column(&[77])), "a point's status has the unknown code 77"),
         (changed(|m| m.points.status = None), "a point's status is outside"),

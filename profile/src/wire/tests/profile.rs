@@ -1,6 +1,6 @@
 use crate::example;
 use crate::plan::Deadline;
-use crate::point::{GridPoint, PointId};
+use crate::point::{PointId, Shape};
 use crate::record::{Cause, EngineBuild, Failure, NotRun, OperatorCost, Stage};
 use crate::summary::{Interval, LatencySummary, PointSummary, Profile, Status};
 use crate::units::{Bytes, Nanos};
@@ -52,7 +52,7 @@ fn everything_that_is_not_a_figure_survives_unchanged() {
     assert_eq!(arrived.environment, profile.environment);
     assert_eq!(arrived.models, profile.models);
     assert_eq!(arrived.backends, profile.backends);
-    assert_eq!(arrived.subjects, profile.subjects);
+    assert_eq!(arrived.variants, profile.variants);
     assert_eq!(arrived.memory_pressure, profile.memory_pressure);
     assert_eq!(arrived.operating_points, profile.operating_points);
     assert_eq!(arrived.warnings, profile.warnings);
@@ -160,15 +160,15 @@ prop_compose! {
 
 prop_compose! {
     fn point()(
-        at in (1..64_u32, 1..5000_u32).prop_map(|(b, t)| GridPoint::new(b, t).unwrap()),
-        subject in 0..2_u16,
+        at in (1..64_u32, 1..5000_u32).prop_map(|(b, t)| Shape::new(b, t).unwrap()),
+        variant in 0..2_u16,
         latency in prop::option::of(latency()),
         counts in prop::array::uniform8(prop::option::of(0..1_u64 << 40)),
         energy in prop::option::of((0.0..1e5_f64, 0.0..1e9_f64, prop::option::of(-1e6..1e9_f64), interval(), 0..1_u64 << 32)),
         notes in (any::<bool>(), any::<bool>(), prop::collection::vec(".{0,12}", 0..3)),
         rate in prop::option::of(1.0..1e5_f64),
     ) -> PointSummary {
-        let mut point = example::measured(subject, at, 1_000_000, 1);
+        let mut point = example::measured(variant, at, 1_000_000, 1);
         point.latency = latency;
         point.clips_per_s = point.latency.as_ref().and(rate);
         point.frames_per_s = point.clips_per_s.map(|clips| clips * f64::from(at.clip_length.get()));

@@ -1,6 +1,6 @@
 use crate::channel::{Channel, ChannelKind, Role};
 use crate::example;
-use crate::point::{GridPoint, PointId};
+use crate::point::{PointId, Shape};
 use crate::series::{self, ChannelSeries, Series, Trip, quantum};
 use crate::wire::{WireError, decode_series, encode_series};
 use proptest::prelude::*;
@@ -76,7 +76,7 @@ prop_compose! {
         };
         Series {
             run_id: "r".into(),
-            id: PointId { subject: 3, at: GridPoint::new(2, 64).unwrap() },
+            id: PointId { variant: 3, shape: Shape::new(2, 64).unwrap() },
             start_ms: 5,
             period_ms: 1000,
             ticks: ticks as u32,

@@ -8,9 +8,9 @@ use crate::model::axes::ModelShape;
 use crate::model::built_in::BuiltIn;
 use crate::model::hints::{HintArgs, ModelHints};
 use crate::model::onnx::OnnxModel;
-use crate::worker::handle::{Settings, Trouble, Worker};
-use clipmark_profile::plan::{Request, UsableSubject};
-use clipmark_profile::point::Subject;
+use crate::worker::handle::{Trouble, Worker, WorkerConfig};
+use clipmark_profile::plan::{Request, UsableVariant};
+use clipmark_profile::point::Variant;
 use clipmark_profile::record::{BackendRecord, Cause, Failure, ModelRecord, Stage};
 use std::path::{Path, PathBuf};
 
@@ -82,7 +82,7 @@ fn write_built_in(model: BuiltIn, scratch: &Path) -> Result<PathBuf, RunError> {
     Ok(path)
 }
 
-/// The simulated subject that the TOML file at `path` declares, in place of a model.
+/// The simulated variant that the TOML file at `path` declares, in place of a model.
 ///
 /// # Errors
 /// The file cannot be read or understood.
@@ -111,7 +111,7 @@ pub fn simulated(path: &Path) -> Result<RunModel, RunError> {
 ///
 /// # Errors
 /// A name is unknown, or a backend that was asked for cannot be used here.
-pub fn backends(names: &[String], settings: &Settings) -> Result<Vec<Choice>, RunError> {
+pub fn backends(names: &[String], settings: &WorkerConfig) -> Result<Vec<Choice>, RunError> {
     let mut check = |name: &str| -> Result<BackendRecord, Failure> {
         Worker::spawn(settings)?.check(name).map_err(|trouble| match trouble {
             Trouble::Failed(failure) => failure,
@@ -127,9 +127,9 @@ pub fn backends(names: &[String], settings: &Settings) -> Result<Vec<Choice>, Ru
 
 /// Every model on every backend, with the axes that the models insist on.
 #[must_use]
-pub fn cross(request: &Request, models: &[RunModel], backends: &[Choice]) -> Vec<UsableSubject> {
-    let on = |model: &RunModel, backend: &Choice| UsableSubject {
-        subject: Subject {
+pub fn cross(request: &Request, models: &[RunModel], backends: &[Choice]) -> Vec<UsableVariant> {
+    let on = |model: &RunModel, backend: &Choice| UsableVariant {
+        variant: Variant {
             model: model.record.name.clone(),
             backend: backend.name.clone(),
             precision: request.precision,

@@ -31,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(86_400);
 /// The form, as a browser sends it.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Wish {
+pub(super) struct MeasureRequest {
     /// `device`, `group` or `all`.
     to: String,
     device: String,
@@ -75,7 +75,7 @@ fn seconds(text: &str, what: &str) -> Result<Option<f64>, PageError> {
     number.map(Some).ok_or_else(|| refused(format!("{what}: {} is no number of seconds", clean(text, 20))))
 }
 
-impl Wish {
+impl MeasureRequest {
     fn request(&self) -> Result<Request, PageError> {
         let mut request = Request::default();
         let models = self.model.split(',').map(str::trim).filter(|name| !name.is_empty());
@@ -135,7 +135,7 @@ struct Offered {
 /// The form, filled from the address: `/measure?to=device&device=orin-7`.
 pub(super) async fn form(
     State(site): State<Site>,
-    Query(wish): Query<Wish>,
+    Query(wish): Query<MeasureRequest>,
 ) -> Result<Html<String>, PageError> {
     let offered = site
         .read(|store| {
@@ -158,7 +158,7 @@ pub(super) async fn form(
     Ok(page(frame("/measure", "Measure", body)))
 }
 
-fn fields(wish: &Wish, offered: &Offered) -> Markup {
+fn fields(wish: &MeasureRequest, offered: &Offered) -> Markup {
     let to = if wish.to.is_empty() { "device" } else { &wish.to };
     html! {
         form.ask method="get" action="/measure/confirm" {
@@ -211,7 +211,7 @@ fn recent(rows: &[CommandRow]) -> Markup {
 /// What will be done, to whom, and the button that does it.
 pub(super) async fn confirm(
     State(site): State<Site>,
-    Query(wish): Query<Wish>,
+    Query(wish): Query<MeasureRequest>,
 ) -> Result<Html<String>, PageError> {
     let asked = wish.clone();
     let checked = site.read(move |store| asked.checked(store)).await?;
@@ -267,7 +267,7 @@ pub(super) async fn confirm(
 pub(super) async fn measure(
     State(site): State<Site>,
     headers: HeaderMap,
-    Form(wish): Form<Wish>,
+    Form(wish): Form<MeasureRequest>,
 ) -> Result<Response, PageError> {
     if !site.guard.admits(&headers, &wish.guard) {
         return Err(PageError::Forbidden);
