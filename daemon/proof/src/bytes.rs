@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clipmark_profile::point::{PointId, Shape};
 use clipmark_profile::stats::histogram::Histogram;
 use clipmark_profile::truth::latency::histogram_bytes;
-use clipmark_profile::truth::source::{DISTRIBUTIONS, Distribution as Distribution};
+use clipmark_profile::truth::source::{DISTRIBUTIONS, Distribution};
 use clipmark_profile::{analysis, example, series, wire};
 use flate2::Compression;
 use flate2::write::GzEncoder;
