@@ -12,7 +12,7 @@ pub use soak::soak_evidence;
 
 use crate::environment::Environment;
 use crate::plan::{Deadline, Load, Mode};
-use crate::point::{PointId, Precision, Shape, Variant};
+use crate::point::{PointId, Shape, Variant};
 use crate::record::{BackendRecord, Cause, Failure, ModelRecord, NotRun, OperatorCost, Stage};
 use crate::stats::histogram::Histogram;
 use crate::stats::quantile::{self, Quantile};
@@ -96,12 +96,11 @@ pub fn latency(series: &[u64]) -> LatencySummary {
 /// A measured point: `base_ns` is its typical latency.
 #[must_use]
 pub fn measured(variant: u16, at: Shape, base_ns: u64, iterations: usize) -> PointSummary {
-    let seed = u64::from(variant) << 32 | u64::from(at.batch_size.get()) << 16;
+    let seed = u64::from(variant) << 32 | u64::from(at.batch()) << 16;
     let latency = latency(&latencies_ns(base_ns, iterations, seed));
-    let clips_per_s =
-        f64::from(at.batch_size.get()) * latency.iterations as f64 * 1e9 / latency.sum_ns as f64;
-    let frames_per_s = clips_per_s * f64::from(at.clip_length.get());
-    let power_mw = 5_400.0 + 350.0 * f64::from(at.batch_size.get());
+    let clips_per_s = f64::from(at.batch()) * latency.iterations as f64 * 1e9 / latency.sum_ns as f64;
+    let frames_per_s = clips_per_s * f64::from(at.clip());
+    let power_mw = 5_400.0 + 350.0 * f64::from(at.batch());
     let gross = power_mw * 1e3 / frames_per_s;
     PointSummary {
         id: PointId { variant, shape: at },
@@ -199,7 +198,7 @@ fn variant_points(variant: u16, base_ns: [u64; 5]) -> Vec<PointSummary> {
 /// Puts one point of each kind that is not a plain success into the grid.
 fn spoil(points: &mut [PointSummary]) {
     for point in points {
-        let at = (point.id.variant, point.id.shape.batch_size.get(), point.id.shape.clip_length.get());
+        let at = (point.id.variant, point.id.shape.batch(), point.id.shape.clip());
         match at {
             (0, 2, 128) => {
                 let message =
@@ -243,7 +242,7 @@ fn operators() -> Vec<OperatorCost> {
 }
 
 fn variant(model: &str) -> Variant {
-    Variant { model: model.into(), backend: "tract".into(), precision: Precision::Model, threads: 1 }
+    Variant::new(model, "tract")
 }
 
 fn model(name: &str, digest: char) -> ModelRecord {
@@ -289,8 +288,8 @@ fn scaling_lines(variant: u16, points: &[PointSummary]) -> Vec<Scaling> {
     let line = |batch_size: u32| {
         let pairs: Vec<(u32, f64)> = points
             .iter()
-            .filter(|p| p.id.shape.batch_size.get() == batch_size)
-            .filter_map(|p| Some((p.id.shape.clip_length.get(), p.latency.as_ref()?.p50_ns)))
+            .filter(|p| p.id.shape.batch() == batch_size)
+            .filter_map(|p| Some((p.id.shape.clip(), p.latency.as_ref()?.p50_ns)))
             .collect();
         let fit = scaling::exponent(&pairs).filter(|_| pairs.len() > 3)?;
         let bend = scaling::breakpoint(&pairs, 0.01);

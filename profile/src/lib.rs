@@ -5,6 +5,7 @@
 //! of the wire share this crate, and it builds without any inference backend.
 
 pub mod analysis;
+pub mod axis;
 pub mod channel;
 pub mod codec;
 pub mod cohort;

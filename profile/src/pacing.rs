@@ -23,7 +23,7 @@ impl Schedule {
     /// `None` unless `fps` is a positive number.
     #[must_use]
     pub fn of_stream(start: Nanos, at: Shape, fps: f64) -> Option<Self> {
-        let period_ns = f64::from(at.clip_length.get()) / fps * 1e9;
+        let period_ns = f64::from(at.clip()) / fps * 1e9;
         (period_ns > 0.0 && period_ns.is_finite()).then_some(Self { start, period_ns })
     }
 

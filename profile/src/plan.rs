@@ -3,15 +3,23 @@
 //! Pure: no file is opened here. Model names are resolved and axes are probed by the daemon, which then
 //! hands the variants and their usable axes to [`Plan::expand`].
 
+use crate::axis::{Axis, AxisValue, Cost, Domain};
 use crate::point::{PointId, Precision, Shape, Variant};
 use crate::units::Nanos;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{IntoDeserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// Most backend options in a request, and the longest name and value in bytes.
 const MAX_OPTIONS: usize = 32;
 const MAX_OPTION_NAME: usize = 64;
 const MAX_OPTION_VALUE: usize = 1024;
+
+/// Most values of one axis in a request.
+const MAX_VALUES: usize = 64;
 
 /// How inferences are issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,16 +45,6 @@ pub enum Mode {
     Auto,
 }
 
-/// A grid point as written in a request: `{ batch_size = 1, clip_length = 16 }`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RequestedPoint {
-    /// Clips in one inference.
-    pub batch_size: u32,
-    /// Frames in one clip.
-    pub clip_length: u32,
-}
-
 /// What a user asks for, on the command line, in a plan file or over MQTT. Unknown fields are errors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -61,10 +59,15 @@ pub struct Request {
     pub clip_lengths: Vec<u32>,
     /// Batch sizes in clips.
     pub batch_sizes: Vec<u32>,
-    /// Numeric precision.
-    pub precision: Precision,
-    /// Threads per inference.
-    pub threads: u32,
+    /// Numeric precisions. A single one may be written without a list, also as `precision`.
+    #[serde(alias = "precision", deserialize_with = "one_or_many")]
+    pub precisions: Vec<Precision>,
+    /// Threads per inference. A single count may be written without a list.
+    #[serde(deserialize_with = "one_or_many")]
+    pub threads: Vec<u32>,
+    /// Engines that run in parallel. A single count may be written without a list.
+    #[serde(deserialize_with = "one_or_many")]
+    pub instances: Vec<u32>,
     /// Sweep, soak or both.
     pub mode: Mode,
     /// How inferences are issued.
@@ -92,7 +95,7 @@ pub struct Request {
     /// Soak length in seconds.
     pub soak_s: Option<f64>,
     /// Points to soak; empty: the chosen operating points.
-    pub soak_points: Vec<RequestedPoint>,
+    pub soak_points: Vec<Shape>,
     /// The run aborts when a thermal zone reaches this temperature, degrees Celsius.
     pub abort_celsius: Option<f64>,
     /// Backend options by name, e.g. `cuda_graph = "true"`. Each goes to the backends that know it.
@@ -107,8 +110,9 @@ impl Default for Request {
             backends: vec!["auto".into()],
             clip_lengths: vec![8, 16, 32, 64, 128],
             batch_sizes: vec![1, 2, 4],
-            precision: Precision::Model,
-            threads: 1,
+            precisions: vec![Precision::Model],
+            threads: vec![1],
+            instances: vec![1],
             mode: Mode::Sweep,
             load: Load::Closed,
             deadline_ms: None,
@@ -162,6 +166,21 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Largest count of `axis`.
+    #[must_use]
+    pub fn most(&self, axis: Axis) -> u32 {
+        let configured = match axis {
+            Axis::ClipLength | Axis::Hop => self.max_clip_length,
+            Axis::BatchSize => self.max_batch_size,
+            Axis::Threads => self.max_threads,
+            _ => u32::MAX,
+        };
+        match axis.row().domain {
+            Domain::Count { most } => configured.min(most),
+            Domain::Choice(_) | Domain::Name { .. } => configured,
+        }
+    }
+
     /// Highest temperature that a request may name where the configuration says nothing.
     const HOTTEST: f64 = 150.0;
 
@@ -223,7 +242,7 @@ impl Deadline {
         match self {
             Self::None => None,
             Self::PerInference(span) => Some(span),
-            Self::Fps(fps) => Some(Nanos((f64::from(at.clip_length.get()) / fps * 1e9) as u64)),
+            Self::Fps(fps) => Some(Nanos((f64::from(at.clip()) / fps * 1e9) as u64)),
         }
     }
 }
@@ -248,7 +267,7 @@ pub enum PlanError {
     #[error("{field} = {value} is outside {bound}; choose a value inside it")]
     OutOfRange {
         /// The request's field.
-        field: &'static str,
+        field: String,
         /// The value given.
         value: String,
         /// The permitted range, with where it comes from.
@@ -277,7 +296,7 @@ pub enum PlanError {
 }
 
 fn in_range<T: PartialOrd + std::fmt::Display>(
-    field: &'static str,
+    field: &str,
     value: T,
     low: T,
     high: T,
@@ -286,7 +305,7 @@ fn in_range<T: PartialOrd + std::fmt::Display>(
         return Ok(());
     }
     let bound = format!("{low} to {high}");
-    Err(PlanError::OutOfRange { field, value: value.to_string(), bound })
+    Err(PlanError::OutOfRange { field: field.to_owned(), value: value.to_string(), bound })
 }
 
 /// Holds a digest against the form of SHA-256: 64 hexadecimal digits.
@@ -295,7 +314,11 @@ fn hexadecimal(digest: &str) -> Result<(), PlanError> {
         return Ok(());
     }
     let bound = "the form of a SHA-256: 64 hexadecimal digits".to_owned();
-    Err(PlanError::OutOfRange { field: "digests", value: digest.chars().take(80).collect(), bound })
+    Err(PlanError::OutOfRange {
+        field: "digests".to_owned(),
+        value: digest.chars().take(80).collect(),
+        bound,
+    })
 }
 
 impl Request {
@@ -310,20 +333,13 @@ impl Request {
         }
         self.digests.iter().try_for_each(|digest| hexadecimal(digest))?;
         in_range("backends", self.backends.len(), 1, 8)?;
-        in_range("clip_lengths (count)", self.clip_lengths.len(), 1, 64)?;
-        in_range("batch_sizes (count)", self.batch_sizes.len(), 1, 64)?;
-        for &frames in &self.clip_lengths {
-            in_range("clip_lengths", frames, 1, limits.max_clip_length)?;
-        }
-        for &clips in &self.batch_sizes {
-            in_range("batch_sizes", clips, 1, limits.max_batch_size)?;
-        }
-        for point in &self.soak_points {
-            in_range("soak_points.clip_length", point.clip_length, 1, limits.max_clip_length)?;
-            in_range("soak_points.batch_size", point.batch_size, 1, limits.max_batch_size)?;
+        Axis::ALL.into_iter().try_for_each(|axis| self.validate_axis(axis, limits))?;
+        for axis in Axis::SHAPE {
+            for size in self.soak_points.iter().filter_map(|point| point.get(axis)) {
+                in_range(&format!("soak_points.{}", axis.column()), size, 1, limits.most(axis))?;
+            }
         }
         in_range("soak_points (count)", self.soak_points.len(), 0, 16)?;
-        in_range("threads", self.threads, 1, limits.max_threads)?;
         if let Some(iterations) = self.iterations {
             in_range("iterations", iterations, 1, limits.max_iterations)?;
         }
@@ -334,6 +350,67 @@ impl Request {
         }
         self.validate_spans(limits)?;
         self.validate_combinations()
+    }
+
+    /// What is asked of `axis`, in the order of the request; empty where it cannot be asked for.
+    #[must_use]
+    pub fn values(&self, axis: Axis) -> Vec<AxisValue> {
+        let names = |list: &[String]| list.iter().cloned().map(AxisValue::Name).collect();
+        let counts = |list: &[u32]| list.iter().copied().map(AxisValue::Count).collect();
+        match axis {
+            Axis::Model => names(&self.models),
+            Axis::Backend => names(&self.backends),
+            Axis::Precision => {
+                self.precisions.iter().map(|own| AxisValue::Name(own.name().to_owned())).collect()
+            }
+            Axis::Threads => counts(&self.threads),
+            Axis::Instances => counts(&self.instances),
+            Axis::BatchSize => counts(&self.batch_sizes),
+            Axis::ClipLength => counts(&self.clip_lengths),
+            Axis::PowerMode | Axis::Streams | Axis::Hop => Vec::new(),
+        }
+    }
+
+    /// Asks for `values` of `axis`; nothing happens where it cannot be asked for, or with values of another kind.
+    pub fn ask(&mut self, axis: Axis, values: &[AxisValue]) {
+        let counts = || values.iter().filter_map(AxisValue::count).collect();
+        let names = || values.iter().map(ToString::to_string).collect();
+        match axis {
+            Axis::Model => self.models = names(),
+            Axis::Backend => self.backends = names(),
+            Axis::Precision => {
+                let known = |value: &AxisValue| Precision::from_name(&value.to_string());
+                self.precisions = values.iter().filter_map(known).collect();
+            }
+            Axis::Threads => self.threads = counts(),
+            Axis::Instances => self.instances = counts(),
+            Axis::BatchSize => self.batch_sizes = counts(),
+            Axis::ClipLength => self.clip_lengths = counts(),
+            Axis::PowerMode | Axis::Streams | Axis::Hop => {}
+        }
+    }
+
+    /// Holds what is asked of `axis` against its domain and `limits`. The names of models and backends are resolved
+    /// elsewhere.
+    fn validate_axis(&self, axis: Axis, limits: &Limits) -> Result<(), PlanError> {
+        let row = axis.row();
+        let (Some(key), false) = (row.request_key, matches!(row.domain, Domain::Name { .. })) else {
+            return Ok(());
+        };
+        let values = self.values(axis);
+        in_range(&format!("{key} (count)"), values.len(), 1, MAX_VALUES)?;
+        for value in values {
+            match value {
+                AxisValue::Count(count) => in_range(key, count, 1, limits.most(axis))?,
+                AxisValue::Name(name) => {
+                    if let Err(error) = axis.parse(&name) {
+                        let (field, bound) = (key.to_owned(), error.expected);
+                        return Err(PlanError::OutOfRange { field, value: name, bound });
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn validate_spans(&self, limits: &Limits) -> Result<(), PlanError> {
@@ -397,10 +474,60 @@ impl Request {
 pub struct UsableVariant {
     /// What is put to the test.
     pub variant: Variant,
-    /// The clip length a model insists on, or `None` when its frames axis is dynamic.
-    pub fixed_clip_length: Option<u32>,
-    /// The batch size a model insists on, or `None` when its batch axis is dynamic.
-    pub fixed_batch_size: Option<u32>,
+    /// Sizes that the model insists on; its other axes are dynamic.
+    pub fixed: Vec<(Axis, u32)>,
+}
+
+impl UsableVariant {
+    /// `variants` over the values that `request` asks for of the axes that are not decided yet: the product, outermost
+    /// the axis that is dearest to change.
+    #[must_use]
+    pub fn expand(mut variants: Vec<Self>, request: &Request) -> Vec<Self> {
+        let is_open =
+            |axis: &Axis| Axis::VARIANT.contains(axis) && !matches!(axis, Axis::Model | Axis::Backend);
+        let with = |usable: &Self, axis: Axis, value: &AxisValue| {
+            let mut usable = usable.clone();
+            usable.variant.set(axis, value.clone());
+            usable
+        };
+        for axis in Axis::ALL.into_iter().filter(is_open) {
+            let values = distinct(request.values(axis));
+            if values.is_empty() {
+                continue;
+            }
+            variants = if axis.row().cost == Cost::Board {
+                let outer = values.iter();
+                outer.flat_map(|value| variants.iter().map(move |usable| with(usable, axis, value))).collect()
+            } else {
+                let outer = variants.iter();
+                outer.flat_map(|usable| values.iter().map(move |value| with(usable, axis, value))).collect()
+            };
+        }
+        variants
+    }
+
+    /// Every shape that `request` asks for and the model can take.
+    fn shapes(&self, request: &Request) -> Vec<Shape> {
+        let mut shapes = vec![Shape::UNIT];
+        for axis in Axis::SHAPE {
+            let fixed = self.fixed.iter().find(|(own, _)| *own == axis).map(|&(_, size)| vec![size]);
+            let asked = || request.values(axis).iter().filter_map(AxisValue::count).collect::<BTreeSet<_>>();
+            let sizes = fixed.unwrap_or_else(|| asked().into_iter().collect());
+            if !sizes.is_empty() {
+                let all = |shape: &Shape| -> Vec<Shape> {
+                    sizes.iter().filter_map(|&size| shape.with(axis, size)).collect()
+                };
+                shapes = shapes.iter().flat_map(all).collect();
+            }
+        }
+        shapes
+    }
+}
+
+/// `values` in their order, each once.
+fn distinct(values: Vec<AxisValue>) -> Vec<AxisValue> {
+    let mut seen = BTreeSet::new();
+    values.into_iter().filter(|value| seen.insert(value.clone())).collect()
 }
 
 impl Plan {
@@ -421,16 +548,8 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         request.validate(limits)?;
         let mut points = Vec::new();
-        for (index, usable) in variants.iter().enumerate() {
-            let clips = axis(&request.clip_lengths, usable.fixed_clip_length);
-            let batches = axis(&request.batch_sizes, usable.fixed_batch_size);
-            for &batch_size in &batches {
-                for &clip_length in &clips {
-                    if let Some(at) = Shape::new(batch_size, clip_length) {
-                        points.push(PointId { variant: index as u16, shape: at });
-                    }
-                }
-            }
+        for (index, usable) in (0u16..).zip(&variants) {
+            points.extend(usable.shapes(&request).into_iter().map(|shape| PointId { variant: index, shape }));
         }
         in_range("points", points.len(), 1, limits.max_points)?;
         let variants = variants.into_iter().map(|usable| usable.variant).collect();
@@ -438,15 +557,37 @@ impl Plan {
     }
 }
 
-/// The requested values, sorted and without repeats, or the one the model insists on.
-fn axis(requested: &[u32], fixed: Option<u32>) -> Vec<u32> {
-    if let Some(value) = fixed {
-        return vec![value];
+/// Reads a list, or one value as a list of one.
+fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct OneOrMany<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a value or a list of values")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+            T::deserialize(text.into_deserializer()).map(|value| vec![value])
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, count: u64) -> Result<Vec<T>, E> {
+            T::deserialize(count.into_deserializer()).map(|value| vec![value])
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Vec<T>, E> {
+            T::deserialize(count.into_deserializer()).map(|value| vec![value])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
+        }
     }
-    let mut values = requested.to_vec();
-    values.sort_unstable();
-    values.dedup();
-    values
+    deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
 #[cfg(test)]

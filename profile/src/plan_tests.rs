@@ -1,19 +1,13 @@
-use super::{Deadline, Limits, Load, Mode, Plan, PlanError, Request, RequestedPoint, UsableVariant};
+use super::{Deadline, Limits, Load, Mode, Plan, PlanError, Request, UsableVariant};
+use crate::axis::{Axis, AxisValue};
 use crate::point::{Precision, Shape, Variant};
 use crate::units::Nanos;
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
 fn usable(model: &str, clip_length: Option<u32>, batch_size: Option<u32>) -> UsableVariant {
-    UsableVariant {
-        variant: Variant {
-            model: model.into(),
-            backend: "tract".into(),
-            precision: Precision::Model,
-            threads: 1,
-        },
-        fixed_clip_length: clip_length,
-        fixed_batch_size: batch_size,
-    }
+    let fixed = [(Axis::ClipLength, clip_length), (Axis::BatchSize, batch_size)];
+    let fixed = fixed.into_iter().filter_map(|(axis, size)| Some((axis, size?))).collect();
+    UsableVariant { variant: Variant::new(model, "tract"), fixed }
 }
 
 fn expand(request: Request) -> Result<Plan, PlanError> {
@@ -43,9 +37,65 @@ fn a_fixed_axis_replaces_the_requested_values() {
 #[test]
 fn repeated_and_unsorted_values_are_one_ascending_axis() {
     let request = Request { clip_lengths: vec![32, 8, 32], batch_sizes: vec![2, 2], ..Request::default() };
-    let frames: Vec<u32> =
-        expand(request).unwrap().points.iter().map(|id| id.shape.clip_length.get()).collect();
+    let frames: Vec<u32> = expand(request).unwrap().points.iter().map(|id| id.shape.clip()).collect();
     assert_eq!(frames, vec![8, 32]);
+}
+
+fn asked() -> Request {
+    Request {
+        precisions: vec![Precision::Fp32, Precision::Fp16],
+        threads: vec![4, 1, 4],
+        ..Request::default()
+    }
+}
+
+#[test]
+fn variants_are_the_product_of_the_lists_with_what_is_dear_to_change_outermost() {
+    let models = vec![usable("a", None, None), usable("b", Some(16), None)];
+    let all = UsableVariant::expand(models, &asked());
+    let named: Vec<String> = all.iter().map(|usable| usable.variant.to_string()).collect();
+    let of = |model: &str| {
+        ["fp32, 4 threads", "fp32", "fp16, 4 threads", "fp16"]
+            .map(|rest| format!("{model} on tract ({rest})"))
+    };
+    assert_eq!(named, [of("a"), of("b")].concat());
+    assert!(all[4..].iter().all(|usable| usable.fixed == [(Axis::ClipLength, 16)]));
+}
+
+#[test]
+fn what_is_asked_of_every_axis_is_read_back() {
+    let mut copy = Request::default();
+    for axis in Axis::ALL {
+        copy.ask(axis, &asked().values(axis));
+    }
+    assert_eq!(copy, asked());
+    for axis in Axis::ALL.into_iter().filter(|axis| axis.row().request_key.is_none()) {
+        assert_eq!(asked().values(axis), Vec::<AxisValue>::new(), "{axis}");
+    }
+}
+
+#[test]
+fn a_single_value_may_be_written_without_a_list() {
+    let read = |text: &str| serde_json::from_str::<Request>(text);
+    let one = read(r#"{"precision": "fp16", "threads": 4}"#).unwrap();
+    assert_eq!(one, read(r#"{"precisions": ["fp16"], "threads": [4]}"#).unwrap());
+    assert_eq!((one.precisions, one.threads), (vec![Precision::Fp16], vec![4]));
+    for wrong in [
+        r#"{"precision": "fp16", "precisions": ["fp32"]}"#,
+        r#"{"precision": "fp17"}"#,
+        r#"{"threads": -1}"#,
+        r#"{"threads": [[1]]}"#,
+        r#"{"streams": 4}"#,
+        r#"{"soak_points": [{"batch_size": 1, "clip_length": 0}]}"#,
+    ] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_precision_of_a_later_version_cannot_be_asked_for() {
+    let request = Request { precisions: vec![Precision::Unknown], ..Request::default() };
+    assert!(refusal(request).starts_with("precisions = unknown is outside one of model, fp32"));
 }
 
 #[test]
@@ -75,7 +125,7 @@ fn numbers_out_of_range_are_refused_with_field_value_and_range() {
         Request { deadline_ms: Some(-1.0), ..Request::default() },
         Request { budget_s: Some(f64::INFINITY), ..Request::default() },
         Request { iterations: Some(0), ..Request::default() },
-        Request { threads: 0, ..Request::default() },
+        Request { threads: vec![0], ..Request::default() },
         Request { memory_limit_bytes: Some(1), ..Request::default() },
         Request { clip_lengths: vec![1_000_000], ..Request::default() },
         Request { inference_limit_s: 0.0, ..Request::default() },
@@ -103,7 +153,7 @@ fn every_number_that_costs_something_has_a_limit_of_its_own() {
     };
     let expand = |request: Request| Plan::expand(request, vec![usable("m", None, None)], &limits);
     assert!(expand(Request::default()).is_ok());
-    let point = |batch_size, clip_length| vec![RequestedPoint { batch_size, clip_length }];
+    let point = |batch_size, clip_length| vec![Shape::new(batch_size, clip_length).unwrap()];
     let ask = Request::default;
     for (field, request) in [
         ("models", Request { models: vec!["a".into(), "b".into()], ..ask() }),
@@ -112,7 +162,7 @@ fn every_number_that_costs_something_has_a_limit_of_its_own() {
         ("batch_sizes", Request { batch_sizes: vec![5], ..ask() }),
         ("soak_points.clip_length", Request { soak_points: point(1, 129), ..ask() }),
         ("soak_points.batch_size", Request { soak_points: point(5, 1), ..ask() }),
-        ("threads", Request { threads: 2, ..ask() }),
+        ("threads", Request { threads: vec![1, 2], ..ask() }),
         ("iterations", Request { iterations: Some(11), ..ask() }),
         ("budget_s", Request { budget_s: Some(10.5), ..ask() }),
         ("soak_s", Request { soak_s: Some(10.5), ..ask() }),
@@ -160,7 +210,7 @@ fn what_another_field_requires_is_named_with_the_reason() {
     assert_eq!(refusal(paced), "a paced load needs the stream's rate: give --fps (fps in a plan), e.g. 30");
     let soak = Request { mode: Mode::Soak, ..Request::default() };
     assert!(refusal(soak.clone()).contains("give --point (soak_points in a plan)"));
-    let point = RequestedPoint { batch_size: 1, clip_length: 16 };
+    let point = Shape::new(1, 16).unwrap();
     assert!(expand(Request { soak_points: vec![point], ..soak }).is_ok());
 }
 

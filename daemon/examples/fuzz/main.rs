@@ -20,7 +20,7 @@ use clipmark_daemon::worker::protocol::{self, Reply};
 use clipmark_profile::environment::Environment;
 use clipmark_profile::message::Epoch;
 use clipmark_profile::plan::{Limits, Plan, Request, UsableVariant};
-use clipmark_profile::point::{Precision, Variant};
+use clipmark_profile::point::Variant;
 use clipmark_profile::record::RunHeader;
 use clipmark_profile::sweep::{JournalEntry, StepResult, Sweep, SweepRules};
 use clipmark_profile::topics::{Operation, UpKind};
@@ -158,14 +158,14 @@ fn spool(dir: PathBuf) -> FuzzResult<Vec<Target>> {
 }
 
 fn head() -> FuzzResult<Head> {
-    let variant = Variant { model: "m".into(), backend: "b".into(), precision: Precision::Model, threads: 1 };
+    let variant = Variant::new("m", "b");
     let request = Request {
         clip_lengths: vec![8, 16],
         batch_sizes: vec![1],
         iterations: Some(3),
         ..Request::default()
     };
-    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
+    let usable = UsableVariant { variant, fixed: Vec::new() };
     let plan = Plan::expand(request, vec![usable], &Limits::default())?;
     let rules = SweepRules::for_plan(&plan);
     let header = RunHeader {

@@ -9,11 +9,12 @@
 use super::{
     Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, RunTiming, TensorData, check_inputs,
 };
-use clipmark_profile::point::{BatchSize, ClipLength, Shape};
+use clipmark_profile::point::Shape;
 use clipmark_profile::record::{BackendRecord, Cause, Failure, OperatorCost, Stage};
 use clipmark_profile::simulated::{SimulatedEngine, SimulatedSpec};
 use clipmark_profile::units::{Bytes, Nanos};
 use rustix::process::{Resource, getrlimit};
+use std::num::NonZeroU32;
 use std::path::Path;
 
 /// The backend.
@@ -43,9 +44,9 @@ pub struct Fault {
     /// While preparing or while measuring.
     pub stage: Stage,
     /// Smallest batch size concerned.
-    pub batch_size: BatchSize,
+    pub batch_size: NonZeroU32,
     /// Smallest clip length concerned.
-    pub clip_length: ClipLength,
+    pub clip_length: NonZeroU32,
     /// While measuring: inferences that are completed first.
     #[serde(default)]
     pub after_iterations: u64,
@@ -97,9 +98,7 @@ impl SimulatedModel {
     }
 
     fn fault(&self, at: Shape) -> Option<&Fault> {
-        let concerns = |fault: &&Fault| {
-            at.covers(Shape { batch_size: fault.batch_size, clip_length: fault.clip_length })
-        };
+        let concerns = |fault: &&Fault| at.covers(Shape::of(fault.batch_size, fault.clip_length));
         self.fault.iter().find(concerns)
     }
 }

@@ -246,7 +246,7 @@ fn to_precision(
         Precision::Model => return Ok(model),
         Precision::Fp32 => "f16_to_f32",
         Precision::Fp16 => "f32_to_f16",
-        Precision::Tf32 | Precision::Bf16 | Precision::Int8 => {
+        Precision::Tf32 | Precision::Bf16 | Precision::Int8 | Precision::Unknown => {
             let message = format!("tract cannot change a model to {precision}; choose model, fp32 or fp16");
             return Err(BackendError::new(Stage::Prepare, Cause::Backend, message));
         }

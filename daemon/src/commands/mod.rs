@@ -2,6 +2,7 @@
 //!
 //! To add one, write `NAME.rs` beside this file and add its line to [`crate::cli::Command`].
 
+mod axis_flags;
 pub mod check;
 mod drop_in;
 pub mod manual;

@@ -237,20 +237,14 @@ fn clock(span: Nanos) -> String {
 mod tests {
     use super::{board_words, opening};
     use crate::run::BoardNow;
-    use clipmark_profile::plan::{Limits, Plan, Request, RequestedPoint, UsableVariant};
-    use clipmark_profile::point::{Precision, Variant};
+    use clipmark_profile::plan::{Limits, Plan, Request, UsableVariant};
+    use clipmark_profile::point::Variant;
     use clipmark_profile::units::{MilliCelsius, Milliwatts};
 
     fn plan(variants: &[(&str, &str)], request: Request) -> Plan {
         let usable = |&(model, backend): &(&str, &str)| UsableVariant {
-            variant: Variant {
-                model: model.into(),
-                backend: backend.into(),
-                precision: Precision::Model,
-                threads: 1,
-            },
-            fixed_clip_length: None,
-            fixed_batch_size: None,
+            variant: Variant::new(model, backend),
+            fixed: Vec::new(),
         };
         Plan::expand(request, variants.iter().map(usable).collect(), &Limits::default()).unwrap()
     }
@@ -262,7 +256,7 @@ mod tests {
         let pairs = [("joint", "tract"), ("joint", "noop"), ("temporal", "tract"), ("temporal", "noop")];
         let crossed = plan(&pairs, Request::default());
         assert_eq!(opening(&crossed), "measuring 60 points of joint, temporal on tract, noop");
-        let soak_points = vec![RequestedPoint { batch_size: 1, clip_length: 8 }];
+        let soak_points = vec![clipmark_profile::point::Shape::new(1, 8).unwrap()];
         let mut soak = plan(&[("heat", "simulated")], Request { soak_points, ..Request::default() });
         soak.points.clear();
         assert_eq!(opening(&soak), "soaking 1 point of heat on simulated");

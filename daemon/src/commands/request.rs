@@ -1,18 +1,19 @@
 //! What `clipmarkd run` is asked to measure: its flags, laid over a plan file.
 
-use super::values::{bytes, decimal, pair, point, precision, seconds, whole};
+use super::axis_flags::AxisFlags;
+use super::values::{bytes, decimal, pair, point, seconds, whole};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::run::RunError;
 use clap::{Args, ValueEnum};
-use clipmark_profile::plan::{Load, Mode, PlanError, Request, RequestedPoint};
-use clipmark_profile::point::Precision;
+use clipmark_profile::axis::Axis;
+use clipmark_profile::plan::{Load, Mode, PlanError, Request};
+use clipmark_profile::point::Shape;
 use clipmark_profile::sweep::SweepRules;
 use clipmark_profile::units::Nanos;
 use clipmark_service::config::read_plan;
 use std::path::Path;
 
-/// Form of the numbers of a list and of a count, in errors.
-const LIST: &str = "numbers separated by commas, e.g. 8,16,32";
+/// Form of a count, in errors.
 const COUNT: &str = "a count, e.g. 4";
 
 /// The flags that make up a request. clap has them as the group `RequestArgs`.
@@ -21,15 +22,8 @@ pub struct RequestArgs {
     /// Models: ONNX files, or built-in ones by name (joint, temporal, conv3d). None: joint and temporal.
     #[arg(value_name = "MODEL.onnx")]
     pub models: Vec<String>,
-    /// Backends, e.g. tract,onnxruntime. `auto` takes tensorrt where it can be used, else tract [default: auto]
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
-    backend: Option<Vec<String>>,
-    #[arg(long, value_delimiter = ',', value_name = "FRAMES", value_parser = whole::<u32>(LIST))]
-    #[arg(allow_negative_numbers = true, help = clip_lengths_help())]
-    clip_lengths: Option<Vec<u32>>,
-    #[arg(long, value_delimiter = ',', value_name = "CLIPS", value_parser = whole::<u32>(LIST))]
-    #[arg(allow_negative_numbers = true, help = batch_sizes_help())]
-    batch_sizes: Option<Vec<u32>>,
+    #[command(flatten)]
+    axes: AxisFlags,
     /// Streaming deadline of one inference in milliseconds, e.g. 33.3
     #[arg(long, value_name = "MS", conflicts_with = "fps")]
     #[arg(value_parser = decimal("milliseconds, e.g. 33.3"), allow_negative_numbers = true)]
@@ -38,12 +32,6 @@ pub struct RequestArgs {
     #[arg(long, value_name = "RATE")]
     #[arg(value_parser = decimal("frames a second, e.g. 30"), allow_negative_numbers = true)]
     fps: Option<f64>,
-    /// Numeric precision asked of the backend [default: model]
-    #[arg(long, value_parser = precision())]
-    precision: Option<Precision>,
-    #[arg(long, value_name = "COUNT", value_parser = whole::<u32>(COUNT), allow_negative_numbers = true)]
-    #[arg(help = format!("Threads per inference [default: {}]", Request::default().threads))]
-    threads: Option<u32>,
     #[arg(long, value_name = "TIME", value_parser = seconds, allow_negative_numbers = true)]
     #[arg(help = budget_help())]
     budget: Option<f64>,
@@ -79,7 +67,7 @@ pub struct RequestArgs {
     soak: Option<f64>,
     /// Points to soak: BATCH,FRAMES (repeatable). Without it, the chosen operating points
     #[arg(long, value_parser = point, value_name = "B,T", requires = "soak")]
-    point: Vec<RequestedPoint>,
+    point: Vec<Shape>,
     /// Soak without a sweep (needs --soak and --point)
     #[arg(long, requires = "soak", requires = "point")]
     soak_only: bool,
@@ -98,20 +86,6 @@ enum LoadArg {
     Paced,
 }
 
-fn list(values: &[u32]) -> String {
-    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn clip_lengths_help() -> String {
-    let default = list(&Request::default().clip_lengths);
-    format!("Clip lengths in frames, separated by commas [default: {default}]")
-}
-
-fn batch_sizes_help() -> String {
-    let default = list(&Request::default().batch_sizes);
-    format!("Batch sizes in clips, separated by commas [default: {default}]")
-}
-
 fn budget_help() -> String {
     let seconds = |span: Nanos| span.get() / Nanos::PER_SECOND;
     let each = seconds(SweepRules::DEFAULT_BUDGET_PER_POINT);
@@ -126,18 +100,10 @@ fn span_help(text: &str, default_s: f64) -> String {
 /// A field of a request, what the command line calls it, and whether its flag was given.
 type Named = (&'static str, &'static str, fn(&RequestArgs) -> bool);
 
-/// Fields as errors name them. Flags with units take them written out, so what is shown has its unit.
-const FLAGS: [Named; 19] = [
-    ("models", "MODEL.onnx (count)", |args| !args.models.is_empty()),
-    ("backends", "--backend (count)", |args| args.backend.is_some()),
-    ("clip_lengths (count)", "--clip-lengths (count)", |args| args.clip_lengths.is_some()),
-    ("clip_lengths", "--clip-lengths", |args| args.clip_lengths.is_some()),
-    ("batch_sizes (count)", "--batch-sizes (count)", |args| args.batch_sizes.is_some()),
-    ("batch_sizes", "--batch-sizes", |args| args.batch_sizes.is_some()),
-    ("soak_points.clip_length", "clip length of --point", |args| !args.point.is_empty()),
-    ("soak_points.batch_size", "batch size of --point", |args| !args.point.is_empty()),
-    ("soak_points (count)", "--point (count)", |args| !args.point.is_empty()),
-    ("threads", "--threads", |args| args.threads.is_some()),
+/// Fields that are no axis, as errors name them. Flags with units take them written out, so what is shown has its unit.
+const FLAGS: [Named; 11] = [
+    ("models", "MODEL.onnx", |args| !args.models.is_empty()),
+    ("soak_points", "--point", |args| !args.point.is_empty()),
     ("iterations", "--iterations", |args| args.iterations.is_some()),
     ("prepare_limit_s", "--prepare-limit (in seconds)", |args| args.prepare_limit.is_some()),
     ("inference_limit_s", "--inference-limit (in seconds)", |args| args.inference_limit.is_some()),
@@ -168,11 +134,7 @@ impl RequestArgs {
         if !self.models.is_empty() {
             request.models.clone_from(&self.models);
         }
-        set(&mut request.backends, self.backend.as_ref());
-        set(&mut request.clip_lengths, self.clip_lengths.as_ref());
-        set(&mut request.batch_sizes, self.batch_sizes.as_ref());
-        set(&mut request.precision, self.precision.as_ref());
-        set(&mut request.threads, self.threads.as_ref());
+        self.axes.over(&mut request);
         set(&mut request.seed, self.seed.as_ref());
         set(&mut request.prepare_limit_s, self.prepare_limit.as_ref());
         set(&mut request.inference_limit_s, self.inference_limit.as_ref());
@@ -196,19 +158,30 @@ impl RequestArgs {
         Ok(request)
     }
 
-    /// `error` in the words of the command line, where it is a flag that is wrong and not a key of the plan file.
+    /// What the command line calls the request's field `key`, if that flag was given or there is no plan file that
+    /// could hold it.
+    fn flag(&self, key: &str, has_plan: bool) -> Option<String> {
+        if let Some(axis) = Axis::from_request_key(key).filter(|axis| axis.row().flag.is_some()) {
+            let flag = axis.row().flag.map(|flag| format!("--{flag}"));
+            return flag.filter(|_| !has_plan || self.axes.has(axis));
+        }
+        let named = FLAGS.iter().find(|(field, _, given)| *field == key && (!has_plan || given(self)));
+        named.map(|(_, flag, _)| (*flag).to_owned())
+    }
+
+    /// `error` with the flag in place of the request's key, where it is a flag that is wrong and not a key of the plan
+    /// file.
     #[must_use]
     pub fn in_flags(&self, error: RunError, has_plan: bool) -> RunError {
-        let told = |key: &'static str| {
-            let named = FLAGS.iter().find(|(field, _, given)| *field == key && (!has_plan || given(self)));
-            named.map_or(key, |(_, flag, _)| flag)
+        let RunError::Plan(PlanError::OutOfRange { field, value, bound }) = error else { return error };
+        let end = field.find(['.', ' ']).unwrap_or(field.len());
+        let (key, part) = field.split_at(end);
+        let field = match (self.flag(key, has_plan), part.strip_prefix('.').and_then(Axis::from_column)) {
+            (Some(flag), Some(axis)) => format!("{axis} of {flag}"),
+            (Some(flag), None) => format!("{flag}{part}"),
+            (None, _) => field,
         };
-        match error {
-            RunError::Plan(PlanError::OutOfRange { field, value, bound }) => {
-                RunError::Plan(PlanError::OutOfRange { field: told(field), value, bound })
-            }
-            other => other,
-        }
+        RunError::Plan(PlanError::OutOfRange { field, value, bound })
     }
 }
 

@@ -1,8 +1,6 @@
 //! Values of flags: numbers, spans of time, sizes and points, and what is said of a text that is none.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clipmark_profile::plan::RequestedPoint;
-use clipmark_profile::point::Precision;
+use clipmark_profile::point::Shape;
 use std::str::FromStr;
 
 /// Reads a whole number; `form` follows "write" in the error.
@@ -63,23 +61,18 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// `1,16`: batch size and clip length.
-pub fn point(text: &str) -> Result<RequestedPoint, String> {
+pub fn point(text: &str) -> Result<Shape, String> {
     let form = || format!("`{text}` is no point; write BATCH,FRAMES, e.g. 1,16");
     let (batch, frames) = text.split_once(',').ok_or_else(form)?;
     let number = |text: &str| text.trim().parse().map_err(|_| form());
-    Ok(RequestedPoint { batch_size: number(batch)?, clip_length: number(frames)? })
+    Shape::new(number(batch)?, number(frames)?)
+        .ok_or_else(|| format!("`{text}` has a zero; write BATCH,FRAMES, e.g. 1,16"))
 }
 
 /// `NAME=VALUE`.
 pub fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE"))?;
     Ok((name.into(), value.into()))
-}
-
-/// A precision by its name.
-pub fn precision() -> impl TypedValueParser<Value = Precision> {
-    PossibleValuesParser::new(Precision::ALL.map(Precision::name))
-        .try_map(|name| Precision::from_name(&name).ok_or_else(|| format!("`{name}` is no precision")))
 }
 
 #[cfg(test)]
@@ -95,7 +88,7 @@ mod tests {
         assert_eq!(bytes("2GiB"), Ok(2 << 30));
         assert_eq!(bytes("64M"), Ok(64 << 20));
         let read = point("2,16").unwrap();
-        assert_eq!((read.batch_size, read.clip_length), (2, 16));
+        assert_eq!((read.batch(), read.clip()), (2, 16));
         assert!(point("2x16").is_err());
     }
 

@@ -9,6 +9,7 @@ use super::ModelError;
 use super::hints::{InputHints, ModelHints};
 use super::onnx::{DeclaredDim, DeclaredDtype, DeclaredTensor, OnnxModel};
 use crate::backend::{Dtype, InputSpec};
+use clipmark_profile::axis::Axis;
 use clipmark_profile::plan::UsableVariant;
 use clipmark_profile::point::{Shape, Variant};
 use std::fmt;
@@ -37,7 +38,7 @@ pub struct InputShape {
     /// Its element type.
     pub dtype: Dtype,
     /// Its axes.
-    pub axes: Vec<Axis>,
+    pub axes: Vec<InputAxis>,
     /// Least value of random contents.
     pub low: f64,
     /// Greatest value of random contents, exclusive for integers.
@@ -46,7 +47,7 @@ pub struct InputShape {
 
 /// One axis: the product of a number and, where they are set, the batch size and the clip length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Axis {
+pub struct InputAxis {
     /// The number.
     pub factor: usize,
     /// Whether the batch size is a factor.
@@ -55,7 +56,7 @@ pub struct Axis {
     pub frames: bool,
 }
 
-impl Axis {
+impl InputAxis {
     /// The batch axis.
     pub const BATCH: Self = Self { factor: 1, batch: true, frames: false };
     /// The frames axis.
@@ -70,13 +71,13 @@ impl Axis {
     /// Its size at a grid point.
     #[must_use]
     pub const fn at(self, at: Shape) -> usize {
-        let batch = if self.batch { at.batch_size.get() as usize } else { 1 };
-        let frames = if self.frames { at.clip_length.get() as usize } else { 1 };
+        let batch = if self.batch { at.batch() as usize } else { 1 };
+        let frames = if self.frames { at.clip() as usize } else { 1 };
         self.factor * batch * frames
     }
 }
 
-impl fmt::Display for Axis {
+impl fmt::Display for InputAxis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named: Vec<&str> = [(self.batch, "batch"), (self.frames, "frames")]
             .into_iter()
@@ -116,9 +117,10 @@ impl ModelShape {
 
     /// `variant` with the axis values that this model insists on.
     #[must_use]
-    pub const fn usable(&self, variant: Variant) -> UsableVariant {
-        let (fixed_clip_length, fixed_batch_size) = (self.fixed_clip_length, self.fixed_batch_size);
-        UsableVariant { variant, fixed_clip_length, fixed_batch_size }
+    pub fn usable(&self, variant: Variant) -> UsableVariant {
+        let sizes = [(Axis::BatchSize, self.fixed_batch_size), (Axis::ClipLength, self.fixed_clip_length)];
+        let fixed = sizes.into_iter().filter_map(|(axis, size)| Some((axis, size?))).collect();
+        UsableVariant { variant, fixed }
     }
 }
 
@@ -151,7 +153,7 @@ fn meaning(name: &str) -> Meaning {
 
 /// The role of axis `index` by the usual layouts of video (NTCHW, NCTHW, NTHWC) and images (NCHW, NHWC).
 /// The channel axis, of 3, 1 or 4, tells them apart.
-fn layout(dims: &[DeclaredDim], index: usize) -> Option<Axis> {
+fn layout(dims: &[DeclaredDim], index: usize) -> Option<InputAxis> {
     let channels = |candidates: &[usize]| {
         let of = |size| candidates.iter().find(|&&at| dims[at] == DeclaredDim::Fixed(size)).copied();
         [3, 1, 4].into_iter().find_map(of)
@@ -159,12 +161,12 @@ fn layout(dims: &[DeclaredDim], index: usize) -> Option<Axis> {
     match dims.len() {
         5 => {
             let frames = if channels(&[2, 1, 4])? == 1 { 2 } else { 1 };
-            [(0, Axis::BATCH), (frames, Axis::FRAMES)]
+            [(0, InputAxis::BATCH), (frames, InputAxis::FRAMES)]
                 .into_iter()
                 .find(|role| role.0 == index)
                 .map(|role| role.1)
         }
-        4 => channels(&[1, 3]).filter(|_| index == 0).map(|_| Axis::BATCH),
+        4 => channels(&[1, 3]).filter(|_| index == 0).map(|_| InputAxis::BATCH),
         _ => None,
     }
 }
@@ -217,7 +219,7 @@ impl Finder<'_> {
         }
     }
 
-    fn axes(&mut self, input: &DeclaredTensor, hint: &InputHints) -> Result<Vec<Axis>, ModelError> {
+    fn axes(&mut self, input: &DeclaredTensor, hint: &InputHints) -> Result<Vec<InputAxis>, ModelError> {
         if let Some(text) = &hint.axes {
             return self.axes_as_told(input, text);
         }
@@ -228,7 +230,7 @@ impl Finder<'_> {
         let mut axes = Vec::with_capacity(dims.len());
         for (index, dim) in dims.iter().enumerate() {
             axes.push(match dim {
-                DeclaredDim::Fixed(size) => Axis::fixed(*size),
+                DeclaredDim::Fixed(size) => InputAxis::fixed(*size),
                 DeclaredDim::Symbol(name) => self.dynamic_axis(input, dims, index, name)?,
                 DeclaredDim::Unnamed => self.dynamic_axis(input, dims, index, "")?,
             });
@@ -237,7 +239,7 @@ impl Finder<'_> {
     }
 
     /// The axes that a hint spells out.
-    fn axes_as_told(&mut self, input: &DeclaredTensor, text: &str) -> Result<Vec<Axis>, ModelError> {
+    fn axes_as_told(&mut self, input: &DeclaredTensor, text: &str) -> Result<Vec<InputAxis>, ModelError> {
         let mut axes = Vec::new();
         for part in text.split(',') {
             let Some(axis) = self.product(part) else {
@@ -259,8 +261,8 @@ impl Finder<'_> {
     }
 
     /// A product of names and numbers, or `None` where a name is unknown or the product is zero.
-    fn product(&self, text: &str) -> Option<Axis> {
-        let mut axis = Axis::fixed(1);
+    fn product(&self, text: &str) -> Option<InputAxis> {
+        let mut axis = InputAxis::fixed(1);
         for factor in text.split('*').map(str::trim) {
             let size = self.hints.sizes.get(factor).copied().or_else(|| factor.parse().ok());
             match (size, meaning(factor)) {
@@ -279,16 +281,16 @@ impl Finder<'_> {
         dims: &[DeclaredDim],
         index: usize,
         name: &str,
-    ) -> Result<Axis, ModelError> {
+    ) -> Result<InputAxis, ModelError> {
         let by_name = || format!("by its name `{name}`");
         let (axis, why) = if let Some(axis) = self.product(name) {
             (axis, by_name())
         } else if meaning(name) == Meaning::Sequence && self.sequence_is_frames(input) {
-            (Axis::FRAMES, format!("{}: the model has no other frames axis", by_name()))
+            (InputAxis::FRAMES, format!("{}: the model has no other frames axis", by_name()))
         } else if let Some(axis) = layout(dims, index) {
             (axis, "by the input's layout".into())
         } else if index == 0 {
-            (Axis::BATCH, "the first axis, dynamic and without a telling name".into())
+            (InputAxis::BATCH, "the first axis, dynamic and without a telling name".into())
         } else {
             return self.unknown_axis(input, index, name);
         };
@@ -328,7 +330,9 @@ impl Finder<'_> {
             return;
         }
         let dims = input.dims.as_deref().unwrap_or_default();
-        for (is_role, role) in [(is_batch as fn(&Axis) -> bool, Axis::BATCH), (is_frames, Axis::FRAMES)] {
+        for (is_role, role) in
+            [(is_batch as fn(&InputAxis) -> bool, InputAxis::BATCH), (is_frames, InputAxis::FRAMES)]
+        {
             if inputs.iter().flat_map(|input| &input.axes).any(is_role) {
                 continue;
             }
@@ -354,7 +358,7 @@ impl Finder<'_> {
         &mut self,
         inputs: &[InputShape],
         role: &str,
-        has: fn(&Axis) -> bool,
+        has: fn(&InputAxis) -> bool,
     ) -> Result<Option<u32>, ModelError> {
         let mut value = None;
         for (input, declared) in inputs.iter().zip(&self.model.inputs) {
@@ -457,11 +461,11 @@ impl Finder<'_> {
     }
 }
 
-fn is_batch(axis: &Axis) -> bool {
+fn is_batch(axis: &InputAxis) -> bool {
     axis.batch
 }
 
-fn is_frames(axis: &Axis) -> bool {
+fn is_frames(axis: &InputAxis) -> bool {
     axis.frames
 }
 

@@ -1,7 +1,7 @@
 use super::{Head, PointNews, RecordStore, RunEnd, StoreError, read, write_atomic};
 use clipmark_profile::environment::Environment;
 use clipmark_profile::plan::{Limits, Plan, Request, UsableVariant};
-use clipmark_profile::point::{Precision, Variant};
+use clipmark_profile::point::Variant;
 use clipmark_profile::record::{
     Cause, Chunk, Failure, MemoryEvidence, PointOutcome, RunHeader, SoakEvidence, Stage,
 };
@@ -11,19 +11,14 @@ use std::path::Path;
 use tempfile::TempDir;
 
 fn head() -> Head {
-    let variant = Variant {
-        model: "made-up".into(),
-        backend: "simulated".into(),
-        precision: Precision::Model,
-        threads: 1,
-    };
+    let variant = Variant::new("made-up", "simulated");
     let request = Request {
         clip_lengths: vec![8, 16],
         batch_sizes: vec![1],
         iterations: Some(5),
         ..Request::default()
     };
-    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
+    let usable = UsableVariant { variant, fixed: Vec::new() };
     let plan = Plan::expand(request, vec![usable], &Limits::default()).unwrap();
     let rules = SweepRules::for_plan(&plan);
     let header = RunHeader {

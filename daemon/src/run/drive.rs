@@ -15,7 +15,7 @@ use crate::worker::clock::monotonic;
 use crate::worker::handle::WorkerConfig;
 use clipmark_profile::analysis::study;
 use clipmark_profile::plan::{Mode, Plan};
-use clipmark_profile::point::{PointId, Shape};
+use clipmark_profile::point::PointId;
 use clipmark_profile::record::PointOutcome;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::sweep::{JournalEntry, Sweep};
@@ -89,9 +89,7 @@ const fn reason(ending: RunEnding) -> &'static str {
 
 /// The points to soak: those of the request on every variant, or the best of each kind that was chosen.
 fn soak_points(plan: &Plan, found: impl FnOnce() -> Profile) -> Vec<PointId> {
-    let asked = plan.request.soak_points.iter();
-    let asked: Vec<Shape> =
-        asked.filter_map(|point| Shape::new(point.batch_size, point.clip_length)).collect();
+    let asked = &plan.request.soak_points;
     let mut points = Vec::new();
     if asked.is_empty() {
         let chosen = found().operating_points;

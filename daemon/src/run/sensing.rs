@@ -116,6 +116,6 @@ impl Sensing {
 /// The interval between inferences of a paced load at its shortest clip.
 fn load_period(plan: &Plan) -> Option<Nanos> {
     let fps = plan.request.fps.filter(|_| plan.request.load == Load::Paced)?;
-    let frames = plan.points.iter().map(|point| point.shape.clip_length.get()).min()?;
+    let frames = plan.points.iter().map(|point| point.shape.clip()).min()?;
     Some(Nanos((f64::from(frames) / fps * 1e9) as u64))
 }

@@ -125,18 +125,12 @@ pub fn backends(names: &[String], settings: &WorkerConfig) -> Result<Vec<Choice>
     Ok(resolve(names, &mut check)?)
 }
 
-/// Every model on every backend, with the axes that the models insist on.
+/// Every model on every backend, with the sizes that the models insist on, over the other axes of the request.
 #[must_use]
 pub fn cross(request: &Request, models: &[RunModel], backends: &[Choice]) -> Vec<UsableVariant> {
-    let on = |model: &RunModel, backend: &Choice| UsableVariant {
-        variant: Variant {
-            model: model.record.name.clone(),
-            backend: backend.name.clone(),
-            precision: request.precision,
-            threads: request.threads,
-        },
-        fixed_clip_length: model.shape.fixed_clip_length,
-        fixed_batch_size: model.shape.fixed_batch_size,
+    let on = |model: &RunModel, backend: &Choice| {
+        model.shape.usable(Variant::new(&model.record.name, &backend.name))
     };
-    models.iter().flat_map(|model| backends.iter().map(move |backend| on(model, backend))).collect()
+    let pairs = models.iter().flat_map(|model| backends.iter().map(move |backend| on(model, backend)));
+    UsableVariant::expand(pairs.collect(), request)
 }

@@ -213,7 +213,7 @@ impl Worker {
     /// # Errors
     /// The backend's reason, the worker's death or the time limit.
     pub fn prepare(&mut self, order: PrepareOrder) -> Result<Prepared, Trouble> {
-        self.clip_length = order.spec.shape.clip_length.get();
+        self.clip_length = order.spec.shape.clip();
         let command = WorkerCommand::Prepare(Box::new(order));
         let limit = self.settings.prepare_limit + self.settings.inference_limit;
         match self.ask(&command, Stage::Prepare, limit)? {

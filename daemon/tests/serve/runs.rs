@@ -112,7 +112,7 @@ fn every_soak_has_a_series_when_the_configuration_says_always() {
     assert_eq!(of(UpKind::Profile, &mut client), records.first);
     let series: Vec<_> = (records.first + 1..=records.last)
         .map(|sequence| decode_series(&client.record(UpKind::Series, sequence).content).unwrap().id.shape)
-        .map(|at| at.batch_size.get())
+        .map(|at| at.batch())
         .collect();
     assert_eq!(series, [1, 2]);
 }

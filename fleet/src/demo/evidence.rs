@@ -71,19 +71,13 @@ pub(super) fn digest(model: &str, rebuilt: bool) -> String {
 fn variants(request: &Request) -> Vec<Variant> {
     let named: Vec<String> =
         if request.models.is_empty() { MODELS.map(str::to_owned).to_vec() } else { request.models.clone() };
-    let of = |model: String| Variant {
-        model,
-        backend: "simulated".into(),
-        precision: request.precision,
-        threads: request.threads,
-    };
-    named.into_iter().map(of).collect()
+    named.into_iter().map(|model| Variant::new(model, "simulated")).collect()
 }
 
 /// What is to be done for a request, as the board's own plan.
 pub(super) fn plan(request: &Request) -> Result<Plan, PlanError> {
-    let usable = |variant| UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
-    let variants = variants(request).into_iter().map(usable).collect();
+    let usable = |variant| UsableVariant { variant, fixed: Vec::new() };
+    let variants = UsableVariant::expand(variants(request).into_iter().map(usable).collect(), request);
     Plan::expand(request.clone(), variants, &Limits::default())
 }
 

@@ -161,8 +161,8 @@ fn soaked(profile: &Profile) -> Soaked {
 fn point(point: &PointSummary, soaked: &Soaked) -> Option<PointFigures> {
     let latency = point.latency.as_ref()?;
     Some(PointFigures {
-        batch_size: point.id.shape.batch_size.get(),
-        clip_length: point.id.shape.clip_length.get(),
+        batch_size: point.id.shape.batch(),
+        clip_length: point.id.shape.clip(),
         status: point.status,
         throttled: soaked.get(&point.id).copied(),
         iterations: latency.iterations,
@@ -183,8 +183,8 @@ fn point(point: &PointSummary, soaked: &Soaked) -> Option<PointFigures> {
 fn soak(soak: &SoakSummary) -> SoakFigures {
     let causes: BTreeSet<_> = soak.throttles.iter().map(|throttle| throttle.cause).collect();
     SoakFigures {
-        batch_size: soak.id.shape.batch_size.get(),
-        clip_length: soak.id.shape.clip_length.get(),
+        batch_size: soak.id.shape.batch(),
+        clip_length: soak.id.shape.clip(),
         duration_ms: soak.duration_ms,
         time_to_throttle_ms: soak.time_to_throttle_ms,
         causes: causes.iter().map(name_of).collect(),
@@ -214,7 +214,7 @@ fn variant(profile: &Profile, index: usize, soaked: &Soaked) -> VariantRows {
         failures: points()
             .filter_map(|point| {
                 let at = point.id.shape;
-                Some((at.batch_size.get(), at.clip_length.get(), point.failure.clone()?))
+                Some((at.batch(), at.clip(), point.failure.clone()?))
             })
             .collect(),
         soaks: profile.soaks.iter().filter(|soak| is_ours(&soak.id)).map(soak).collect(),

@@ -319,7 +319,7 @@ fn figures_come_back_as_they_were(settings: &config::Store) {
     for point in &points {
         let of_arrived = measured.iter().find(|measured| {
             let (variant, at) = (&arrived.variants[usize::from(measured.id.variant)], measured.id.shape);
-            let place = (at.batch_size.get(), at.clip_length.get());
+            let place = (at.batch(), at.clip());
             variant.model == point.model && place == (point.figures.batch_size, point.figures.clip_length)
         });
         let latency = of_arrived.unwrap().latency.as_ref().unwrap();

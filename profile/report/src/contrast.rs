@@ -201,9 +201,7 @@ mod tests {
     #[test]
     fn a_change_of_the_lead_names_the_clip_length() {
         let mut profile = example::profile();
-        for point in
-            profile.points.iter_mut().filter(|p| p.id.variant == 0 && p.id.shape.clip_length.get() < 32)
-        {
+        for point in profile.points.iter_mut().filter(|p| p.id.variant == 0 && p.id.shape.clip() < 32) {
             let at = point.id.shape;
             *point = example::measured(0, at, 700_000, 1000);
         }
@@ -218,11 +216,7 @@ mod tests {
     fn a_variant_without_a_figure_at_the_end_is_named_as_lost() {
         let mut profile = example::profile();
         let failed = profile.points.iter().find(|p| p.failure.is_some()).cloned().unwrap();
-        let last = profile
-            .points
-            .iter_mut()
-            .find(|p| p.id.variant == 0 && p.id.shape.clip_length.get() == 128)
-            .unwrap();
+        let last = profile.points.iter_mut().find(|p| p.id.variant == 0 && p.id.shape.clip() == 128).unwrap();
         let id = last.id;
         *last = PointSummary { id, ..failed };
         assert_eq!(
@@ -237,7 +231,7 @@ mod tests {
     fn one_variant_or_disjoint_clip_lengths_make_no_contrast() {
         assert!(Contrast::of(&example::profile_of_27_points()).is_none());
         let mut profile = example::profile();
-        profile.points.retain(|p| (p.id.variant == 0) == (p.id.shape.clip_length.get() < 32));
+        profile.points.retain(|p| (p.id.variant == 0) == (p.id.shape.clip() < 32));
         assert!(Contrast::of(&profile).is_none());
     }
 }

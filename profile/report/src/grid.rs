@@ -88,18 +88,15 @@ impl<'a> Grid<'a> {
             values.dedup();
             values
         };
-        Self {
-            batch_sizes: axis(|p| p.id.shape.batch_size.get()),
-            clip_lengths: axis(|p| p.id.shape.clip_length.get()),
-            points,
-        }
+        Self { batch_sizes: axis(|p| p.id.shape.batch()), clip_lengths: axis(|p| p.id.shape.clip()), points }
     }
 
     /// The point at these coordinates.
     pub(crate) fn at(&self, batch_size: u32, clip_length: u32) -> Option<&'a PointSummary> {
-        self.points.iter().copied().find(|p| {
-            p.id.shape.batch_size.get() == batch_size && p.id.shape.clip_length.get() == clip_length
-        })
+        self.points
+            .iter()
+            .copied()
+            .find(|p| p.id.shape.batch() == batch_size && p.id.shape.clip() == clip_length)
     }
 
     /// What `figure`'s table shows at these coordinates.

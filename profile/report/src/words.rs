@@ -156,7 +156,7 @@ pub fn variant(variant: &Variant) -> String {
 /// A grid point in full words, e.g. `batch 1, clip 16`.
 #[must_use]
 pub fn point(at: Shape) -> String {
-    format!("batch {}, clip {}", at.batch_size.get(), at.clip_length.get())
+    format!("batch {}, clip {}", at.batch(), at.clip())
 }
 
 /// An interval, its undeterminable ends named.
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     fn variant(model: &str, backend: &str, threads: u32) -> Variant {
-        Variant { model: model.into(), backend: backend.into(), precision: Precision::Model, threads }
+        Variant { threads, ..Variant::new(model, backend) }
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub fn summarize(steady: &Steady) -> Option<LatencySummary> {
 /// elapsed time, over whole chunks, because latency there contains waiting.
 #[must_use]
 pub fn clips_per_s(point: &PointEvidence, steady: &Steady, load: Load) -> Option<f64> {
-    let clips = f64::from(point.id.shape.batch_size.get());
+    let clips = f64::from(point.id.shape.batch());
     let (inferences, ns) = match load {
         Load::Closed => {
             let sum: u128 = steady.latencies_ns.iter().map(|&latency| u128::from(latency)).sum();
@@ -113,7 +113,7 @@ pub fn clips_per_s(point: &PointEvidence, steady: &Steady, load: Load) -> Option
 /// Frames a second: clips a second x clip length.
 #[must_use]
 pub fn frames_per_s(clips_per_s: f64, at: Shape) -> f64 {
-    clips_per_s * f64::from(at.clip_length.get())
+    clips_per_s * f64::from(at.clip())
 }
 
 /// Steady iterations over the deadline.

@@ -18,7 +18,7 @@ pub fn pressure(points: &[PointSummary], variants: usize) -> Vec<MemoryPressure>
 
 fn of_variant(points: &[PointSummary], variant: u16) -> MemoryPressure {
     let mut own: Vec<&PointSummary> = points.iter().filter(|point| point.id.variant == variant).collect();
-    own.sort_by_key(|point| (point.id.shape.frames(), point.id.shape.batch_size));
+    own.sort_by_key(|point| (point.id.shape.frames(), point.id.shape));
     let first = own.into_iter().find_map(|point| Some((point.id.shape, sign(points, point)?)));
     MemoryPressure { variant, first: first.map(|(at, _)| at), sign: first.map(|(_, sign)| sign) }
 }
@@ -39,6 +39,6 @@ fn sign(points: &[PointSummary], point: &PointSummary) -> Option<PressureSign> {
         return Some(PressureSign::PressureStall);
     }
     let at = point.id.shape;
-    let excesses = scaling::excesses(points, point.id.variant, at.batch_size.get());
-    excesses.contains(&at.clip_length.get()).then_some(PressureSign::LatencyResidual)
+    let excesses = scaling::excesses(points, point.id.variant, at.batch());
+    excesses.contains(&at.clip()).then_some(PressureSign::LatencyResidual)
 }

@@ -22,8 +22,8 @@ fn rows(points: &[PointSummary]) -> BTreeMap<(u16, u32), Vec<(u32, f64)>> {
     for point in points.iter().filter(|point| point.status != Status::Failed) {
         if let Some(latency) = &point.latency {
             let at = point.id.shape;
-            let row = rows.entry((point.id.variant, at.batch_size.get())).or_default();
-            row.push((at.clip_length.get(), latency.p50_ns));
+            let row = rows.entry((point.id.variant, at.batch())).or_default();
+            row.push((at.clip(), latency.p50_ns));
         }
     }
     rows
@@ -51,9 +51,8 @@ pub fn of_points(points: &[PointSummary]) -> Vec<Scaling> {
 
 /// Relative uncertainty of the row's medians: half the median width of their intervals.
 fn noise(points: &[PointSummary], variant: u16, batch_size: u32) -> f64 {
-    let row = points
-        .iter()
-        .filter(|point| point.id.variant == variant && point.id.shape.batch_size.get() == batch_size);
+    let row =
+        points.iter().filter(|point| point.id.variant == variant && point.id.shape.batch() == batch_size);
     let widths: Vec<f64> = row
         .filter_map(|point| {
             let latency = point.latency.as_ref()?;

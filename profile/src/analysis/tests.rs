@@ -1,6 +1,6 @@
 use super::{latency, memory, scaling, study};
 use crate::plan::{Limits, Plan, Request, UsableVariant};
-use crate::point::{PointId, Precision, Shape, Variant};
+use crate::point::{PointId, Shape, Variant};
 use crate::record::{Chunk, Phase, PointEvidence, PointOutcome, Record};
 use crate::simulated::{Noise, SimulatedSpec, WarmUp, WarmUpShape};
 use crate::summary::{Objective, PressureSign, Status, SteadyState};
@@ -22,9 +22,8 @@ fn evidence(chunks: Vec<Chunk>) -> PointEvidence {
 }
 
 fn run(request: Request, spec: SimulatedSpec) -> Record {
-    let variant =
-        Variant { model: "m".into(), backend: "simulated".into(), precision: Precision::Model, threads: 1 };
-    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
+    let variant = Variant::new("m", "simulated");
+    let usable = UsableVariant { variant, fixed: Vec::new() };
     let plan = Plan::expand(request, vec![usable], &Limits::default()).unwrap();
     board::run(&plan, SweepRules::for_plan(&plan), &[spec]).record
 }
@@ -139,7 +138,7 @@ fn the_exponent_of_a_quadratic_model_is_2_at_every_batch_size() {
 fn a_point_that_leaves_the_line_marks_the_start_of_memory_pressure() {
     let mut record = run(Request { batch_sizes: vec![1], ..Request::default() }, quadratic());
     for point in &mut record.points {
-        let slower = if point.id.shape.clip_length.get() == 64 { 3 } else { 1 };
+        let slower = if point.id.shape.clip() == 64 { 3 } else { 1 };
         for chunk in &mut point.chunks {
             chunk.latencies_ns.iter_mut().for_each(|latency| *latency *= slower);
         }

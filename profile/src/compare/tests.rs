@@ -1,7 +1,7 @@
 use super::{Aspect, CompareRule, Comparison, Metric, Verdict, compare};
 use crate::analysis::study;
 use crate::plan::{Limits, Plan, Request, UsableVariant};
-use crate::point::{BatchSize, ClipLength, Precision, Shape, Variant};
+use crate::point::{Shape, Variant};
 use crate::record::{Cause, ModelRecord, Stage};
 use crate::simulated::{FailureRule, Noise, SimulatedSpec};
 use crate::summary::Profile;
@@ -15,9 +15,8 @@ fn spec(seed: u64) -> SimulatedSpec {
 }
 
 fn profile_of(spec: SimulatedSpec, request: Request) -> Profile {
-    let variant =
-        Variant { model: "m".into(), backend: "simulated".into(), precision: Precision::Model, threads: 1 };
-    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
+    let variant = Variant::new("m", "simulated");
+    let usable = UsableVariant { variant, fixed: Vec::new() };
     let plan = Plan::expand(request, vec![usable], &Limits::default()).unwrap();
     let mut profile = study(&board::run(&plan, SweepRules::for_plan(&plan), &[spec]).record);
     profile.models.push(ModelRecord {
@@ -138,8 +137,8 @@ fn a_point_that_fails_now_is_worse_and_one_that_was_not_reached_is_not_comparabl
     let baseline = run(spec(0));
     let mut broken = spec(1);
     broken.failure.push(FailureRule {
-        batch_size: BatchSize::new(2).unwrap(),
-        clip_length: ClipLength::new(64).unwrap(),
+        batch_size: std::num::NonZeroU32::new(2).unwrap(),
+        clip_length: std::num::NonZeroU32::new(64).unwrap(),
         stage: Stage::Measure,
         cause: Cause::OutOfMemory,
         message: "declared".into(),

@@ -6,8 +6,9 @@ use crate::message::{
     Envelope, Epoch, EventKind, EventReport, ModelInfo, NoArguments, OperationResult, Payload, Progress,
     Reading, Reason, ReasonCode, Receipt, RemoteSettings, SequenceRange, Temperature,
 };
-use crate::plan::{Limits, Load, Mode, Request, RequestedPoint};
+use crate::plan::{Limits, Load, Mode, Request};
 use crate::point::Precision;
+use crate::point::Shape;
 use crate::topics::{
     AggregatorId, CommandId, DeviceId, GroupId, Operation, OperationName, TopicError, UpKind,
 };
@@ -83,8 +84,9 @@ fn request() -> Request {
         backends: vec!["tensorrt".into(), "tract".into()],
         clip_lengths: vec![8, 16],
         batch_sizes: vec![1, 2],
-        precision: Precision::Fp16,
-        threads: 4,
+        precisions: vec![Precision::Fp16],
+        threads: vec![4],
+        instances: vec![1],
         mode: Mode::Auto,
         load: Load::Paced,
         deadline_ms: None,
@@ -98,7 +100,7 @@ fn request() -> Request {
         memory_limit_bytes: Some(4 << 30),
         per_op: true,
         soak_s: Some(1800.0),
-        soak_points: vec![RequestedPoint { batch_size: 1, clip_length: 16 }],
+        soak_points: vec![Shape::UNIT.with(crate::axis::Axis::ClipLength, 16).unwrap_or(Shape::UNIT)],
         abort_celsius: Some(95.0),
         backend_options: [("cuda_graph".to_owned(), "true".to_owned())].into(),
     }

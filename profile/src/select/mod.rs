@@ -76,7 +76,7 @@ impl Candidate {
 pub fn deadline_ns(deadline: Deadline, at: crate::point::Shape) -> f64 {
     match deadline.at(at) {
         Some(span) => span.0 as f64,
-        None => f64::from(at.clip_length.get()) / ASSUMED_FPS * 1e9,
+        None => f64::from(at.clip()) / ASSUMED_FPS * 1e9,
     }
 }
 

@@ -145,7 +145,7 @@ impl Stall {
 
 /// A deterministic source of draws for one engine.
 fn source(seed: u64, at: Shape, ordinal: u64) -> Rng {
-    let place = u64::from(at.batch_size.get()) << 32 | u64::from(at.clip_length.get());
+    let place = u64::from(at.batch()) << 32 | u64::from(at.clip());
     let keyed = Rng::new(seed).next_u64() ^ place;
     Rng::new(Rng::new(keyed).next_u64() ^ ordinal)
 }

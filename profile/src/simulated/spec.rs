@@ -2,10 +2,11 @@
 //! follow from it.
 
 use super::noise::Noise;
-use crate::point::{BatchSize, ClipLength, Shape};
+use crate::point::Shape;
 use crate::record::{Cause, Failure, Stage};
 use crate::units::{Bytes, Nanos};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 
 /// A simulated variant, as declared in TOML. Everything is deterministic in the spec, the point and the
 /// engine's ordinal.
@@ -76,9 +77,9 @@ impl Default for Surface {
 #[serde(deny_unknown_fields)]
 pub struct FixedLatency {
     /// Batch size in clips.
-    pub batch_size: BatchSize,
+    pub batch_size: NonZeroU32,
     /// Clip length in frames.
-    pub clip_length: ClipLength,
+    pub clip_length: NonZeroU32,
     /// Noise-free latency, microseconds.
     pub us: f64,
 }
@@ -187,9 +188,9 @@ pub struct PowerDraw {
 #[serde(deny_unknown_fields)]
 pub struct FailureRule {
     /// Smallest failing batch size.
-    pub batch_size: BatchSize,
+    pub batch_size: NonZeroU32,
     /// Smallest failing clip length.
-    pub clip_length: ClipLength,
+    pub clip_length: NonZeroU32,
     /// Where it fails.
     pub stage: Stage,
     /// What kind of failure.
@@ -266,11 +267,7 @@ impl SimulatedSpec {
     /// Noise-free latency at `at` in nanoseconds, without warm-up, drift, throttling or stalls.
     #[must_use]
     pub fn base_ns(&self, at: Shape) -> f64 {
-        let given = self
-            .latency
-            .at
-            .iter()
-            .find(|fixed| fixed.batch_size == at.batch_size && fixed.clip_length == at.clip_length);
+        let given = self.latency.at.iter().find(|fixed| Shape::of(fixed.batch_size, fixed.clip_length) == at);
         match given {
             Some(fixed) => fixed.us * 1e3,
             None => self.latency.formula_us(at) * 1e3 * self.texture(at),
@@ -322,10 +319,8 @@ impl SimulatedSpec {
     /// The failure declared for `at`, with the number of inferences that succeed before it.
     #[must_use]
     pub fn failure(&self, at: Shape) -> Option<(Failure, u64)> {
-        let rule = self
-            .failure
-            .iter()
-            .find(|rule| at.covers(Shape { batch_size: rule.batch_size, clip_length: rule.clip_length }))?;
+        let rule =
+            self.failure.iter().find(|rule| at.covers(Shape::of(rule.batch_size, rule.clip_length)))?;
         let failure = Failure { stage: rule.stage, cause: rule.cause, message: rule.message.clone() };
         Some((failure, rule.after_iterations))
     }
@@ -352,7 +347,7 @@ impl Surface {
 }
 
 fn sizes(at: Shape) -> (f64, f64) {
-    (f64::from(at.batch_size.get()), f64::from(at.clip_length.get()))
+    (f64::from(at.batch()), f64::from(at.clip()))
 }
 
 impl Noise {

@@ -1,6 +1,6 @@
 use super::{FailureRule, Noise, ParetoTail, SimulatedEngine, SimulatedSpec, SlowMode, Stall};
 use super::{ThrottleSpan, WarmUp, WarmUpShape};
-use crate::point::{BatchSize, ClipLength, Shape};
+use crate::point::Shape;
 use crate::record::{Cause, Failure, Stage};
 use crate::units::{Bytes, Nanos};
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
@@ -133,8 +133,8 @@ fn an_inference_makes_no_progress_during_a_stall() {
 fn declared_failures_hit_their_points_and_no_smaller_ones() {
     let mut spec = flat();
     spec.failure.push(FailureRule {
-        batch_size: BatchSize::new(2).unwrap(),
-        clip_length: ClipLength::new(16).unwrap(),
+        batch_size: std::num::NonZeroU32::new(2).unwrap(),
+        clip_length: std::num::NonZeroU32::new(16).unwrap(),
         stage: Stage::Measure,
         cause: Cause::Crashed,
         message: "declared".into(),

@@ -22,7 +22,7 @@ pub(super) fn order(points: &[PointId]) -> VecDeque<usize> {
     let mut order: Vec<usize> = (0..points.len()).collect();
     order.sort_by_key(|&index| {
         let id = points[index];
-        (id.shape.frames(), id.shape.batch_size, id.shape.clip_length, id.variant)
+        (id.shape.frames(), id.shape, id.variant)
     });
     order.into()
 }

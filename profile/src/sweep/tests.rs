@@ -1,6 +1,6 @@
 use super::{Allotment, JournalEntry, StepResult, Sweep, SweepRules, SweepStep};
 use crate::plan::{Limits, Plan, Request, UsableVariant};
-use crate::point::{PointId, Precision, Shape, Variant};
+use crate::point::{PointId, Shape, Variant};
 use crate::record::{Cause, Failure, NotRun, Phase, PointOutcome, Stage};
 use crate::simulated::{FailureRule, Noise, PowerDraw, SimulatedSpec};
 use crate::stats::rng::Rng;
@@ -12,14 +12,8 @@ use std::collections::BTreeSet;
 
 fn plan(request: Request, models: &[&str]) -> Plan {
     let variant = |model: &&str| UsableVariant {
-        variant: Variant {
-            model: (*model).to_owned(),
-            backend: "simulated".to_owned(),
-            precision: Precision::Model,
-            threads: 1,
-        },
-        fixed_clip_length: None,
-        fixed_batch_size: None,
+        variant: Variant::new((*model).to_owned(), "simulated".to_owned()),
+        fixed: Vec::new(),
     };
     Plan::expand(request, models.iter().map(variant).collect(), &Limits::default()).unwrap()
 }
@@ -106,8 +100,8 @@ fn a_model_that_the_backend_cannot_run_is_tried_once() {
     let plan = plan(Request::default(), &["joint", "temporal"]);
     let mut broken = joint();
     broken.failure.push(FailureRule {
-        batch_size: id(0, 1, 1).shape.batch_size,
-        clip_length: id(0, 1, 1).shape.clip_length,
+        batch_size: std::num::NonZeroU32::MIN,
+        clip_length: std::num::NonZeroU32::MIN,
         stage: Stage::Prepare,
         cause: Cause::UnsupportedOperator,
         message: "no operator Loop".into(),

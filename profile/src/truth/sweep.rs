@@ -8,7 +8,7 @@
 use super::board;
 use crate::analysis;
 use crate::plan::{Limits, Plan, Request, UsableVariant};
-use crate::point::{PointId, Precision, Shape, Variant};
+use crate::point::{PointId, Shape, Variant};
 use crate::select;
 use crate::simulated::{Noise, ParetoTail, PowerDraw, SimulatedSpec, SlowMode};
 use crate::stats::rng::Rng;
@@ -171,13 +171,8 @@ fn sweep(truth: &Truth, noise_seed: u64, exhaustive: bool) -> (Profile, f64) {
         seed: noise_seed,
         ..Request::default()
     };
-    let variant = Variant {
-        model: "planted".into(),
-        backend: "simulated".into(),
-        precision: Precision::Model,
-        threads: 1,
-    };
-    let usable = UsableVariant { variant, fixed_clip_length: None, fixed_batch_size: None };
+    let variant = Variant::new("planted", "simulated");
+    let usable = UsableVariant { variant, fixed: Vec::new() };
     let limits = Limits::default();
     let Ok(plan) = Plan::expand(request, vec![usable], &limits) else {
         unreachable!("the request of this module is within the default limits")
@@ -250,7 +245,7 @@ fn row(profile: &Profile, objective: Objective) -> &[PointId] {
 
 /// Whether the point's exact P99 is within its deadline, with a margin.
 fn meets(truth: &Truth, id: PointId, margin: f64) -> bool {
-    let deadline_ns = f64::from(id.shape.clip_length.get()) / truth.fps * 1e9;
+    let deadline_ns = f64::from(id.shape.clip()) / truth.fps * 1e9;
     truth.spec.quantile_ns(id.shape, 0.99) <= deadline_ns * (1.0 - margin)
 }
 

@@ -189,10 +189,7 @@ pub fn plant(scenario: &Scenario) -> (SoakEvidence, SensorRecord) {
         completed_ns.push((t * 1e9) as u64);
         latencies_ns.push((latency * 1e9) as u64);
     }
-    let at = Shape {
-        batch_size: crate::point::BatchSize(std::num::NonZeroU32::MIN),
-        clip_length: crate::point::ClipLength(std::num::NonZeroU32::MIN),
-    };
+    let at = Shape::UNIT;
     let evidence = SoakEvidence {
         id: PointId { variant: 0, shape: at },
         outcome: PointOutcome::Measured,

@@ -3,7 +3,6 @@
 use super::WireError;
 use crate::channel::{ChannelKind, Role};
 use crate::plan::{Load, Mode};
-use crate::point::Precision;
 use crate::record::{Cause, NotRun, Stage};
 use crate::summary::{Objective, PressureSign, Status, SteadyState, ThrottleCause};
 
@@ -50,7 +49,6 @@ macro_rules! codes {
 codes! {
     Mode, "the mode": { Sweep = 0, Soak = 1, Auto = 2 }
     Load, "the load": { Closed = 0, Paced = 1 }
-    Precision, "a precision": { Model = 0, Fp32 = 1, Tf32 = 2, Fp16 = 3, Bf16 = 4, Int8 = 5 }
     Status, "a point's status": { Measured = 0, Dominated = 1, Interrupted = 2, NotRun = 3, Failed = 4 }
     NotRun, "a reason for not running": {
         WouldExceedMemory = 0, WouldExceedTime = 1, Budget = 2, Cancelled = 3, VariantFailed = 4,

@@ -4,9 +4,10 @@ use super::WireError;
 use super::codes::Coded;
 use super::layout::{self, Blob, PointKey};
 use super::scale::{required, to_figure};
+use crate::axis::Axis;
 use crate::environment::Environment;
 use crate::plan::{Deadline, Load, Mode};
-use crate::point::{PointId, Precision, Shape, Variant};
+use crate::point::{PointId, Shape, Variant};
 use crate::record::{BackendRecord, ModelRecord};
 use crate::summary::RunInfo;
 use crate::units::{Bytes, Nanos};
@@ -18,13 +19,16 @@ const PARTIAL: u8 = 2;
 const DIGEST: usize = 32;
 
 pub(super) fn point_key(id: PointId) -> PointKey {
-    (id.variant, id.shape.batch_size.get(), id.shape.clip_length.get())
+    [&[id.variant.into()], id.shape.sizes()].concat()
 }
 
 /// The point of `key`, whose variant must be one of `variants`.
-pub(super) fn point_id(key: PointKey, variants: usize) -> Result<PointId, WireError> {
-    let at = Shape::new(key.1, key.2).ok_or(WireError::OutOfRange { what: "a batch size or clip length" })?;
-    Ok(PointId { variant: variant_index(key.0, variants)?, shape: at })
+pub(super) fn point_id(key: &[u32], variants: usize) -> Result<PointId, WireError> {
+    let wrong = || WireError::OutOfRange { what: "a variant or a size of a point" };
+    let (&variant, sizes) = key.split_first().ok_or_else(wrong)?;
+    let variant = u16::try_from(variant).map_err(|_| wrong())?;
+    let shape = Shape::of_sizes(sizes).ok_or_else(wrong)?;
+    Ok(PointId { variant: variant_index(variant, variants)?, shape })
 }
 
 /// `index`, which must be one of `variants`.
@@ -192,19 +196,20 @@ pub(super) fn decode_backend(backend: layout::Backend) -> BackendRecord {
 }
 
 pub(super) fn encode_variant(variant: &Variant) -> layout::Variant {
-    layout::Variant {
-        model: variant.model.clone(),
-        backend: variant.backend.clone(),
-        precision: variant.precision.code(),
-        threads: variant.threads,
-    }
+    let value = |axis: Axis| Some((axis.row().code, variant.get(axis)?.into()));
+    layout::Variant(Axis::VARIANT.into_iter().filter_map(value).collect())
 }
 
-pub(super) fn decode_variant(variant: layout::Variant) -> Result<Variant, WireError> {
-    Ok(Variant {
-        model: variant.model,
-        backend: variant.backend,
-        precision: Precision::of(variant.precision)?,
-        threads: variant.threads,
-    })
+/// The variant; axes that this version does not know are left out.
+pub(super) fn decode_variant(message: layout::Variant) -> Result<Variant, WireError> {
+    let mut variant = Variant::new("", "");
+    for (code, value) in message.0 {
+        let axis = Axis::VARIANT.into_iter().find(|axis| axis.row().code == code);
+        if let Some(axis) = axis
+            && !variant.set(axis, value.into())
+        {
+            return Err(WireError::OutOfRange { what: axis.name() });
+        }
+    }
+    Ok(variant)
 }

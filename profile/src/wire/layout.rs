@@ -4,7 +4,11 @@
 //! readers in other languages. Integers carry their unit in the name; a unit like `ns_x20` counts twentieths
 //! of a nanosecond.
 
-use serde::{Deserialize, Serialize};
+use crate::axis::AxisValue;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// Whether a field is left out of the map.
 pub(super) trait Omit {
@@ -26,7 +30,7 @@ macro_rules! never_omitted {
     ($($type:ty),*) => { $(impl Omit for $type {})* };
 }
 
-never_omitted!(u8, u16, u32, u64, i32, i64, bool, String, Blob, PointKey);
+never_omitted!(u8, u16, u32, u64, i32, i64, bool, String, Blob);
 
 /// Bytes, as a byte string rather than an array of numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +42,99 @@ pub(super) struct Blob(
     pub(super) Vec<u8>,
 );
 
-/// Variant, batch size, clip length.
-pub(super) type PointKey = (u16, u32, u32);
+/// A point: its variant, then its sizes in the order of [`crate::axis::Axis::SHAPE`].
+pub(super) type PointKey = Vec<u32>;
+
+/// The value of an axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Scalar {
+    Count(u32),
+    Name(String),
+}
+
+impl From<AxisValue> for Scalar {
+    fn from(value: AxisValue) -> Self {
+        match value {
+            AxisValue::Count(count) => Self::Count(count),
+            AxisValue::Name(name) => Self::Name(name),
+        }
+    }
+}
+
+impl From<Scalar> for AxisValue {
+    fn from(value: Scalar) -> Self {
+        match value {
+            Scalar::Count(count) => Self::Count(count),
+            Scalar::Name(name) => Self::Name(name),
+        }
+    }
+}
+
+impl Serialize for Scalar {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Count(count) => serializer.serialize_u32(*count),
+            Self::Name(name) => serializer.serialize_str(name),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a count or a name")
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, count: u64) -> Result<Scalar, E> {
+                u32::try_from(count).map(Scalar::Count).map_err(E::custom)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Scalar, E> {
+                Ok(Scalar::Name(name.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// [`crate::point::Variant`]: the value of each axis by its code.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(minicbor::Encode, minicbor::Decode), cbor(transparent))]
+#[serde(transparent)]
+pub(super) struct Variant(#[cfg_attr(test, n(0))] pub(super) BTreeMap<u8, Scalar>);
+
+#[cfg(test)]
+mod swapped {
+    use super::Scalar;
+    use minicbor::data::Type;
+    use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+
+    impl<C> Encode<C> for Scalar {
+        fn encode<W: encode::Write>(
+            &self,
+            e: &mut Encoder<W>,
+            _: &mut C,
+        ) -> Result<(), encode::Error<W::Error>> {
+            match self {
+                Self::Count(count) => e.u32(*count)?.ok(),
+                Self::Name(name) => e.str(name)?.ok(),
+            }
+        }
+    }
+
+    impl<'b, C> Decode<'b, C> for Scalar {
+        fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+            match d.datatype()? {
+                Type::String => Ok(Self::Name(d.str()?.to_owned())),
+                _ => Ok(Self::Count(d.u32()?)),
+            }
+        }
+    }
+}
 
 /// Declares a message. In tests it also derives minicbor's codec with the same numbers: the proof that the
 /// CBOR crate can be swapped without changing a byte.
@@ -160,17 +255,6 @@ message! {
         device(2): String,
         simulated(3): bool,
         notes(4): Vec<String>,
-    }
-}
-
-message! {
-    /// [`crate::point::Variant`].
-    Variant {
-        model(0): String,
-        backend(1): String,
-        /// Code of a precision.
-        precision(2): u8,
-        threads(3): u32,
     }
 }
 
@@ -302,8 +386,8 @@ message! {
     /// [`crate::summary::MemoryPressure`].
     Pressure {
         variant(0): u16,
-        /// Batch size and clip length.
-        first(1): Option<(u32, u32)>,
+        /// Sizes in the order of [`crate::axis::Axis::SHAPE`].
+        first(1): Option<Vec<u32>>,
         /// Code of a sign.
         sign(2): Option<u8>,
     }

@@ -124,7 +124,7 @@ fn annotate(points: &mut [PointSummary], note: Note, variants: usize) -> Result<
     let (index, count) = (note.point as usize, points.len());
     let point = points.get_mut(index).ok_or(WireError::Dangling { what: "a note", index, count })?;
     point.not_run = note.not_run.map(NotRun::of).transpose()?;
-    point.because_of = note.because_of.map(|key| point_id(key, variants)).transpose()?;
+    point.because_of = note.because_of.map(|key| point_id(&key, variants)).transpose()?;
     point.failure = note.failure.map(decode_failure).transpose()?;
     point.operators = note.operators.unwrap_or_default().into_iter().map(decode_operator).collect();
     point.remarks = note.remarks.unwrap_or_default();
@@ -189,18 +189,17 @@ fn decode_scaling(line: &Scaling, variants: usize) -> Result<summary::Scaling, W
 fn encode_pressure(entry: &MemoryPressure) -> Pressure {
     Pressure {
         variant: entry.variant,
-        first: entry.first.map(|at| (at.batch_size.get(), at.clip_length.get())),
+        first: entry.first.map(|at| at.sizes().to_vec()),
         sign: entry.sign.map(Coded::code),
     }
 }
 
 fn decode_pressure(entry: &Pressure, variants: usize) -> Result<MemoryPressure, WireError> {
-    let point = |(batch, clip): (u32, u32)| {
-        Shape::new(batch, clip).ok_or(WireError::OutOfRange { what: "a batch size or clip length" })
-    };
+    let point =
+        |sizes: &Vec<u32>| Shape::of_sizes(sizes).ok_or(WireError::OutOfRange { what: "a size of a point" });
     Ok(MemoryPressure {
         variant: variant_index(entry.variant, variants)?,
-        first: entry.first.map(point).transpose()?,
+        first: entry.first.as_ref().map(point).transpose()?,
         sign: entry.sign.map(PressureSign::of).transpose()?,
     })
 }
@@ -218,7 +217,7 @@ fn decode_chosen(entry: Chosen, variants: usize) -> Result<OperatingPoint, WireE
     Ok(OperatingPoint {
         objective: Objective::of(entry.objective)?,
         model: entry.model,
-        chosen: entry.chosen.into_iter().map(|key| point_id(key, variants)).collect::<Result<_, _>>()?,
+        chosen: entry.chosen.into_iter().map(|key| point_id(&key, variants)).collect::<Result<_, _>>()?,
         reason: entry.reason,
     })
 }

@@ -77,7 +77,7 @@ fn from_message(message: SeriesMessage) -> Result<Series, WireError> {
     };
     Ok(Series {
         run_id: message.run_id,
-        id: point_id(message.point, ANY_VARIANT)?,
+        id: point_id(&message.point, ANY_VARIANT)?,
         start_ms: message.start_ms,
         period_ms: message.period_ms,
         ticks: message.ticks,

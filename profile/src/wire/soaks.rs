@@ -118,7 +118,7 @@ pub(super) fn encode_soak(soak: &SoakSummary) -> Result<layout::Soak, WireError>
 pub(super) fn decode_soak(soak: layout::Soak, variants: usize) -> Result<SoakSummary, WireError> {
     let figure = |value: Option<i64>, denominator| value.map(|value| to_figure(value, denominator));
     Ok(SoakSummary {
-        id: point_id(soak.point, variants)?,
+        id: point_id(&soak.point, variants)?,
         duration_ms: soak.duration_ms,
         inferences: soak.inferences,
         aborted: soak.aborted,

@@ -30,6 +30,7 @@ pub(super) fn kernels(
         return Err(format!("a DLA core computes in fp16 or int8, not in {precision}; ask for one of these"));
     }
     match precision {
+        Precision::Unknown => Err("this version does not know that precision".into()),
         Precision::Model => Ok((none, tf32_note(with))),
         Precision::Fp32 => Ok((Kernels { tf32: Some(false), ..none }, None)),
         Precision::Tf32 => {

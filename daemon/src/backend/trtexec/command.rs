@@ -155,6 +155,7 @@ impl Program {
 
     fn precision_flag(&self, work: &Work<'_>) -> Result<Option<String>, String> {
         let flag = match work.precision {
+            Precision::Unknown => return Err("this version does not know that precision".into()),
             Precision::Model | Precision::Tf32 => return Ok(None),
             Precision::Fp32 => "--noTF32",
             Precision::Fp16 => "--fp16",

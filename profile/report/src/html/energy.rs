@@ -23,7 +23,7 @@ pub(super) fn table(profile: &Profile) -> Option<Markup> {
             thead { tr { th.l scope="col" { "point" } @for head in heads { th scope="col" { (head) } } } }
             tbody {
                 @for (name, id, energy) in &rows {
-                    @let per_clip = energy.gross_per_frame_uj * f64::from(id.shape.clip_length.get());
+                    @let per_clip = energy.gross_per_frame_uj * f64::from(id.shape.clip());
                     tr {
                         th scope="row" { (name) }
                         td { (format::power(energy.mean_power_mw)) }
@@ -31,7 +31,7 @@ pub(super) fn table(profile: &Profile) -> Option<Markup> {
                         td { (words::interval(energy.gross_ci_uj, format::energy).unwrap_or_else(|| "not determinable".into())) }
                         td { (energy.net_per_frame_uj.map(format::energy).unwrap_or_default()) }
                         td { (format::energy(per_clip)) }
-                        td { (format::energy(per_clip * f64::from(id.shape.batch_size.get()))) }
+                        td { (format::energy(per_clip * f64::from(id.shape.batch()))) }
                         td { (format::significant(1e6 / energy.gross_per_frame_uj)) }
                     }
                 }

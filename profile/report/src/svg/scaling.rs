@@ -72,13 +72,13 @@ fn lines(profile: &Profile) -> Vec<ScalingLine<'_>> {
     let mut lines = Vec::new();
     for variant in 0..profile.variants.len() {
         let of_variant = || profile.points.iter().filter(move |p| usize::from(p.id.variant) == variant);
-        let mut batches: Vec<u32> = of_variant().map(|p| p.id.shape.batch_size.get()).collect();
+        let mut batches: Vec<u32> = of_variant().map(|p| p.id.shape.batch()).collect();
         batches.sort_unstable();
         batches.dedup();
         for (rank, batch_size) in batches.into_iter().enumerate() {
             let mut points: Vec<(u32, f64)> = of_variant()
-                .filter(|p| p.id.shape.batch_size.get() == batch_size)
-                .filter_map(|p| Some((p.id.shape.clip_length.get(), p.latency.as_ref()?.p50_ns)))
+                .filter(|p| p.id.shape.batch() == batch_size)
+                .filter_map(|p| Some((p.id.shape.clip(), p.latency.as_ref()?.p50_ns)))
                 .filter(|(_, ns)| *ns > 0.0)
                 .collect();
             points.sort_by_key(|(clip, _)| *clip);

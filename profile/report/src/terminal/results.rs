@@ -85,8 +85,8 @@ pub(super) fn energy(page: &mut Page, profile: &Profile) {
     let heads = ["power", "per frame", "above idle", "per clip", "per inference"].map(String::from).to_vec();
     let mut table = Table::new("  point", heads);
     for (name, id, energy) in rows {
-        let per_clip = energy.gross_per_frame_uj * f64::from(id.shape.clip_length.get());
-        let per_inference = per_clip * f64::from(id.shape.batch_size.get());
+        let per_clip = energy.gross_per_frame_uj * f64::from(id.shape.clip());
+        let per_inference = per_clip * f64::from(id.shape.batch());
         table.row(
             format!("  {name}"),
             vec![

@@ -40,14 +40,14 @@ pub(in crate::wire) fn decode(
 fn identity(row: &Row, variants: usize) -> Result<PointId, WireError> {
     let what = "a variant, batch size or clip length";
     let key = (
-        u16::try_from(need(what, row.variant)?).ok(),
+        u32::try_from(need(what, row.variant)?).ok(),
         u32::try_from(need(what, row.batch_size)?).ok(),
         u32::try_from(need(what, row.clip_length)?).ok(),
     );
     let (Some(variant), Some(batch_size), Some(clip_length)) = key else {
         return Err(WireError::OutOfRange { what });
     };
-    point_id((variant, batch_size, clip_length), variants)
+    point_id(&[variant, batch_size, clip_length], variants)
 }
 
 fn histogram(point: usize, bytes: &[u8]) -> Result<Histogram, WireError> {
@@ -84,7 +84,7 @@ fn decode_point(
         engine: engine(row)?,
         latency,
         clips_per_s,
-        frames_per_s: clips_per_s.map(|clips| clips * f64::from(id.shape.clip_length.get())),
+        frames_per_s: clips_per_s.map(|clips| clips * f64::from(id.shape.clip())),
         compute_p50_ns: row.compute_p50_ns_x2.map(|value| to_figure(value, 2.0)),
         compute_p95_ns: row.compute_p95_ns_x20.map(|value| to_figure(value, 20.0)),
         compute_p99_ns: row.compute_p99_ns_x100.map(|value| to_figure(value, 100.0)),

@@ -35,8 +35,8 @@ fn row(point: &PointSummary, idle_uw: Option<i64>) -> Result<Row, WireError> {
     let optional = |what, value: Option<u64>| value.map(|value| count(what, value)).transpose();
     let mut row = Row {
         variant: Some(point.id.variant.into()),
-        batch_size: Some(point.id.shape.batch_size.get().into()),
-        clip_length: Some(point.id.shape.clip_length.get().into()),
+        batch_size: Some(point.id.shape.batch().into()),
+        clip_length: Some(point.id.shape.clip().into()),
         status: Some(point.status.code().into()),
         prepare_us: optional("preparation time", point.prepare_ns.map(microseconds))?,
         elapsed_ns: elapsed(point),
@@ -123,7 +123,7 @@ fn elapsed(point: &PointSummary) -> Option<i64> {
         (None, Some(_)) => Some(0),
         (Some(given), Some(derived)) if (given / derived - 1.0).abs() < SAME_THROUGHPUT => None,
         (Some(given), _) => {
-            let clips = f64::from(point.id.shape.batch_size.get()) * latency.iterations as f64;
+            let clips = f64::from(point.id.shape.batch()) * latency.iterations as f64;
             to_integer(clips / given, 1e9)
         }
     }

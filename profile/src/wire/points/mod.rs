@@ -60,7 +60,7 @@ impl Percentiles {
 
 /// Batch size x iterations / time; `None` without time.
 fn clips_per_s(at: Shape, iterations: u64, elapsed_ns: u64) -> Option<f64> {
-    let clips = f64::from(at.batch_size.get()) * iterations as f64;
+    let clips = f64::from(at.batch()) * iterations as f64;
     (elapsed_ns > 0).then(|| clips * 1e9 / elapsed_ns as f64)
 }
 

@@ -171,7 +171,7 @@ prop_compose! {
         let mut point = example::measured(variant, at, 1_000_000, 1);
         point.latency = latency;
         point.clips_per_s = point.latency.as_ref().and(rate);
-        point.frames_per_s = point.clips_per_s.map(|clips| clips * f64::from(at.clip_length.get()));
+        point.frames_per_s = point.clips_per_s.map(|clips| clips * f64::from(at.clip()));
         point.prepare_ns = counts[0];
         point.deadline_misses = counts[1];
         point.peak_memory_bytes = counts[2];
