@@ -305,8 +305,7 @@ fn queries(store: &mut Store, table: &mut Table) {
     table.query("points at which a model was measured", p95(|| store.grid("joint").unwrap().len()));
     let study = PointQuery {
         model: Some("joint".into()),
-        batch_size: Some(1),
-        clip_length: Some(16),
+        shape: clipmark_profile::point::Shape::new(1, 16),
         newest_first: true,
         limit: 1000,
         ..PointQuery::default()

@@ -41,6 +41,8 @@ pub enum ChannelKind {
     Voltage,
     /// Thermal throttle events since boot, as x86 CPUs count them.
     ThrottleCount,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 impl ChannelKind {
@@ -84,6 +86,7 @@ impl ChannelKind {
             Self::FanDrive => "fan_drive",
             Self::MemoryAvailable => "memory",
             Self::MemoryPressure => "pressure",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -105,6 +108,7 @@ impl ChannelKind {
             Self::MemoryPressure => "ms",
             Self::Voltage => "mV",
             Self::ThrottleCount => "events",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -134,6 +138,8 @@ pub enum Role {
     MemoryClock,
     /// A cooling device whose activity means throttling.
     Throttles,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// One channel of one board.

@@ -141,35 +141,7 @@ pub fn measured(variant: u16, at: Shape, base_ns: u64, iterations: usize) -> Poi
 
 /// A point without figures.
 fn bare(variant: u16, at: Shape, status: Status) -> PointSummary {
-    PointSummary {
-        id: PointId { variant, shape: at },
-        status,
-        not_run: None,
-        because_of: None,
-        failure: None,
-        prepare_ns: None,
-        engine: None,
-        latency: None,
-        clips_per_s: None,
-        frames_per_s: None,
-        compute_p50_ns: None,
-        compute_p95_ns: None,
-        compute_p99_ns: None,
-        h2d_p50_ns: None,
-        h2d_p99_ns: None,
-        d2h_p50_ns: None,
-        d2h_p99_ns: None,
-        deadline_misses: None,
-        peak_memory_bytes: None,
-        device_memory_bytes: None,
-        minor_faults: None,
-        major_faults: None,
-        psi_some_us: None,
-        swap_in_pages: None,
-        energy: None,
-        operators: Vec::new(),
-        remarks: Vec::new(),
-    }
+    PointSummary::bare(PointId { variant, shape: at }, status)
 }
 
 const IDLE_MW: f64 = 3_312.5;

@@ -13,6 +13,8 @@ pub mod compare;
 pub mod environment;
 #[cfg(feature = "test-support")]
 pub mod example;
+pub mod figures;
+pub mod identity;
 pub mod message;
 pub mod pacing;
 pub mod plan;

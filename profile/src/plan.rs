@@ -30,6 +30,8 @@ pub enum Load {
     Closed,
     /// Inferences arrive on the schedule of a live stream; latency counts from the intended arrival.
     Paced,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// What a run consists of.
@@ -43,6 +45,8 @@ pub enum Mode {
     Soak,
     /// A sweep, then a soak of the chosen operating points.
     Auto,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// What a user asks for, on the command line, in a plan file or over MQTT. Unknown fields are errors.
@@ -436,6 +440,14 @@ impl Request {
     }
 
     fn validate_combinations(&self) -> Result<(), PlanError> {
+        if self.load == Load::Unknown || self.mode == Mode::Unknown {
+            let (field, bound) = match self.load {
+                Load::Unknown => ("load", "closed, paced"),
+                _ => ("mode", "sweep, soak, auto"),
+            };
+            let (field, bound) = (field.to_owned(), bound.to_owned());
+            return Err(PlanError::OutOfRange { field, value: "unknown".into(), bound });
+        }
         if self.deadline_ms.is_some() && self.fps.is_some() {
             return Err(PlanError::Exclusive { first: "deadline_ms", second: "fps" });
         }

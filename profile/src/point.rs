@@ -263,6 +263,16 @@ impl Variant {
         }
     }
 
+    /// Sets `axis` to what it is where nothing was asked for.
+    pub fn clear(&mut self, axis: Axis) {
+        let plain = Self::new("", "");
+        match plain.get(axis) {
+            Some(value) => drop(self.set(axis, value)),
+            None if axis == Axis::PowerMode => self.power_mode = None,
+            None => {}
+        }
+    }
+
     /// Sets `axis` to `value`; `false` where it is no axis of a variant or `value` is none of its values. A precision
     /// of a later version becomes [`Precision::Unknown`].
     pub fn set(&mut self, axis: Axis, value: AxisValue) -> bool {

@@ -163,6 +163,8 @@ pub enum NotRun {
     Cancelled,
     /// Another point of the same variant failed for a reason that no batch size or clip length changes.
     VariantFailed,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// Where a point failed.
@@ -177,6 +179,8 @@ pub enum Stage {
     WarmUp,
     /// A timed inference.
     Measure,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// What kind of failure it was.
@@ -199,6 +203,8 @@ pub enum Cause {
     BadModel,
     /// Any other error that the backend reported.
     Backend,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// A failed point, as a result.

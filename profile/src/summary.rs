@@ -140,6 +140,42 @@ pub struct PointSummary {
     pub remarks: Vec<String>,
 }
 
+impl PointSummary {
+    /// A point of which nothing but its status is known.
+    #[must_use]
+    pub const fn bare(id: PointId, status: Status) -> Self {
+        Self {
+            id,
+            status,
+            not_run: None,
+            because_of: None,
+            failure: None,
+            prepare_ns: None,
+            engine: None,
+            latency: None,
+            clips_per_s: None,
+            frames_per_s: None,
+            compute_p50_ns: None,
+            compute_p95_ns: None,
+            compute_p99_ns: None,
+            h2d_p50_ns: None,
+            h2d_p99_ns: None,
+            d2h_p50_ns: None,
+            d2h_p99_ns: None,
+            deadline_misses: None,
+            peak_memory_bytes: None,
+            device_memory_bytes: None,
+            minor_faults: None,
+            major_faults: None,
+            psi_some_us: None,
+            swap_in_pages: None,
+            energy: None,
+            operators: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+}
+
 /// How far a point came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -154,6 +190,8 @@ pub enum Status {
     NotRun,
     /// Started and failed.
     Failed,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// A two-sided 95 % interval; an end that the sample cannot determine is absent.
@@ -222,6 +260,8 @@ pub enum SteadyState {
     NoSteadyState,
     /// Too few iterations to tell.
     TooShort,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// Energy over measured windows.
@@ -283,6 +323,8 @@ pub enum PressureSign {
     OutOfMemory,
     /// Latency left the scaling line by more than 3 MAD.
     LatencyResidual,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// What an operating point is best for.
@@ -301,6 +343,8 @@ pub enum Objective {
     SustainedOffline,
     /// As efficiency, in the state that a soak sustains.
     SustainedEfficiency,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }
 
 /// A chosen point.
@@ -405,4 +449,6 @@ pub enum ThrottleCause {
     GpuClock,
     /// Latency rose and no channel says why.
     Unexplained,
+    /// One that this version does not know, from a newer device.
+    Unknown,
 }

@@ -1,17 +1,7 @@
 //! Options that take one of a list of names: one list makes help, errors, suggestions and completion.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clipmark_profile::compare::Aspect;
-
-/// What two profiles may be meant to differ in, by the names of the command line.
-const ASPECTS: [(&str, Aspect); 6] = [
-    ("model", Aspect::Model),
-    ("backend", Aspect::Backend),
-    ("precision", Aspect::Precision),
-    ("threads", Aspect::Threads),
-    ("board", Aspect::Board),
-    ("power-mode", Aspect::PowerMode),
-];
+use clipmark_profile::identity::Factor;
 
 /// Takes the name of one of `all`.
 pub(super) fn one_of<T, const N: usize>(all: [(&'static str, T); N]) -> impl TypedValueParser<Value = T>
@@ -25,9 +15,18 @@ where
     })
 }
 
-/// Takes the name of what two profiles are meant to differ in.
-pub(super) fn aspect() -> impl TypedValueParser<Value = Aspect> {
-    one_of(ASPECTS)
+/// Takes the key of one of `all`.
+pub(super) fn factor(all: impl Iterator<Item = Factor>) -> impl TypedValueParser<Value = Factor> {
+    // Made once for each option, as long as the program runs: the parser wants names that outlive it.
+    let keys: Vec<&'static str> = all.map(|factor| &*factor.key().leak()).collect();
+    let unknown = "it is not on the list";
+    PossibleValuesParser::new(keys).try_map(move |given| Factor::from_name(&given).ok_or(unknown))
+}
+
+/// Takes the key of what two profiles are meant to differ in.
+pub(super) fn varied() -> impl TypedValueParser<Value = Factor> {
+    // Firmware refuses no comparison; whether figures are simulated is never what is compared.
+    factor(Factor::all().filter(|factor| !matches!(factor, Factor::Firmware | Factor::Simulation)))
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! `clipmark-fleet compare`: two profiles held against each other, with an exit code for CI.
 
-use crate::commands::choices::aspect;
+use crate::commands::choices::varied;
 use crate::commands::printed::{failed, opened, print};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::report::{Compared, comparison_text};
 use crate::store::ProfileId;
-use clipmark_profile::compare::{Aspect, CompareRule, Verdict, compare};
+use clipmark_profile::compare::{CompareRule, Verdict, compare};
+use clipmark_profile::identity::Factor;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::wire::decode_profile;
 use std::error::Error;
@@ -24,8 +25,8 @@ pub struct Compare {
     /// The candidate, likewise
     candidate: String,
     /// What is meant to differ; repeatable
-    #[arg(long, value_name = "ASPECT", value_parser = aspect())]
-    vary: Vec<Aspect>,
+    #[arg(long, value_name = "FACTOR", value_parser = varied())]
+    vary: Vec<Factor>,
 }
 
 /// A file or a stored profile that is no profile that this version reads.

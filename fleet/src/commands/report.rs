@@ -1,6 +1,6 @@
 //! `clipmark-fleet report`: one board, a cohort, or two runs, on the terminal and as one HTML file.
 
-use crate::commands::choices::{aspect, one_of};
+use crate::commands::choices::{factor, varied};
 use crate::commands::compare::Pair;
 use crate::commands::printed::{failed, opened, print, print_line};
 use crate::config::Config;
@@ -8,8 +8,8 @@ use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::now_unix_ms;
 use crate::report::{self, Asked, Compared, FACTORS, Links, Study};
 use crate::store::{ProfileId, ProfileQuery, Store};
-use clipmark_profile::cohort::Factor;
-use clipmark_profile::compare::{Aspect, CompareRule, compare};
+use clipmark_profile::compare::{CompareRule, compare};
+use clipmark_profile::identity::Factor;
 use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::topics::DeviceId;
@@ -57,7 +57,7 @@ enum Of {
         #[arg(long, requires = "batch")]
         clip: Option<u32>,
         /// What the groups differ in
-        #[arg(long, default_value = "firmware", value_parser = one_of(FACTORS.map(|one| (one.name(), one))))]
+        #[arg(long, default_value = "firmware", value_parser = factor(FACTORS.into_iter()))]
         by: Factor,
         /// The group that the others are held against; else the one with the most runs
         #[arg(long)]
@@ -71,8 +71,8 @@ enum Of {
         /// The candidate, likewise
         candidate: String,
         /// What is meant to differ; repeatable
-        #[arg(long, value_name = "ASPECT", value_parser = aspect())]
-        vary: Vec<Aspect>,
+        #[arg(long, value_name = "FACTOR", value_parser = varied())]
+        vary: Vec<Factor>,
     },
 }
 
@@ -137,7 +137,7 @@ impl Report {
                     model: model.clone().unwrap_or_default(),
                     batch: *batch,
                     clip: *clip,
-                    by: by.name().to_owned(),
+                    by: by.key(),
                     baseline: baseline.clone().unwrap_or_default(),
                 };
                 self.cohort(&asked, config)
@@ -163,8 +163,12 @@ impl Report {
         }
         print(&report::cohorts_text(&study))?;
         let title = match (&study.focus.model, study.focus.at) {
-            (Some(model), Some((batch, clip))) => {
-                format!("{}, batch {batch}, clip {clip}", clipmark_report::words::clean(model, 60))
+            (Some(model), Some(shape)) => {
+                format!(
+                    "{}, {}",
+                    clipmark_report::words::clean(model, 60),
+                    clipmark_report::words::point(shape)
+                )
             }
             _ => "Cohorts".to_owned(),
         };
@@ -201,7 +205,7 @@ mod tests {
         profile
     }
 
-    fn report(folder: &Path, vary: Vec<Aspect>) -> (ExitCode, String) {
+    fn report(folder: &Path, vary: Vec<Factor>) -> (ExitCode, String) {
         let path = |name: &str| folder.join(name).display().to_string();
         let baseline = example::profile_of_27_points();
         std::fs::write(path("old.cbor"), encode_profile(&baseline).unwrap()).unwrap();
@@ -215,7 +219,7 @@ mod tests {
     #[test]
     fn two_builds_of_a_model_are_compared_point_by_point_in_one_file() {
         let folder = tempfile::tempdir().unwrap();
-        let (code, page) = report(folder.path(), vec![Aspect::Model]);
+        let (code, page) = report(folder.path(), vec![Factor::MODEL]);
         assert_eq!(code, ExitCode::CheckFailed);
         assert!(page.contains("Of 27 points 1 got worse and 26 got better."), "{page}");
         assert!(page.contains("build of joint") && page.contains("cccccccccccc"), "{page}");

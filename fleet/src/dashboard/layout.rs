@@ -57,17 +57,17 @@ pub(super) fn message(text: &str) -> Markup {
 
 /// The fields of a form in which a model and one of its points are chosen.
 pub(super) fn point_fields(focus: &Focus) -> Markup {
-    let batches: BTreeSet<u32> = focus.points.iter().map(|point| point.0).collect();
-    let clips: BTreeSet<u32> = focus.points.iter().map(|point| point.1).collect();
+    let batches: BTreeSet<u32> = focus.points.iter().map(|point| point.batch()).collect();
+    let clips: BTreeSet<u32> = focus.points.iter().map(|point| point.clip()).collect();
     html! {
         label { "Model" select name="model" { @for row in &focus.models {
             option value=(row.model) selected[focus.model.as_ref() == Some(&row.model)] { (clean(&row.model, 60)) }
         } } }
         label { "Batch size" select name="batch" { @for size in batches {
-            option value=(size) selected[focus.at.is_some_and(|at| at.0 == size)] { (size) }
+            option value=(size) selected[focus.at.is_some_and(|at| at.batch() == size)] { (size) }
         } } }
         label { "Clip length, frames" select name="clip" { @for length in clips {
-            option value=(length) selected[focus.at.is_some_and(|at| at.1 == length)] { (length) }
+            option value=(length) selected[focus.at.is_some_and(|at| at.clip() == length)] { (length) }
         } } }
     }
 }

@@ -6,7 +6,7 @@ use crate::commands::printed::columns;
 use crate::dashboard::encoded;
 use clipmark_profile::cohort::{CohortMetric, GroupContrast, Outlier};
 use clipmark_report::format::{change, percent};
-use clipmark_report::words::{clean, interval};
+use clipmark_report::words::{clean, interval, point};
 use clipmark_report::{Ridge, ridges};
 use maud::{Markup, html};
 
@@ -178,12 +178,11 @@ fn row<const N: usize>(cells: [String; N]) -> Vec<String> {
 
 /// The study as text.
 pub(crate) fn text(study: &Study) -> String {
-    let (Some(model), Some((batch, clip)), Some(baseline)) =
-        (&study.focus.model, study.focus.at, &study.baseline)
+    let (Some(model), Some(shape), Some(baseline)) = (&study.focus.model, study.focus.at, &study.baseline)
     else {
         return format!("{NOTHING}\n");
     };
-    let mut text = format!("{}, batch {batch}, clip {clip}, by {}\n", clean(model, 80), study.factor);
+    let mut text = format!("{}, {}, by {}\n", clean(model, 80), point(shape), study.factor);
     if study.simulated {
         text.push_str("some or all of these figures are simulated\n");
     }
@@ -194,7 +193,7 @@ pub(crate) fn text(study: &Study) -> String {
     let mut rows =
         vec![row([study.factor.name(), "boards", "runs", "throttled", "P50", "P99"].map(str::to_owned))];
     for group in &study.groups {
-        use clipmark_profile::compare::Metric::{P50Latency, P99Latency};
+        use clipmark_profile::figures::Figure::{P50, P99};
         use clipmark_profile::stats::quantile::Quantile;
         let at = |of, quantile| group.pool.quantile(quantile).map_or("-".into(), |value| figure(of, value));
         rows.push(row([
@@ -202,8 +201,8 @@ pub(crate) fn text(study: &Study) -> String {
             group.boards.to_string(),
             group.runs.to_string(),
             throttled(group.throttled, group.soaked),
-            at(P50Latency, Quantile::P50),
-            at(P99Latency, Quantile::P99),
+            at(P50, Quantile::P50),
+            at(P99, Quantile::P99),
         ]));
     }
     text.push_str(&columns(&rows));

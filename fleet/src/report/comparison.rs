@@ -4,6 +4,7 @@ use super::{figure, mark, metric, word};
 use crate::commands::printed::columns;
 use clipmark_profile::cohort::{Pool, entries};
 use clipmark_profile::compare::{Comparison, PointComparison, VariantComparison, Verdict};
+use clipmark_profile::point::Variant;
 use clipmark_profile::summary::Profile;
 use clipmark_report::format::{change, percent, utc};
 use clipmark_report::words::{self, clean};
@@ -99,11 +100,11 @@ fn remarks(found: &Comparison) -> Markup {
 
 /// Latencies of one variant at one point, in both runs.
 fn pools(of: Compared<'_>, variant: &VariantComparison, point: &PointComparison) -> [Pool; 2] {
-    let pool = |profile: &Profile, wanted: &clipmark_profile::point::Variant| {
+    let pool = |profile: &Profile, wanted: &Variant| {
         let all = entries("run", profile);
         let own = all.iter().filter(|entry| {
-            let key = &entry.key;
-            key.model == wanted.model && key.backend == wanted.backend && key.shape == point.shape
+            let own = Variant { power_mode: wanted.power_mode.clone(), ..entry.key.variant.clone() };
+            own == *wanted && entry.key.shape == point.shape
         });
         Pool::of_latencies(own.map(|entry| (0, &entry.sample)))
     };

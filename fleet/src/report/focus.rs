@@ -1,6 +1,7 @@
 //! Which point of which model is looked at, among those that were measured.
 
 use crate::store::{ModelName, PointQuery, Store, StoreError};
+use clipmark_profile::point::Shape;
 use std::collections::BTreeMap;
 
 /// A choice, with what there is to choose from.
@@ -8,9 +9,9 @@ use std::collections::BTreeMap;
 pub(crate) struct Focus {
     pub(crate) models: Vec<ModelName>,
     pub(crate) model: Option<String>,
-    /// Points that the model was measured at: batch size and clip length.
-    pub(crate) points: Vec<(u32, u32)>,
-    pub(crate) at: Option<(u32, u32)>,
+    /// Shapes that the model was measured at.
+    pub(crate) points: Vec<Shape>,
+    pub(crate) at: Option<Shape>,
 }
 
 impl Focus {
@@ -19,7 +20,7 @@ impl Focus {
     ///
     /// # Errors
     /// The database's refusal.
-    pub(crate) fn of(store: &mut Store, model: &str, at: Option<(u32, u32)>) -> Result<Self, StoreError> {
+    pub(crate) fn of(store: &mut Store, model: &str, at: Option<Shape>) -> Result<Self, StoreError> {
         let models = store.model_names()?;
         let newest = models.iter().max_by_key(|row| row.newest).map(|row| row.model.clone());
         let model = Some(model.to_owned()).filter(|name| !name.is_empty()).or(newest);
@@ -34,11 +35,9 @@ impl Focus {
 
     /// Asks for its newest `limit` runs; absent where nothing was measured.
     pub(crate) fn query(&self, limit: u32) -> Option<PointQuery> {
-        let (batch, clip) = self.at?;
         Some(PointQuery {
             model: Some(self.model.clone()?),
-            batch_size: Some(batch),
-            clip_length: Some(clip),
+            shape: Some(self.at?),
             newest_first: true,
             limit,
             ..PointQuery::default()

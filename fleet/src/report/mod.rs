@@ -18,28 +18,24 @@ pub(crate) use page::self_contained;
 pub(crate) use study::{Asked, FACTORS, Study};
 pub(crate) use trends::{FIGURES, Trends, Wanted, devices as trend_devices, html as trends};
 
-use clipmark_profile::compare::{Metric, Verdict};
+use clipmark_profile::compare::Verdict;
+use clipmark_profile::figures::Figure;
 use clipmark_report::format::{bytes, energy, significant, span};
 use maud::{Markup, html};
 
 /// What a figure is called.
-pub(crate) const fn metric(metric: Metric) -> &'static str {
-    match metric {
-        Metric::P50Latency => "P50 latency",
-        Metric::P99Latency => "P99 latency",
-        Metric::FramesPerSecond => "throughput",
-        Metric::EnergyPerFrame => "energy per frame",
-        Metric::PeakMemory => "peak memory",
-    }
+pub(crate) const fn metric(metric: Figure) -> &'static str {
+    metric.row().meaning
 }
 
 /// A figure with its unit.
-pub(crate) fn figure(of: Metric, value: f64) -> String {
-    match of {
-        Metric::P50Latency | Metric::P99Latency => span(value),
-        Metric::FramesPerSecond => format!("{} frames/s", significant(value)),
-        Metric::EnergyPerFrame => energy(value),
-        Metric::PeakMemory => bytes(value as u64),
+pub(crate) fn figure(of: Figure, value: f64) -> String {
+    match of.name().rsplit('_').next() {
+        Some("ns") => span(value),
+        Some("s") => format!("{} frames/s", significant(value)),
+        Some("uj") => energy(value),
+        Some("bytes") => bytes(value as u64),
+        _ => significant(value),
     }
 }
 

@@ -3,9 +3,13 @@
 use super::Focus;
 use crate::cohort::{explain, samples};
 use crate::store::{ProfileId, Store, StoreError};
+use clipmark_profile::axis::Axis;
 use clipmark_profile::cohort::{
-    CohortKey, CohortRule, Entry, Factor, GroupContrast, Outlier, OutlierRule, Pool, contrast, outliers,
+    CohortRule, Entry, GroupContrast, Outlier, OutlierRule, Pool, contrast, outliers,
 };
+use clipmark_profile::identity::{Factor, Identity};
+use clipmark_profile::point::Shape;
+use clipmark_report::words;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,11 +37,11 @@ pub(crate) struct Asked {
 pub(crate) const FACTORS: [Factor; 7] = [
     Factor::Firmware,
     Factor::Build,
-    Factor::PowerMode,
+    Factor::POWER_MODE,
     Factor::Board,
-    Factor::Backend,
-    Factor::Precision,
-    Factor::Threads,
+    Factor::Axis(Axis::Backend),
+    Factor::Axis(Axis::Precision),
+    Factor::Axis(Axis::Threads),
 ];
 
 impl Asked {
@@ -85,23 +89,6 @@ pub(crate) struct Study {
     pub(crate) substituted: Vec<String>,
 }
 
-/// The part of a key that groups are made by, in words.
-fn value(entry: &Entry, factor: Factor) -> String {
-    let key = &entry.key;
-    let known = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".into());
-    match factor {
-        Factor::Model => key.model.clone(),
-        Factor::Build => known(&key.digest).chars().take(12).collect(),
-        Factor::Backend => key.backend.clone(),
-        Factor::Precision => key.precision.to_string(),
-        Factor::Threads => key.threads.to_string(),
-        Factor::Board => known(&key.board),
-        Factor::PowerMode => known(&key.power_mode),
-        Factor::Firmware => known(&key.firmware),
-        Factor::Simulation => if key.simulated { "simulated" } else { "measured" }.to_owned(),
-    }
-}
-
 fn devices(entries: &[Entry]) -> BTreeSet<&str> {
     entries.iter().map(|entry| entry.sample.device.as_str()).collect()
 }
@@ -130,13 +117,14 @@ impl Study {
     /// # Errors
     /// The database's refusal.
     pub(crate) fn of(store: &mut Store, asked: &Asked) -> Result<Self, StoreError> {
-        let wanted = asked.batch.zip(asked.clip);
+        let wanted = asked.batch.zip(asked.clip).and_then(|(batch, clip)| Shape::new(batch, clip));
         let focus = Focus::of(store, &asked.model, wanted)?;
         let query = focus.query(MOST_POINTS);
         let substituted = match (wanted, focus.at) {
-            (Some((batch, clip)), Some(taken)) if (batch, clip) != taken => vec![format!(
-                "batch {batch}, clip {clip} was not measured; batch {}, clip {} was, by the most boards",
-                taken.0, taken.1
+            (Some(wanted), Some(taken)) if wanted != taken => vec![format!(
+                "{} was not measured; {} was, by the most boards",
+                words::point(wanted),
+                words::point(taken)
             )],
             _ => Vec::new(),
         };
@@ -165,7 +153,7 @@ impl Study {
         self.simulated = samples.iter().any(|(_, entry)| entry.key.simulated);
         let mut groups: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for (_, entry) in samples {
-            groups.entry(value(entry, self.factor)).or_default().push(entry.clone());
+            groups.entry(entry.key.value(self.factor)).or_default().push(entry.clone());
         }
         let mut names: Vec<&String> = groups.keys().collect();
         names.sort_by_key(|name| std::cmp::Reverse(groups[*name].len()));
@@ -194,11 +182,11 @@ impl Study {
 }
 
 fn judged(samples: &[(ProfileId, Entry)]) -> Vec<(String, Outlier)> {
-    let mut cohorts: BTreeMap<CohortKey, Vec<Entry>> = BTreeMap::new();
+    let mut cohorts: BTreeMap<Identity, Vec<Entry>> = BTreeMap::new();
     for (_, entry) in samples {
         cohorts.entry(entry.key.clone()).or_default().push(entry.clone());
     }
-    let named = |(key, entries): (CohortKey, Vec<Entry>)| {
+    let named = |(key, entries): (Identity, Vec<Entry>)| {
         let found = outliers(&entries, OutlierRule::default());
         found.into_iter().map(move |outlier| (key.to_string(), outlier)).collect::<Vec<_>>()
     };

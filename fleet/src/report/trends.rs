@@ -4,7 +4,10 @@ use super::{Focus, Links, figure, mark, metric};
 use crate::dashboard::encoded;
 use crate::store::{PointQuery, PointRow, Store, StoreError};
 use clipmark_profile::cohort::{Trend, TrendPoint, TrendRule, trend};
-use clipmark_profile::compare::{Metric, Verdict};
+use clipmark_profile::compare::Verdict;
+use clipmark_profile::figures::Figure;
+use clipmark_profile::identity::Factor;
+use clipmark_profile::point::Shape;
 use clipmark_report::format::{change, date, percent, utc};
 use clipmark_report::words::clean;
 use clipmark_report::{Dot, DotPlot, timeline_of_changes};
@@ -22,11 +25,11 @@ const LISTED: usize = 20;
 const BELIEVED_MS: u64 = 90 * 86_400_000;
 
 /// The figures that can be followed, with their names in addresses.
-pub(crate) const FIGURES: [(&str, Metric); 4] = [
-    ("p99", Metric::P99Latency),
-    ("p50", Metric::P50Latency),
-    ("frames", Metric::FramesPerSecond),
-    ("energy", Metric::EnergyPerFrame),
+pub(crate) const FIGURES: [(&str, Figure); 4] = [
+    ("p99", Figure::P99),
+    ("p50", Figure::P50),
+    ("frames", Figure::FramesPerSecond),
+    ("energy", Figure::EnergyPerFrame),
 ];
 
 /// What is followed. Absent: the model measured last, its most usual point, all boards, P99.
@@ -41,11 +44,8 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    fn metric(&self) -> Metric {
-        FIGURES
-            .iter()
-            .find(|(name, _)| *name == self.figure)
-            .map_or(Metric::P99Latency, |(_, metric)| *metric)
+    fn metric(&self) -> Figure {
+        FIGURES.iter().find(|(name, _)| *name == self.figure).map_or(Figure::P99, |(_, metric)| *metric)
     }
 }
 
@@ -66,7 +66,7 @@ struct Run {
 pub(crate) struct Trends {
     pub(crate) focus: Focus,
     pub(crate) device: Option<String>,
-    pub(crate) metric: Metric,
+    pub(crate) metric: Figure,
     runs: Vec<Run>,
     trend: Trend,
 }
@@ -78,40 +78,28 @@ fn time(started_unix_ms: u64, received_unix_ms: u64) -> u64 {
     if is_believed { started_unix_ms } else { received_unix_ms }
 }
 
-fn value(row: &PointRow, metric: Metric) -> Option<f64> {
-    let figures = &row.figures;
-    match metric {
-        Metric::P50Latency => Some(figures.p50_ns),
-        Metric::P99Latency => figures.p99_ns,
-        Metric::FramesPerSecond => figures.frames_per_s,
-        Metric::EnergyPerFrame => figures.energy_per_frame_uj,
-        Metric::PeakMemory => figures.peak_memory_bytes.map(|bytes| bytes as f64),
-    }
-}
-
-fn run(row: &PointRow, metric: Metric) -> Option<Run> {
+fn run(row: &PointRow, metric: Figure) -> Option<Run> {
     let unknown = || "unknown".to_owned();
-    let power = row.power_mode.clone().unwrap_or_else(unknown);
+    let identity = &row.identity;
+    // What the trend is over is left open, and firmware and build are what a change may coincide with.
+    let series = identity.without(&[Factor::Firmware, Factor::Build]);
     Some(Run {
         at_unix_ms: time(row.started_unix_ms, row.received_unix_ms),
         device: row.device.to_string(),
-        value: value(row, metric).filter(|value| *value > 0.0)?,
-        simulated: row.simulated,
+        value: row.figures.figures.get(metric).filter(|value| *value > 0.0)?,
+        simulated: identity.simulated,
         series: format!(
-            "{}, {} {}, {} threads, {power}{}",
+            "{}, {}, {}, {}{}",
             row.device,
-            row.backend,
-            row.precision,
-            row.threads,
-            if row.simulated { ", simulated" } else { "" }
+            series.variant,
+            series.value(Factor::POWER_MODE),
+            series.load,
+            if identity.simulated { ", simulated" } else { "" }
         ),
         context: vec![
             row.firmware()
                 .map_or_else(|| ("kernel", unknown()), |(name, release)| (name, release.to_owned())),
-            (
-                "build of the model",
-                row.model_sha256.as_ref().map_or_else(unknown, |text| text.chars().take(12).collect()),
-            ),
+            ("build of the model", identity.value(Factor::Build)),
             ("clipmark", row.clipmark.clone()),
             ("version of the backend", row.backend_version.clone().unwrap_or_else(unknown)),
         ],
@@ -124,7 +112,11 @@ impl Trends {
     /// # Errors
     /// The database's refusal.
     pub(crate) fn of(store: &mut Store, wanted: &Wanted) -> Result<Self, StoreError> {
-        let focus = Focus::of(store, &wanted.model, wanted.batch.zip(wanted.clip))?;
+        let focus = Focus::of(
+            store,
+            &wanted.model,
+            wanted.batch.zip(wanted.clip).and_then(|(batch, clip)| Shape::new(batch, clip)),
+        )?;
         let (metric, device) = (wanted.metric(), wanted.device.parse().ok());
         let rows = match focus.query(MOST_RUNS) {
             Some(query) => store.points(&PointQuery {
@@ -151,7 +143,7 @@ impl Trends {
     }
 
     fn verdict(&self, ratio: f64) -> Verdict {
-        let is_more_better = self.metric == Metric::FramesPerSecond;
+        let is_more_better = self.metric.more_is_better();
         if (ratio > 1.0) == is_more_better { Verdict::Better } else { Verdict::Worse }
     }
 
@@ -240,7 +232,7 @@ fn boards(trends: &Trends, links: Links) -> Markup {
     }
     let now = trends.trend.levels.last().map_or(1.0, |level| level.ratio);
     let mut rows: Vec<(&Run, f64)> = newest.into_values().map(|run| (run, trends.ratio(run) / now)).collect();
-    let badness = |ratio: f64| if trends.metric == Metric::FramesPerSecond { -ratio } else { ratio };
+    let badness = |ratio: f64| if trends.metric.more_is_better() { -ratio } else { ratio };
     rows.sort_by(|a, b| badness(b.1).total_cmp(&badness(a.1)));
     let (count, shown) = (rows.len(), rows.len().min(LISTED));
     html! {

@@ -5,7 +5,10 @@ use super::database::{Database, Value};
 use super::rows::{ProfileRows, VariantRows, name_of};
 use super::write::{Poison, Record};
 use super::{StoreError, inbox, live};
+use clipmark_profile::axis::{Axis, AxisValue};
+use clipmark_profile::figures::{Figure, Stored};
 use clipmark_profile::message::SequenceRange;
+use clipmark_profile::point::Shape;
 use clipmark_profile::topics::{CommandId, DeviceTopic, Topic, UpKind};
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -13,7 +16,24 @@ use std::sync::LazyLock;
 /// Points in one INSERT.
 const ROWS: usize = 32;
 
-const POINT_COLUMNS: usize = 17;
+/// Columns of a point, in the order of [`insert_points`].
+static POINT_COLUMNS: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let shape = Axis::SHAPE.map(Axis::column);
+    let figures = Figure::stored().map(|(figure, _)| figure.name());
+    let fixed = ["status", "throttled", "steady"].into_iter();
+    ["variant"].into_iter().chain(shape).chain(fixed).chain(figures).chain(["histogram"]).collect()
+});
+
+/// The sizes of `shape` in the order of its axes; 0 where unset.
+fn sizes<'a>(shape: Shape) -> impl Iterator<Item = Value<'a>> {
+    Axis::SHAPE.into_iter().map(move |axis| shape.get(axis).unwrap_or(0).into())
+}
+
+/// `columns` and a placeholder for each, as an INSERT has them.
+fn places(columns: &[&str], from: usize) -> String {
+    let places: Vec<String> = (from..from + columns.len()).map(|place| format!("?{place}")).collect();
+    format!("({})", places.join(", "))
+}
 
 /// Where a content belongs.
 struct Place<'a> {
@@ -211,10 +231,13 @@ fn insert_profile(
         (&rows.clipmark).into(),
         rows.board.as_ref().into(),
         rows.board_id.as_ref().into(),
+        rows.cpu.as_ref().into(),
         rows.l4t.as_ref().into(),
         rows.kernel.as_ref().into(),
         (&rows.arch).into(),
         rows.power_mode.as_ref().into(),
+        (&rows.load).into(),
+        rows.stream_micro_fps.into(),
         rows.simulated.into(),
         rows.partial.into(),
         rows.throttled.into(),
@@ -224,10 +247,10 @@ fn insert_profile(
         bytes.into(),
     ];
     let sql = "INSERT INTO profile (device, epoch, sequence, received_unix_ms, spooled_unix_ms, started_unix_ms, \
-        duration_ms, run_id, command, mode, schema_version, analysis_version, clipmark, board, board_id, l4t, \
-        kernel, arch, power_mode, simulated, partial, throttled, points, measured, bytes, blob) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
-        ?22, ?23, ?24, ?25, ?26) ON CONFLICT (device, epoch, sequence) DO NOTHING RETURNING profile";
+        duration_ms, run_id, command, mode, schema_version, analysis_version, clipmark, board, board_id, cpu, \
+        l4t, kernel, arch, power_mode, load, stream_micro_fps, simulated, partial, throttled, points, measured, bytes, \
+        blob) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+        ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29) ON CONFLICT (device, epoch, sequence) DO NOTHING RETURNING profile";
     let Some(profile) = returned_key(database, sql, &values)? else { return Ok(()) };
     for (ordinal, variant) in rows.variants.iter().enumerate() {
         insert_variant(database, profile, ordinal as u64, variant)?;
@@ -241,27 +264,33 @@ fn insert_variant(
     ordinal: u64,
     rows: &VariantRows,
 ) -> Result<(), StoreError> {
-    let values = [
+    let axes: Vec<Option<AxisValue>> = Axis::VARIANT.iter().map(|axis| rows.variant.get(*axis)).collect();
+    let mut values = vec![
         profile.into(),
         ordinal.into(),
-        (&rows.model).into(),
         rows.model_sha256.as_ref().into(),
-        (&rows.backend).into(),
         rows.backend_version.as_ref().into(),
-        (&rows.precision).into(),
-        rows.threads.into(),
+        rows.backend_device.as_ref().into(),
     ];
-    let sql = "INSERT INTO variant (profile, ordinal, model, model_sha256, backend, backend_version, \
-        precision_name, threads) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING variant";
-    let Some(variant) = returned_key(database, sql, &values)? else { return Ok(()) };
+    values.extend(axes.iter().map(|value| match value {
+        None => Value::Null,
+        Some(AxisValue::Count(count)) => (*count).into(),
+        Some(AxisValue::Name(name)) => name.into(),
+    }));
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        let fixed = ["profile", "ordinal", "model_sha256", "backend_version", "backend_device"];
+        let columns = [&fixed[..], &Axis::VARIANT.map(Axis::column)].concat();
+        let (names, places) = (columns.join(", "), places(&columns, 1));
+        format!("INSERT INTO variant ({names}) VALUES {places} RETURNING variant")
+    });
+    let Some(variant) = returned_key(database, &SQL, &values)? else { return Ok(()) };
     insert_points(database, variant, rows)?;
-    for (batch_size, clip_length, failure) in &rows.failures {
+    for (shape, failure) in &rows.failures {
         let (stage, cause) = (name_of(&failure.stage), name_of(&failure.cause));
-        let place: [Value<'_>; 3] = [variant.into(), (*batch_size).into(), (*clip_length).into()];
         let told: [Value<'_>; 3] = [(&stage).into(), (&cause).into(), (&failure.message).into()];
-        let sql = "INSERT INTO failure (variant, batch_size, clip_length, stage, cause, message) \
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
-        database.execute(sql, &[place, told].concat())?;
+        let values: Vec<Value<'_>> = [variant.into()].into_iter().chain(sizes(*shape)).chain(told).collect();
+        static SQL: LazyLock<String> = LazyLock::new(|| at_shape("failure", &["stage", "cause", "message"]));
+        database.execute(&SQL, &values)?;
     }
     insert_soaks(database, variant, rows)
 }
@@ -269,20 +298,19 @@ fn insert_variant(
 /// The texts of INSERTs of 0 to [`ROWS`] points: made once, because making one costs more than running it.
 static POINT_INSERTS: LazyLock<Vec<String>> = LazyLock::new(|| (0..=ROWS).map(many_points).collect());
 
-/// The text of an INSERT of so many rows.
+/// The text of an INSERT into a table of shapes: variant, sizes, then `columns`.
+fn at_shape(table: &str, columns: &[&'static str]) -> String {
+    let shape = Axis::SHAPE.map(Axis::column);
+    let columns: Vec<&str> = ["variant"].iter().chain(&shape).chain(columns).copied().collect();
+    let (names, places) = (columns.join(", "), places(&columns, 1));
+    format!("INSERT INTO {table} ({names}) VALUES {places} ON CONFLICT DO NOTHING")
+}
+
+/// The text of an INSERT of `rows` points.
 fn many_points(rows: usize) -> String {
-    let row = |index: usize| {
-        let from = index * POINT_COLUMNS + 1;
-        let places: Vec<String> = (from..from + POINT_COLUMNS).map(|place| format!("?{place}")).collect();
-        format!("({})", places.join(", "))
-    };
-    let rows: Vec<String> = (0..rows).map(row).collect();
-    format!(
-        "INSERT INTO point (variant, batch_size, clip_length, status, throttled, iterations, mean_ns, p50_ns, \
-         p95_ns, p99_ns, max_ns, mad_ns, steady, frames_per_s, energy_per_frame_uj, peak_memory_bytes, histogram) \
-         VALUES {} ON CONFLICT DO NOTHING",
-        rows.join(", ")
-    )
+    let columns = &*POINT_COLUMNS;
+    let rows: Vec<String> = (0..rows).map(|index| places(columns, index * columns.len() + 1)).collect();
+    format!("INSERT INTO point ({}) VALUES {} ON CONFLICT DO NOTHING", columns.join(", "), rows.join(", "))
 }
 
 fn insert_points(database: &mut dyn Database, variant: i64, rows: &VariantRows) -> Result<(), StoreError> {
@@ -291,41 +319,42 @@ fn insert_points(database: &mut dyn Database, variant: i64, rows: &VariantRows) 
             .iter()
             .map(|point| (name_of(&point.status), name_of(&point.steady), point.histogram.to_bytes()))
             .collect();
-        let mut values: Vec<Value<'_>> = Vec::with_capacity(chunk.len() * POINT_COLUMNS);
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(chunk.len() * POINT_COLUMNS.len());
         for (point, (status, steady, histogram)) in chunk.iter().zip(&texts) {
-            let row: [Value<'_>; POINT_COLUMNS] = [
-                variant.into(),
-                point.batch_size.into(),
-                point.clip_length.into(),
-                status.into(),
-                point.throttled.into(),
-                point.iterations.into(),
-                point.mean_ns.into(),
-                point.p50_ns.into(),
-                point.p95_ns.into(),
-                point.p99_ns.into(),
-                point.max_ns.into(),
-                point.mad_ns.into(),
-                steady.into(),
-                point.frames_per_s.into(),
-                point.energy_per_frame_uj.into(),
-                point.peak_memory_bytes.into(),
-                histogram.as_slice().into(),
-            ];
-            values.extend(row);
+            values.push(variant.into());
+            values.extend(sizes(point.shape));
+            let course: [Value<'_>; 3] = [status.into(), point.throttled.into(), steady.into()];
+            values.extend(course);
+            values.extend(Figure::stored().map(|(figure, kind)| match (kind, point.figures.get(figure)) {
+                (_, None) => Value::Null,
+                (Stored::Int, Some(value)) => (value as u64).into(),
+                (Stored::Real, Some(value)) => value.into(),
+            }));
+            values.push(histogram.as_slice().into());
         }
         database.execute(&POINT_INSERTS[chunk.len()], &values)?;
     }
     Ok(())
 }
 
+/// Columns of a soak behind its shape, in the order of [`insert_soaks`].
+pub(super) const SOAK_COLUMNS: [&str; 9] = [
+    "duration_ms",
+    "time_to_throttle_ms",
+    "causes",
+    "burst_frames_per_s",
+    "sustained_frames_per_s",
+    "sustained_ratio",
+    "sustained_p99_ns",
+    "peak_millicelsius",
+    "aborted",
+];
+
 fn insert_soaks(database: &mut dyn Database, variant: i64, rows: &VariantRows) -> Result<(), StoreError> {
+    static SQL: LazyLock<String> = LazyLock::new(|| at_shape("soak", &SOAK_COLUMNS));
     for soak in &rows.soaks {
         let causes = soak.causes.join(",");
-        let values = [
-            variant.into(),
-            soak.batch_size.into(),
-            soak.clip_length.into(),
+        let figures: [Value<'_>; SOAK_COLUMNS.len()] = [
             soak.duration_ms.into(),
             soak.time_to_throttle_ms.into(),
             (&causes).into(),
@@ -336,10 +365,9 @@ fn insert_soaks(database: &mut dyn Database, variant: i64, rows: &VariantRows) -
             soak.peak_millicelsius.map(i64::from).into(),
             soak.aborted.as_ref().into(),
         ];
-        let sql = "INSERT INTO soak (variant, batch_size, clip_length, duration_ms, time_to_throttle_ms, causes, \
-            burst_frames_per_s, sustained_frames_per_s, sustained_ratio, sustained_p99_ns, peak_millicelsius, \
-            aborted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO NOTHING";
-        database.execute(sql, &values)?;
+        let values: Vec<Value<'_>> =
+            [variant.into()].into_iter().chain(sizes(soak.shape)).chain(figures).collect();
+        database.execute(&SQL, &values)?;
     }
     Ok(())
 }

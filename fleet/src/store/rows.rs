@@ -1,6 +1,8 @@
 //! From a decoded profile to the figures that the tables hold.
 
-use clipmark_profile::point::PointId;
+use clipmark_profile::figures::{Figure, Figures};
+use clipmark_profile::identity::Issued;
+use clipmark_profile::point::{PointId, Shape, Variant};
 use clipmark_profile::record::Failure;
 use clipmark_profile::stats::histogram::Histogram;
 use clipmark_profile::summary::{PointSummary, Profile, SoakSummary, Status, SteadyState};
@@ -18,6 +20,10 @@ pub struct ProfileRows {
     pub duration_ms: u64,
     /// `sweep`, `soak` or `auto`.
     pub mode: String,
+    /// `closed` or `paced`.
+    pub load: String,
+    /// The stream's rate under paced load, millionths of a frame a second.
+    pub stream_micro_fps: Option<u64>,
     /// Versions of the profile's layout and of the analysis.
     pub versions: [u16; 2],
     /// The device's clipmark.
@@ -26,6 +32,8 @@ pub struct ProfileRows {
     pub board: Option<String>,
     /// The board file that matched.
     pub board_id: Option<String>,
+    /// CPU model.
+    pub cpu: Option<String>,
     /// Jetson Linux release.
     pub l4t: Option<String>,
     /// Kernel release.
@@ -49,22 +57,18 @@ pub struct ProfileRows {
 /// A variant with its points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VariantRows {
-    /// The model's name.
-    pub model: String,
+    /// What was built.
+    pub variant: Variant,
     /// The model's SHA-256, lower-case hexadecimal; absent when the profile does not list the model.
     pub model_sha256: Option<String>,
-    /// The backend's registry name.
-    pub backend: String,
-    /// The version of the runtime behind it.
+    /// The version of the runtime behind the backend.
     pub backend_version: Option<String>,
-    /// Precision asked of the backend.
-    pub precision: String,
-    /// Threads given to it.
-    pub threads: u32,
+    /// The device that the backend ran on.
+    pub backend_device: Option<String>,
     /// Points that have a latency.
     pub points: Vec<PointFigures>,
-    /// Points that failed: batch size, clip length, and why.
-    pub failures: Vec<(u32, u32, Failure)>,
+    /// Points that failed, and why.
+    pub failures: Vec<(Shape, Failure)>,
     /// Soaks.
     pub soaks: Vec<SoakFigures>,
 }
@@ -72,36 +76,16 @@ pub struct VariantRows {
 /// The figures of one point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointFigures {
-    /// Clips in one inference.
-    pub batch_size: u32,
-    /// Frames in one clip.
-    pub clip_length: u32,
+    /// What the variant was given.
+    pub shape: Shape,
     /// How far it came.
     pub status: Status,
     /// Whether a soak of this point throttled in the same run; absent when it was not soaked.
     pub throttled: Option<bool>,
-    /// Iterations after the warm-up.
-    pub iterations: u64,
-    /// Mean latency.
-    pub mean_ns: f64,
-    /// Median latency.
-    pub p50_ns: f64,
-    /// 95th percentile.
-    pub p95_ns: Option<f64>,
-    /// 99th percentile.
-    pub p99_ns: Option<f64>,
-    /// Largest latency.
-    pub max_ns: u64,
-    /// Median absolute deviation from the median.
-    pub mad_ns: f64,
     /// Whether the sequence settled.
     pub steady: SteadyState,
-    /// Frames completed a second.
-    pub frames_per_s: Option<f64>,
-    /// Energy per frame, whole board, microjoules.
-    pub energy_per_frame_uj: Option<f64>,
-    /// Peak resident set of the worker.
-    pub peak_memory_bytes: Option<u64>,
+    /// The figures that are kept: see [`Figure::stored`](clipmark_profile::figures::Figure::stored).
+    pub figures: Figures,
     /// The whole distribution.
     pub histogram: Histogram,
 }
@@ -109,10 +93,8 @@ pub struct PointFigures {
 /// The figures of one soak.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SoakFigures {
-    /// Clips in one inference.
-    pub batch_size: u32,
-    /// Frames in one clip.
-    pub clip_length: u32,
+    /// What the variant was given.
+    pub shape: Shape,
     /// Length in milliseconds.
     pub duration_ms: u64,
     /// Time to the first throttling; absent when there was none.
@@ -160,22 +142,14 @@ fn soaked(profile: &Profile) -> Soaked {
 
 fn point(point: &PointSummary, soaked: &Soaked) -> Option<PointFigures> {
     let latency = point.latency.as_ref()?;
+    let mut figures = Figures::default();
+    Figure::stored().for_each(|(figure, _)| figures.set(figure, figure.of(point)));
     Some(PointFigures {
-        batch_size: point.id.shape.batch(),
-        clip_length: point.id.shape.clip(),
+        shape: point.id.shape,
         status: point.status,
         throttled: soaked.get(&point.id).copied(),
-        iterations: latency.iterations,
-        mean_ns: latency.mean_ns,
-        p50_ns: latency.p50_ns,
-        p95_ns: latency.p95_ns,
-        p99_ns: latency.p99_ns,
-        max_ns: latency.max_ns,
-        mad_ns: latency.mad_ns,
         steady: latency.steady,
-        frames_per_s: point.frames_per_s,
-        energy_per_frame_uj: point.energy.map(|energy| energy.gross_per_frame_uj),
-        peak_memory_bytes: point.peak_memory_bytes,
+        figures,
         histogram: latency.histogram.clone(),
     })
 }
@@ -183,8 +157,7 @@ fn point(point: &PointSummary, soaked: &Soaked) -> Option<PointFigures> {
 fn soak(soak: &SoakSummary) -> SoakFigures {
     let causes: BTreeSet<_> = soak.throttles.iter().map(|throttle| throttle.cause).collect();
     SoakFigures {
-        batch_size: soak.id.shape.batch(),
-        clip_length: soak.id.shape.clip(),
+        shape: soak.id.shape,
         duration_ms: soak.duration_ms,
         time_to_throttle_ms: soak.time_to_throttle_ms,
         causes: causes.iter().map(name_of).collect(),
@@ -204,19 +177,12 @@ fn variant(profile: &Profile, index: usize, soaked: &Soaked) -> VariantRows {
     let backend = profile.backends.iter().find(|backend| backend.name == variant.backend);
     let points = || profile.points.iter().filter(|point| is_ours(&point.id));
     VariantRows {
-        model: variant.model.clone(),
+        variant: variant.clone(),
         model_sha256: model.map(|model| model.sha256.clone()),
-        backend: variant.backend.clone(),
         backend_version: backend.map(|backend| backend.version.clone()),
-        precision: variant.precision.name().to_owned(),
-        threads: variant.threads,
+        backend_device: backend.map(|backend| backend.device.clone()),
         points: points().filter_map(|summary| point(summary, soaked)).collect(),
-        failures: points()
-            .filter_map(|point| {
-                let at = point.id.shape;
-                Some((at.batch(), at.clip(), point.failure.clone()?))
-            })
-            .collect(),
+        failures: points().filter_map(|point| Some((point.id.shape, point.failure.clone()?))).collect(),
         soaks: profile.soaks.iter().filter(|soak| is_ours(&soak.id)).map(soak).collect(),
     }
 }
@@ -230,10 +196,16 @@ impl From<&Profile> for ProfileRows {
             started_unix_ms: run.started_unix_ms,
             duration_ms: run.duration_ms,
             mode: name_of(&run.mode),
+            load: name_of(&run.load),
+            stream_micro_fps: match Issued::of_run(run) {
+                Issued::Stream(micros) => Some(micros),
+                Issued::Closed | Issued::Paced | Issued::Unknown => None,
+            },
             versions: [profile.schema, profile.analysis],
             clipmark: environment.clipmark.clone(),
             board: environment.board.clone(),
             board_id: environment.board_id.clone(),
+            cpu: environment.cpu.clone(),
             l4t: environment.l4t.clone(),
             kernel: environment.kernel.clone(),
             arch: environment.arch.clone(),
@@ -264,7 +236,7 @@ mod tests {
         let is_throttled = |point: &&PointFigures| point.throttled == Some(true);
         let throttled: Vec<_> = rows.variants[1].points.iter().filter(is_throttled).collect();
         assert_eq!(throttled.len(), 1);
-        assert_eq!((throttled[0].batch_size, throttled[0].clip_length), (1, 16));
+        assert_eq!(throttled[0].shape, Shape::new(1, 16).unwrap());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use super::StoreError;
 use super::database::{Database, Dialect};
+use clipmark_profile::axis::{Axis, Domain};
+use clipmark_profile::figures::{Figure, Stored};
 
 /// Version of the tables. Each step of [`STEPS`] leads to the next version.
 const VERSION: i64 = STEPS.len() as i64;
@@ -51,7 +53,8 @@ CREATE TABLE profile (
   received_unix_ms {int} NOT NULL, spooled_unix_ms {int} NOT NULL, started_unix_ms {int} NOT NULL,
   duration_ms {int} NOT NULL, run_id TEXT NOT NULL, command TEXT, mode TEXT NOT NULL,
   schema_version {int} NOT NULL, analysis_version {int} NOT NULL, clipmark TEXT NOT NULL,
-  board TEXT, board_id TEXT, l4t TEXT, kernel TEXT, arch TEXT NOT NULL, power_mode TEXT,
+  board TEXT, board_id TEXT, cpu TEXT, l4t TEXT, kernel TEXT, arch TEXT NOT NULL, power_mode TEXT,
+  load TEXT NOT NULL, stream_micro_fps {int},
   simulated {int} NOT NULL, partial {int} NOT NULL, throttled {int} NOT NULL,
   points {int} NOT NULL, measured {int} NOT NULL,
   bytes {int} NOT NULL, blob {blob},
@@ -59,42 +62,39 @@ CREATE TABLE profile (
 ) {table};
 CREATE INDEX profile_device ON profile (device, received_unix_ms);
 CREATE INDEX profile_received ON profile (received_unix_ms);
--- One row a variant of a run: model, backend, precision, threads.
+-- One row a variant of a run, with a column for each of its axes.
 CREATE TABLE variant (
   variant {key},
   profile {int} NOT NULL REFERENCES profile ON DELETE CASCADE,
   ordinal {int} NOT NULL,
-  model TEXT NOT NULL, model_sha256 TEXT, backend TEXT NOT NULL, backend_version TEXT,
-  precision_name TEXT NOT NULL, threads {int} NOT NULL
+  {axes}, model_sha256 TEXT, backend_version TEXT, backend_device TEXT
 ) {table};
 CREATE INDEX variant_profile ON variant (profile);
 CREATE INDEX variant_model ON variant (model_sha256, profile);
 -- One row a point that has a latency.
 CREATE TABLE point (
   variant {int} NOT NULL REFERENCES variant ON DELETE CASCADE,
-  batch_size {int} NOT NULL, clip_length {int} NOT NULL,
-  status TEXT NOT NULL, throttled {int} NOT NULL,
-  iterations {int} NOT NULL, mean_ns {real} NOT NULL, p50_ns {real} NOT NULL, p95_ns {real}, p99_ns {real},
-  max_ns {int} NOT NULL, mad_ns {real} NOT NULL, steady TEXT NOT NULL,
-  frames_per_s {real}, energy_per_frame_uj {real}, peak_memory_bytes {int},
+  {shape},
+  status TEXT NOT NULL, throttled {int} NOT NULL, steady TEXT NOT NULL,
+  {figures},
   histogram {blob} NOT NULL,
-  PRIMARY KEY (variant, batch_size, clip_length)
+  PRIMARY KEY (variant, {sizes})
 ) {clustered};
 -- One row a point that failed.
 CREATE TABLE failure (
   variant {int} NOT NULL REFERENCES variant ON DELETE CASCADE,
-  batch_size {int} NOT NULL, clip_length {int} NOT NULL,
+  {shape},
   stage TEXT NOT NULL, cause TEXT NOT NULL, message TEXT NOT NULL,
-  PRIMARY KEY (variant, batch_size, clip_length)
+  PRIMARY KEY (variant, {sizes})
 ) {clustered};
 -- One row a soak.
 CREATE TABLE soak (
   variant {int} NOT NULL REFERENCES variant ON DELETE CASCADE,
-  batch_size {int} NOT NULL, clip_length {int} NOT NULL,
+  {shape},
   duration_ms {int} NOT NULL, time_to_throttle_ms {int}, causes TEXT NOT NULL,
   burst_frames_per_s {real}, sustained_frames_per_s {real}, sustained_ratio {real}, sustained_p99_ns {real},
   peak_millicelsius {int}, aborted TEXT,
-  PRIMARY KEY (variant, batch_size, clip_length)
+  PRIMARY KEY (variant, {sizes})
 ) {clustered};
 
 -- Series and events, as they came.
@@ -151,8 +151,35 @@ UPDATE point SET throttled = (SELECT CASE WHEN k.causes = '' THEN 0 ELSE 1 END F
   WHERE k.variant = point.variant AND k.batch_size = point.batch_size AND k.clip_length = point.clip_length);
 ";
 
+/// The columns of `axes`, separated by commas. An axis of a shape that a point does not vary is 0, because a key cannot
+/// be NULL.
+fn axes(axes: &[Axis], of_shape: bool) -> String {
+    let column = |axis: &Axis| {
+        let name = axis.column();
+        match axis.row().domain {
+            Domain::Count { .. } if of_shape => format!("{name} {{int}} NOT NULL DEFAULT 0"),
+            Domain::Count { .. } => format!("{name} {{int}} NOT NULL"),
+            Domain::Choice(_) | Domain::Name { .. } => format!("{name} TEXT"),
+        }
+    };
+    axes.iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+/// The columns of the figures that are kept.
+fn figures() -> String {
+    let column = |(figure, kind): (Figure, Stored)| match kind {
+        Stored::Int => format!("{figure} {{int}}"),
+        Stored::Real => format!("{figure} {{real}}"),
+    };
+    Figure::stored().map(column).collect::<Vec<_>>().join(", ")
+}
+
 fn spelled(sql: &str, dialect: Dialect) -> String {
-    sql.replace("{key}", dialect.key)
+    sql.replace("{axes}", &axes(&Axis::VARIANT, false))
+        .replace("{shape}", &axes(&Axis::SHAPE, true))
+        .replace("{sizes}", &Axis::SHAPE.map(Axis::column).join(", "))
+        .replace("{figures}", &figures())
+        .replace("{key}", dialect.key)
         .replace("{int}", dialect.int)
         .replace("{real}", dialect.real)
         .replace("{blob}", dialect.blob)
@@ -236,11 +263,11 @@ mod tests {
     use crate::store::sqlite::Sqlite;
 
     const PROFILE: &str = "INSERT INTO profile (device, epoch, sequence, received_unix_ms, spooled_unix_ms, \
-        started_unix_ms, duration_ms, run_id, mode, schema_version, analysis_version, clipmark, arch, simulated, \
-        partial, throttled, points, measured, bytes) VALUES ('a', 1, ?1, 0, 0, 0, 0, 'r', 'auto', 1, 1, '0.1.0', \
+        started_unix_ms, duration_ms, run_id, mode, load, schema_version, analysis_version, clipmark, arch, simulated, \
+        partial, throttled, points, measured, bytes) VALUES ('a', 1, ?1, 0, 0, 0, 0, 'r', 'auto', 'closed', 1, 1, '0.1.0', \
         'aarch64', 0, 0, ?2, 1, 1, 0)";
-    const VARIANT: &str = "INSERT INTO variant (profile, ordinal, model, backend, precision_name, threads) \
-        VALUES (?1, 0, 'joint', 'tract', 'model', 1)";
+    const VARIANT: &str = "INSERT INTO variant (profile, ordinal, model, backend, precision, threads, instances) \
+        VALUES (?1, 0, 'joint', 'tract', 'model', 1, 1)";
     const POINT: &str = "INSERT INTO point (variant, batch_size, clip_length, status, throttled, iterations, \
         mean_ns, p50_ns, max_ns, mad_ns, steady, histogram) \
         VALUES (?1, 1, 8, 'measured', ?2, 1, 1.0, 1.0, 1, 0.0, 'flat', ?3)";

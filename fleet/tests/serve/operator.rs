@@ -5,6 +5,7 @@ use crate::aggregator::Aggregator;
 use crate::broker::Broker;
 use crate::client::{Client, Seen};
 use clipmark_fleet::store::{CommandQuery, PointQuery};
+use clipmark_profile::figures::Figure;
 use clipmark_profile::message::{
     Availability, CommandState, CommandStatus, DeviceInfo, DeviceState, Epoch, Payload,
 };
@@ -208,7 +209,12 @@ fn a_real_clipmarkd_measures_on_request_and_forgets_what_is_stored() {
         .state("nothing unconfirmed", |state| state.state == Availability::Online && state.unconfirmed == 0);
     let points = aggregator.store().points(&PointQuery::default()).unwrap();
     assert_eq!(points.len(), 2);
-    assert!(points.iter().all(|point| point.figures.iterations == 5 && !point.simulated));
+    assert!(
+        points
+            .iter()
+            .all(|point| point.figures.figures.get(Figure::Iterations) == Some(5.0)
+                && !point.identity.simulated)
+    );
     let listed = aggregator.command(&["devices"]);
     assert!(listed.lines().any(|line| line.starts_with("bench") && line.contains("online")), "{listed}");
     let listed = aggregator.command(&["profiles"]);

@@ -7,10 +7,13 @@ use clipmark_fleet::store::{
     CommandQuery, Committed, DeviceQuery, Message, PointQuery, ProfileQuery, Record, Retention, Store,
     StoreError,
 };
+use clipmark_profile::figures::Figure;
+use clipmark_profile::identity::Identity;
 use clipmark_profile::message::{
     Availability, CommandState, CommandStatus, DeviceInfo, DeviceState, Envelope, Epoch, Receipt,
     SequenceRange,
 };
+use clipmark_profile::point::Shape;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::topics::UpKind;
 use clipmark_profile::{example, wire};
@@ -317,22 +320,15 @@ fn figures_come_back_as_they_were(settings: &config::Store) {
     let measured: Vec<_> = arrived.points.iter().filter(|point| point.latency.is_some()).collect();
     assert_eq!(points.len(), measured.len());
     for point in &points {
-        let of_arrived = measured.iter().find(|measured| {
-            let (variant, at) = (&arrived.variants[usize::from(measured.id.variant)], measured.id.shape);
-            let place = (at.batch(), at.clip());
-            variant.model == point.model && place == (point.figures.batch_size, point.figures.clip_length)
-        });
-        let latency = of_arrived.unwrap().latency.as_ref().unwrap();
-        assert_eq!((point.figures.p50_ns, point.figures.p99_ns), (latency.p50_ns, latency.p99_ns));
-        assert_eq!(point.figures.histogram, latency.histogram);
-        assert_eq!(point.figures.frames_per_s, of_arrived.unwrap().frames_per_s);
+        let of_arrived =
+            measured.iter().find(|measured| Identity::of(&arrived, measured.id).unwrap() == point.identity);
+        let of_arrived = of_arrived.unwrap();
+        assert_eq!(point.figures.histogram, of_arrived.latency.as_ref().unwrap().histogram);
+        for (figure, _) in Figure::stored() {
+            assert_eq!(point.figures.figures.get(figure), figure.of(of_arrived), "{figure}");
+        }
     }
-    let joint = PointQuery {
-        model: Some("joint".into()),
-        batch_size: Some(1),
-        clip_length: Some(16),
-        ..PointQuery::default()
-    };
+    let joint = PointQuery { model: Some("joint".into()), shape: Shape::new(1, 16), ..PointQuery::default() };
     assert_eq!(store.points(&joint).unwrap().len(), 3);
     let newest = PointQuery { latest_per_device: true, histograms: false, ..joint };
     assert_eq!(store.points(&newest).unwrap().len(), 2);

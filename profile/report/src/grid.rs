@@ -123,7 +123,7 @@ pub(crate) fn cell(figure: Figure, point: &PointSummary) -> Cell {
     match point.status {
         Status::Dominated => marks.push(Mark::Dominated),
         Status::Interrupted => marks.push(Mark::Interrupted),
-        Status::Measured | Status::NotRun | Status::Failed => {}
+        Status::Measured | Status::NotRun | Status::Failed | Status::Unknown => {}
     }
     if figure == Figure::P99 && point.latency.as_ref().is_some_and(|l| l.p99_extrapolated) {
         marks.push(Mark::Extrapolated);

@@ -13,6 +13,7 @@ pub const fn stage(stage: Stage) -> &'static str {
         Stage::Prepare => "preparing",
         Stage::WarmUp => "warming up",
         Stage::Measure => "measuring",
+        Stage::Unknown => "an unknown stage",
     }
 }
 
@@ -28,6 +29,7 @@ pub const fn cause(cause: Cause) -> &'static str {
         Cause::BackendUnavailable => "backend unavailable",
         Cause::BadModel => "unusable model",
         Cause::Backend => "backend error",
+        Cause::Unknown => "unknown cause",
     }
 }
 
@@ -43,6 +45,7 @@ pub const fn cause_in_cell(cause: Cause) -> &'static str {
         Cause::BackendUnavailable => "backend",
         Cause::BadModel => "model",
         Cause::Backend => "error",
+        Cause::Unknown => "unknown",
     }
 }
 
@@ -55,6 +58,7 @@ pub const fn not_run(reason: NotRun) -> &'static str {
         NotRun::Budget => "the time budget ended first",
         NotRun::Cancelled => "the run was stopped first",
         NotRun::VariantFailed => "an earlier failure of the same variant leaves no hope for this point",
+        NotRun::Unknown => "for a reason that this version does not know",
     }
 }
 
@@ -68,6 +72,7 @@ pub const fn objective(objective: Objective) -> &'static str {
         Objective::SustainedStreaming => "sustained streaming",
         Objective::SustainedOffline => "sustained offline",
         Objective::SustainedEfficiency => "sustained efficiency",
+        Objective::Unknown => "an objective that this version does not know",
     }
 }
 
@@ -80,6 +85,7 @@ pub const fn pressure(sign: PressureSign) -> &'static str {
         PressureSign::Swap => "pages swapped in",
         PressureSign::OutOfMemory => "the worker ran out of memory",
         PressureSign::LatencyResidual => "latency above the scaling line by more than 3 MAD",
+        PressureSign::Unknown => "a sign that this version does not know",
     }
 }
 
@@ -94,6 +100,7 @@ pub const fn throttle(cause: ThrottleCause) -> &'static str {
         ThrottleCause::CpuClock => "CPU clock",
         ThrottleCause::GpuClock => "GPU clock",
         ThrottleCause::Unexplained => "unexplained",
+        ThrottleCause::Unknown => "unknown",
     }
 }
 
@@ -106,6 +113,7 @@ pub const fn steady(state: SteadyState) -> &'static str {
         SteadyState::Slowdown => "slowed down",
         SteadyState::NoSteadyState => "never settled",
         SteadyState::TooShort => "too short to tell",
+        SteadyState::Unknown => "unknown",
     }
 }
 
@@ -116,6 +124,7 @@ pub const fn mode(mode: Mode) -> &'static str {
         Mode::Sweep => "sweep",
         Mode::Soak => "soak",
         Mode::Auto => "sweep and soak",
+        Mode::Unknown => "unknown",
     }
 }
 
@@ -125,6 +134,7 @@ pub const fn load(load: Load) -> &'static str {
     match load {
         Load::Closed => "closed loop",
         Load::Paced => "paced",
+        Load::Unknown => "unknown",
     }
 }
 

@@ -98,7 +98,7 @@ pub fn summarize(steady: &Steady) -> Option<LatencySummary> {
 pub fn clips_per_s(point: &PointEvidence, steady: &Steady, load: Load) -> Option<f64> {
     let clips = f64::from(point.id.shape.batch());
     let (inferences, ns) = match load {
-        Load::Closed => {
+        Load::Closed | Load::Unknown => {
             let sum: u128 = steady.latencies_ns.iter().map(|&latency| u128::from(latency)).sum();
             (steady.latencies_ns.len(), sum as f64)
         }

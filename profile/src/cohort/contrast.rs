@@ -7,9 +7,11 @@
 //! the runs stands in for it, which does not see what changes from run to run; the result says so.
 
 use super::pool::Pool;
-use super::sample::{CohortKey, Entry, Factor, Sample};
+use super::sample::{Entry, Sample};
 use super::throttling::more_often;
-use crate::compare::{Metric, Verdict};
+use crate::compare::Verdict;
+use crate::figures::Figure;
+use crate::identity::{Factor, Identity};
 use crate::stats::interval::student_t;
 use crate::stats::quantile::Quantile;
 use crate::stats::rng::Rng;
@@ -64,7 +66,7 @@ pub enum Basis {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CohortMetric {
     /// Which figure.
-    pub metric: Metric,
+    pub metric: Figure,
     /// The baseline's: ns, frames a second, uJ or bytes.
     pub baseline: f64,
     /// The candidate's.
@@ -109,7 +111,7 @@ pub struct ThrottlingContrast {
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupContrast {
     /// What both sides have in common; parts that are meant to differ are blank.
-    pub lineage: CohortKey,
+    pub lineage: Identity,
     /// The baseline.
     pub baseline: Side,
     /// The candidate.
@@ -134,9 +136,9 @@ pub struct CohortContrast {
     /// Cohorts that both sides have, in the order of their keys.
     pub groups: Vec<GroupContrast>,
     /// Lineages that only the baseline has.
-    pub only_baseline: Vec<CohortKey>,
+    pub only_baseline: Vec<Identity>,
     /// Lineages that only the candidate has.
-    pub only_candidate: Vec<CohortKey>,
+    pub only_candidate: Vec<Identity>,
 }
 
 /// Compares two sets of samples.
@@ -149,7 +151,7 @@ pub fn contrast(baseline: &[Entry], candidate: &[Entry], rule: &CohortRule) -> C
             groups.push(group(lineage, samples, counterparts, rule));
         }
     }
-    let missing = |own: &BTreeMap<CohortKey, Vec<&Sample>>, other: &BTreeMap<CohortKey, Vec<&Sample>>| {
+    let missing = |own: &BTreeMap<Identity, Vec<&Sample>>, other: &BTreeMap<Identity, Vec<&Sample>>| {
         own.keys().filter(|key| !other.contains_key(key)).cloned().collect::<Vec<_>>()
     };
     CohortContrast {
@@ -160,10 +162,10 @@ pub fn contrast(baseline: &[Entry], candidate: &[Entry], rule: &CohortRule) -> C
     }
 }
 
-fn by_lineage<'a>(entries: &'a [Entry], rule: &CohortRule) -> BTreeMap<CohortKey, Vec<&'a Sample>> {
-    let mut lineages: BTreeMap<CohortKey, Vec<&Sample>> = BTreeMap::new();
+fn by_lineage<'a>(entries: &'a [Entry], rule: &CohortRule) -> BTreeMap<Identity, Vec<&'a Sample>> {
+    let mut lineages: BTreeMap<Identity, Vec<&Sample>> = BTreeMap::new();
     for entry in entries {
-        lineages.entry(entry.key.lineage(&rule.varied)).or_default().push(&entry.sample);
+        lineages.entry(entry.key.without(&rule.varied)).or_default().push(&entry.sample);
     }
     lineages
 }
@@ -200,7 +202,7 @@ fn side(samples: &[&Sample]) -> Side {
     }
 }
 
-fn group(lineage: &CohortKey, own: &[&Sample], other: &[&Sample], rule: &CohortRule) -> GroupContrast {
+fn group(lineage: &Identity, own: &[&Sample], other: &[&Sample], rule: &CohortRule) -> GroupContrast {
     let steady = |samples: &[&'_ Sample]| -> Vec<Sample> {
         samples.iter().filter(|sample| sample.throttled.is_none()).map(|&sample| sample.clone()).collect()
     };
@@ -335,19 +337,17 @@ fn drawn(rng: &mut Rng, count: usize) -> Vec<f64> {
 }
 
 /// Where a metric's figure is found, and at which fraction of the pool.
-fn figure(metric: Metric, sample: &Sample) -> Option<f64> {
+fn figure(metric: Figure, sample: &Sample) -> Option<f64> {
     match metric {
-        Metric::P50Latency => Some(sample.p50_ns),
-        Metric::P99Latency => sample.p99_ns,
-        Metric::FramesPerSecond => sample.frames_per_s,
-        Metric::EnergyPerFrame => sample.energy_per_frame_uj,
-        Metric::PeakMemory => sample.peak_memory_bytes,
+        Figure::P50 => Some(sample.p50_ns),
+        Figure::P99 => sample.p99_ns,
+        _ => sample.figures.get(metric),
     }
 }
 
-fn pool(metric: Metric, samples: &[(u32, &Sample)]) -> Pool {
+fn pool(metric: Figure, samples: &[(u32, &Sample)]) -> Pool {
     match metric {
-        Metric::P50Latency | Metric::P99Latency => Pool::of_latencies(samples.iter().copied()),
+        Figure::P50 | Figure::P99 => Pool::of_latencies(samples.iter().copied()),
         _ => Pool::of_figures(
             samples.iter().filter_map(|&(cluster, sample)| Some((cluster, figure(metric, sample)?))),
         ),
@@ -356,18 +356,18 @@ fn pool(metric: Metric, samples: &[(u32, &Sample)]) -> Pool {
 
 fn compared(own: &[Sample], other: &[Sample], rule: &CohortRule) -> Vec<CohortMetric> {
     let clusters = Clusters::of(own, other, rule.seed);
-    Metric::ALL.into_iter().filter_map(|metric| metric_contrast(metric, &clusters, rule)).collect()
+    Figure::compared().filter_map(|metric| metric_contrast(metric, &clusters, rule)).collect()
 }
 
-fn metric_contrast(metric: Metric, clusters: &Clusters, rule: &CohortRule) -> Option<CohortMetric> {
+fn metric_contrast(metric: Figure, clusters: &Clusters, rule: &CohortRule) -> Option<CohortMetric> {
     let every =
         |samples: &[(u32, &Sample)]| samples.iter().all(|(_, sample)| figure(metric, sample).is_some());
     // P99 of runs too short to have one would be that of the longer runs alone.
-    if metric == Metric::P99Latency && !(every(&clusters.baseline) && every(&clusters.candidate)) {
+    if metric == Figure::P99 && !(every(&clusters.baseline) && every(&clusters.candidate)) {
         return None;
     }
     let pools = [pool(metric, &clusters.baseline), pool(metric, &clusters.candidate)];
-    let quantile = if metric == Metric::P99Latency { Quantile::P99 } else { Quantile::P50 };
+    let quantile = if metric == Figure::P99 { Quantile::P99 } else { Quantile::P50 };
     let (baseline, candidate) = (pools[0].quantile(quantile)?, pools[1].quantile(quantile)?);
     let half = match clusters.basis {
         Basis::Iterations => within_runs(metric, clusters),
@@ -375,7 +375,7 @@ fn metric_contrast(metric: Metric, clusters: &Clusters, rule: &CohortRule) -> Op
     };
     let ratio = candidate / baseline;
     let threshold = half.map(|half| (rule.noise_factor * half).exp_m1().max(metric.floor()));
-    let change = if metric == Metric::FramesPerSecond { 1.0 / ratio - 1.0 } else { ratio - 1.0 };
+    let change = if metric.more_is_better() { 1.0 / ratio - 1.0 } else { ratio - 1.0 };
     let verdict = match threshold {
         None => Verdict::NotComparable,
         Some(threshold) if change > threshold => Verdict::Worse,
@@ -397,11 +397,11 @@ fn metric_contrast(metric: Metric, clusters: &Clusters, rule: &CohortRule) -> Op
 }
 
 /// The relative half width that the widest run of either side leaves.
-fn within_runs(metric: Metric, clusters: &Clusters) -> Option<f64> {
+fn within_runs(metric: Figure, clusters: &Clusters) -> Option<f64> {
     let one = |sample: &Sample| {
         let (value, ends) = match metric {
-            Metric::P99Latency => (sample.p99_ns?, sample.p99_ci_ns),
-            Metric::PeakMemory => return Some(0.0),
+            Figure::P99 => (sample.p99_ns?, sample.p99_ci_ns),
+            Figure::PeakMemory => return Some(0.0),
             _ => (sample.p50_ns, sample.p50_ci_ns),
         };
         Some((ends.upper? - ends.lower?) / 2.0 / value)

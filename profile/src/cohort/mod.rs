@@ -1,9 +1,7 @@
 //! Many boards held against each other: distributions of a cohort, regressions, boards that stand out.
 //!
-//! Terms: a [`Sample`] is one point of one run of one board. A [`CohortKey`] names everything that must agree
-//! before samples may be put together: model digest, point, backend, precision, threads, board type, power
-//! mode, firmware, load, and whether the figures are simulated. A *cohort* is the samples of one key. A
-//! *lineage* is a key with some of its parts left open, so that cohorts that differ in them can be compared.
+//! Terms: a [`Sample`] is one point of one run of one board. A *cohort* is the samples of
+//! one [`Identity`](crate::identity::Identity). A *lineage* is an identity with some of its parts left open, so that cohorts that differ in them can be compared.
 //!
 //! Distributions are merged, percentiles are never averaged: nine healthy boards and one that throttles have
 //! a P99 that no mean of their P99s comes near. Every board has the same weight, however many iterations it
@@ -26,6 +24,6 @@ pub use contrast::{
 };
 pub use outlier::{LikelyCause, Outlier, OutlierRule, Suspect, outliers};
 pub use pool::Pool;
-pub use sample::{CohortKey, Entry, Factor, Sample, Signs, entries};
+pub use sample::{Entry, Sample, Signs, entries};
 pub use throttling::more_often;
 pub use trend::{Change, Level, Trend, TrendPoint, TrendRule, trend};

@@ -7,7 +7,7 @@
 
 use super::pool::Pool;
 use super::sample::{Entry, Sample};
-use crate::compare::Metric;
+use crate::figures::Figure;
 use crate::stats::interval::student_t;
 use crate::stats::quantile::Quantile;
 use crate::stats::robust::{MAD_TO_SIGMA, mad, median};
@@ -59,7 +59,7 @@ pub struct Outlier {
     /// The board.
     pub device: String,
     /// The figure in which it differs most.
-    pub metric: Metric,
+    pub metric: Figure,
     /// Its figure.
     pub value: f64,
     /// Its peers' median.
@@ -92,7 +92,7 @@ pub fn outliers(entries: &[Entry], rule: OutlierRule) -> Vec<Outlier> {
     found
 }
 
-const METRICS: [Metric; 2] = [Metric::P50Latency, Metric::P99Latency];
+const METRICS: [Figure; 2] = [Figure::P50, Figure::P99];
 
 fn figures(samples: &[&Sample]) -> [Option<f64>; 2] {
     let pool = Pool::of_latencies(samples.iter().map(|&sample| (0, sample)));
@@ -185,7 +185,7 @@ fn throttle_suspects(own: &[&Sample], peers: &[&Sample]) -> Vec<Suspect> {
             ThrottleCause::MemoryClock => (LikelyCause::Clock, "its memory clock fell"),
             ThrottleCause::CpuClock => (LikelyCause::Clock, "its CPU clock fell"),
             ThrottleCause::GpuClock => (LikelyCause::Clock, "its GPU clock fell"),
-            ThrottleCause::Unexplained => return None,
+            ThrottleCause::Unexplained | ThrottleCause::Unknown => return None,
         };
         Some(Suspect { cause, sign: sign.to_owned() })
     };

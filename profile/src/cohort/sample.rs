@@ -1,141 +1,10 @@
-//! From profiles to samples, and what must agree between them.
+//! From profiles to samples.
 
-use crate::plan::Load;
-use crate::point::{Precision, Shape};
+use crate::figures::Figures;
+use crate::identity::Identity;
 use crate::stats::histogram::Histogram;
 use crate::summary::{Interval, PointSummary, Profile, SoakSummary, Status, SteadyState, ThrottleCause};
 use std::collections::BTreeSet;
-use std::fmt;
-
-/// Everything that must agree before samples may be put together. A part that is not known agrees only with
-/// others that are not known.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CohortKey {
-    /// The model's name.
-    pub model: String,
-    /// The model's SHA-256, hexadecimal.
-    pub digest: Option<String>,
-    /// The backend.
-    pub backend: String,
-    /// Numeric precision.
-    pub precision: Precision,
-    /// Threads per inference.
-    pub threads: u32,
-    /// Batch size and clip length.
-    pub shape: Shape,
-    /// The board file that matched, else the board's own name, else the CPU's.
-    pub board: Option<String>,
-    /// The power mode.
-    pub power_mode: Option<String>,
-    /// The Jetson Linux release, else the kernel's.
-    pub firmware: Option<String>,
-    /// Whether the load was paced.
-    pub paced: bool,
-    /// Whether the figures are simulated.
-    pub simulated: bool,
-}
-
-/// A part of a [`CohortKey`] that can be left open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Factor {
-    /// The model as a whole: name and digest.
-    Model,
-    /// The model's digest alone: two builds of one model.
-    Build,
-    /// The backend.
-    Backend,
-    /// Numeric precision.
-    Precision,
-    /// Threads per inference.
-    Threads,
-    /// The board type.
-    Board,
-    /// The power mode.
-    PowerMode,
-    /// The firmware.
-    Firmware,
-    /// Measured or simulated.
-    Simulation,
-}
-
-impl Factor {
-    /// Every factor, in the order of a key.
-    pub const ALL: [Self; 9] = [
-        Self::Model,
-        Self::Build,
-        Self::Backend,
-        Self::Precision,
-        Self::Threads,
-        Self::Board,
-        Self::PowerMode,
-        Self::Firmware,
-        Self::Simulation,
-    ];
-
-    /// The name on the command line and in sentences.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Build => "build",
-            Self::Backend => "backend",
-            Self::Precision => "precision",
-            Self::Threads => "threads",
-            Self::Board => "board",
-            Self::PowerMode => "power-mode",
-            Self::Firmware => "firmware",
-            Self::Simulation => "simulation",
-        }
-    }
-
-    /// The factor of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|factor| factor.name() == name)
-    }
-}
-
-impl fmt::Display for Factor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl CohortKey {
-    /// This key with `open` parts made alike.
-    #[must_use]
-    pub fn lineage(&self, open: &[Factor]) -> Self {
-        let mut key = self.clone();
-        for factor in open {
-            match factor {
-                Factor::Model => {
-                    key.model.clear();
-                    key.digest = None;
-                }
-                Factor::Build => key.digest = None,
-                Factor::Backend => key.backend.clear(),
-                Factor::Precision => key.precision = Precision::Model,
-                Factor::Threads => key.threads = 0,
-                Factor::Board => key.board = None,
-                Factor::PowerMode => key.power_mode = None,
-                Factor::Firmware => key.firmware = None,
-                Factor::Simulation => key.simulated = false,
-            }
-        }
-        key
-    }
-}
-
-impl fmt::Display for CohortKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = |part: &Option<String>| part.clone().unwrap_or_else(|| "unknown".into());
-        write!(f, "{} {} on {} ({}", self.model, self.shape, self.backend, self.precision)?;
-        if self.threads > 1 {
-            write!(f, ", {} threads", self.threads)?;
-        }
-        write!(f, "), {}, {}, {}", known(&self.board), known(&self.power_mode), known(&self.firmware))
-    }
-}
 
 /// What may explain why a board is slower than its peers.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -175,12 +44,8 @@ pub struct Sample {
     pub p99_ns: Option<f64>,
     /// Its 95 % interval.
     pub p99_ci_ns: Interval,
-    /// Frames completed a second.
-    pub frames_per_s: Option<f64>,
-    /// Energy per frame of the whole board, uJ.
-    pub energy_per_frame_uj: Option<f64>,
-    /// Peak memory, host and device, bytes.
-    pub peak_memory_bytes: Option<f64>,
+    /// Every figure that is known of it.
+    pub figures: Figures,
     /// Why the board throttled while this was measured.
     pub throttled: Option<ThrottleCause>,
     /// What may explain it.
@@ -200,7 +65,7 @@ impl Sample {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The cohort.
-    pub key: CohortKey,
+    pub key: Identity,
     /// The sample.
     pub sample: Sample,
 }
@@ -216,7 +81,6 @@ fn entry(device: &str, profile: &Profile, point: &PointSummary) -> Option<Entry>
     let usable = matches!(point.status, Status::Measured | Status::Dominated);
     let latency = point.latency.as_ref().filter(|latency| usable && latency.p50_ns > 0.0)?;
     let signs = signs(profile, point);
-    let host = point.peak_memory_bytes;
     let sample = Sample {
         device: device.to_owned(),
         run: profile.run.id.clone(),
@@ -226,33 +90,11 @@ fn entry(device: &str, profile: &Profile, point: &PointSummary) -> Option<Entry>
         p50_ci_ns: latency.p50_ci_ns,
         p99_ns: latency.p99_ns.filter(|_| !latency.p99_extrapolated),
         p99_ci_ns: latency.p99_ci_ns,
-        frames_per_s: point.frames_per_s,
-        energy_per_frame_uj: point.energy.map(|energy| energy.gross_per_frame_uj),
-        peak_memory_bytes: host.map(|bytes| (bytes + point.device_memory_bytes.unwrap_or(0)) as f64),
+        figures: Figures::of(point),
         throttled: throttled(latency.steady, &signs),
         signs,
     };
-    Some(Entry { key: key(profile, point)?, sample })
-}
-
-fn key(profile: &Profile, point: &PointSummary) -> Option<CohortKey> {
-    let variant = profile.variants.get(usize::from(point.id.variant))?;
-    let record = profile.models.iter().find(|model| model.name == variant.model);
-    let environment = &profile.environment;
-    let first = |names: [&Option<String>; 3]| names.into_iter().flatten().next().cloned();
-    Some(CohortKey {
-        model: variant.model.clone(),
-        digest: record.map(|record| record.sha256.clone()),
-        backend: variant.backend.clone(),
-        precision: variant.precision,
-        threads: variant.threads,
-        shape: point.id.shape,
-        board: first([&environment.board_id, &environment.board, &environment.cpu]),
-        power_mode: environment.power_mode.clone(),
-        firmware: first([&environment.l4t, &environment.kernel, &None]),
-        paced: profile.run.load == Load::Paced,
-        simulated: profile.run.simulated,
-    })
+    Some(Entry { key: Identity::of(profile, point.id)?, sample })
 }
 
 fn signs(profile: &Profile, point: &PointSummary) -> Signs {

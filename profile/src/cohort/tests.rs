@@ -1,11 +1,13 @@
 //! Ground truth: fleets whose differences are planted, and how often a verdict is false or missing.
 
 use super::{
-    Basis, CohortRule, Entry, Factor, LikelyCause, OutlierRule, TrendPoint, TrendRule, contrast, entries,
-    outliers, trend,
+    Basis, CohortRule, Entry, LikelyCause, OutlierRule, TrendPoint, TrendRule, contrast, entries, outliers,
+    trend,
 };
-use crate::compare::{Metric, Verdict};
+use crate::compare::Verdict;
 use crate::example;
+use crate::figures::Figure;
+use crate::identity::Factor;
 use crate::point::Shape;
 use crate::stats::quantile::Quantile;
 use crate::stats::rng::Rng;
@@ -369,6 +371,6 @@ fn the_metrics_of_a_contrast_are_those_that_every_sample_has() {
     let mut after = Fleet { seed: 2, ..FLEET }.draw(1);
     after[0].sample.p99_ns = None;
     let found = contrast(&before, &after, &CohortRule::default());
-    let metrics: Vec<Metric> = found.groups[0].metrics.iter().map(|metric| metric.metric).collect();
-    assert_eq!(metrics, [Metric::P50Latency, Metric::FramesPerSecond, Metric::PeakMemory]);
+    let metrics: Vec<Figure> = found.groups[0].metrics.iter().map(|metric| metric.metric).collect();
+    assert_eq!(metrics, [Figure::P50, Figure::FramesPerSecond, Figure::PeakMemory]);
 }

@@ -1,58 +1,17 @@
 //! What must agree before figures may be compared, and what else differs.
 
-use crate::plan::Deadline;
-use crate::point::Variant;
+use crate::axis::Axis;
+use crate::identity::{Factor, Identity};
+use crate::point::{PointId, Shape, Variant};
 use crate::summary::Profile;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Something that identifies what was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Aspect {
-    /// The model: its name and digest.
-    Model,
-    /// The backend.
-    Backend,
-    /// Numeric precision.
-    Precision,
-    /// Threads per inference.
-    Threads,
-    /// The board.
-    Board,
-    /// The power mode.
-    PowerMode,
-    /// The device that a backend ran on.
-    Device,
-    /// How inferences were issued.
-    Load,
-    /// Whether figures are simulated.
-    Simulation,
-}
-
-impl Aspect {
-    /// The name in sentences.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Backend => "backend",
-            Self::Precision => "precision",
-            Self::Threads => "thread count",
-            Self::Board => "board",
-            Self::PowerMode => "power mode",
-            Self::Device => "device",
-            Self::Load => "load",
-            Self::Simulation => "simulation",
-        }
-    }
-}
-
-/// An aspect in which two profiles differ.
+/// A factor in which two profiles differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mismatch {
-    /// Which aspect.
-    pub aspect: Aspect,
+    /// Which factor.
+    pub factor: Factor,
     /// The baseline's value.
     pub baseline: String,
     /// The candidate's value.
@@ -61,7 +20,7 @@ pub struct Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.aspect.name();
+        let name = self.factor.name();
         write!(
             f,
             "the {name} differs: {} against {}; compare runs with the same {name}, or name it as what is \
@@ -84,111 +43,65 @@ pub struct Condition {
 
 const UNKNOWN: &str = "unknown";
 
-fn mismatch(aspect: Aspect, baseline: String, candidate: String) -> Option<Mismatch> {
-    (baseline != candidate).then_some(Mismatch { aspect, baseline, candidate })
-}
-
 fn known(value: &Option<String>) -> String {
     value.clone().unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
-/// Aspects of whole runs that differ.
-pub(super) fn of_runs(baseline: &Profile, candidate: &Profile) -> Vec<Mismatch> {
-    let board = |profile: &Profile| {
-        let environment = &profile.environment;
-        match (&environment.board_id, &environment.board, &environment.cpu) {
-            (Some(id), ..) => id.clone(),
-            (None, Some(board), _) => board.clone(),
-            (None, None, cpu) => known(cpu),
-        }
-    };
-    let simulated = |profile: &Profile| {
-        if profile.run.simulated { "simulated figures" } else { "measured figures" }.to_owned()
-    };
-    let load = |profile: &Profile| match (profile.run.load, profile.run.deadline) {
-        (crate::plan::Load::Closed, _) => "closed".to_owned(),
-        (crate::plan::Load::Paced, Deadline::Fps(fps)) => format!("paced at {fps} frames/s"),
-        (crate::plan::Load::Paced, _) => "paced".to_owned(),
-    };
-    let power = |profile: &Profile| known(&profile.environment.power_mode);
-    [
-        mismatch(Aspect::Simulation, simulated(baseline), simulated(candidate)),
-        mismatch(Aspect::Board, board(baseline), board(candidate)),
-        mismatch(Aspect::PowerMode, power(baseline), power(candidate)),
-        mismatch(Aspect::Load, load(baseline), load(candidate)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
+/// Factors of whole runs; the others are of a variant.
+const OF_RUNS: [Factor; 4] = [Factor::Simulation, Factor::Board, Factor::POWER_MODE, Factor::Load];
 
-/// Aspects of a pair of variants that differ.
-pub(super) fn of_variants(
-    baseline: &Profile,
-    candidate: &Profile,
-    variants: (&Variant, &Variant),
+/// What differs between the identities of two variants, among the factors that `wanted` admits. Firmware is a condition:
+/// it may explain a change and refuses nothing.
+fn mismatches(
+    profiles: [&Profile; 2],
+    variants: [u16; 2],
+    wanted: impl Fn(&Factor) -> bool,
 ) -> Vec<Mismatch> {
-    let model = |profile: &Profile, variant: &Variant| {
-        let record = profile.models.iter().find(|model| model.name == variant.model);
-        match record {
-            Some(record) => format!("{} ({:.12})", variant.model, record.sha256),
-            None => format!("{} (digest {UNKNOWN})", variant.model),
-        }
-    };
-    let digest = |profile: &Profile, variant: &Variant| {
-        profile.models.iter().find(|model| model.name == variant.model).map(|model| model.sha256.clone())
-    };
-    let device = |profile: &Profile, variant: &Variant| {
-        let record = profile.backends.iter().find(|backend| backend.name == variant.backend);
-        record.map_or_else(|| UNKNOWN.to_owned(), |backend| backend.device.clone())
-    };
-    let (own, other) = variants;
-    let same_model = digest(baseline, own) == digest(candidate, other);
-    let models = Mismatch {
-        aspect: Aspect::Model,
-        baseline: model(baseline, own),
-        candidate: model(candidate, other),
-    };
-    let threads = |variant: &Variant| variant.threads.to_string();
-    let precision = |variant: &Variant| variant.precision.to_string();
-    [
-        (!same_model).then_some(models),
-        mismatch(Aspect::Backend, own.backend.clone(), other.backend.clone()),
-        mismatch(Aspect::Precision, precision(own), precision(other)),
-        mismatch(Aspect::Threads, threads(own), threads(other)),
-        mismatch(Aspect::Device, device(baseline, own), device(candidate, other)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let identity =
+        |side: usize| Identity::of(profiles[side], PointId { variant: variants[side], shape: Shape::UNIT });
+    let (Some(own), Some(other)) = (identity(0), identity(1)) else { return Vec::new() };
+    let differing = own.differences(&other).into_iter().filter(wanted);
+    differing
+        .map(|factor| Mismatch { factor, baseline: own.value(factor), candidate: other.value(factor) })
+        .collect()
 }
 
-/// Pairs the variants that agree in every aspect that is not varied, by their index in each profile, and
-/// names those that have no single counterpart.
+/// Factors of whole runs that differ.
+pub(super) fn of_runs(baseline: &Profile, candidate: &Profile) -> Vec<Mismatch> {
+    mismatches([baseline, candidate], [0, 0], |factor| OF_RUNS.contains(factor))
+}
+
+/// Factors of a pair of variants that differ.
+pub(super) fn of_variants(profiles: [&Profile; 2], variants: [u16; 2]) -> Vec<Mismatch> {
+    mismatches(profiles, variants, |factor| !OF_RUNS.contains(factor) && *factor != Factor::Firmware)
+}
+
+/// Pairs the variants that agree on every axis that is not varied, by their index in each profile, and names those that
+/// have no single counterpart.
 pub(super) fn pair_variants(
     baseline: &Profile,
     candidate: &Profile,
-    varied: &[Aspect],
+    varied: &[Factor],
 ) -> (Vec<(u16, u16)>, Vec<String>) {
-    let free = |aspect: Aspect| varied.contains(&aspect);
     let agree = |own: &Variant, other: &Variant| {
-        (free(Aspect::Model) || own.model == other.model)
-            && (free(Aspect::Backend) || own.backend == other.backend)
-            && (free(Aspect::Precision) || own.precision == other.precision)
-            && (free(Aspect::Threads) || own.threads == other.threads)
+        let held = Axis::VARIANT.into_iter().filter(|axis| !varied.contains(&Factor::Axis(*axis)));
+        held.into_iter().all(|axis| own.get(axis) == other.get(axis))
     };
     let (mut pairs, mut unmatched) = (Vec::new(), Vec::new());
-    for (index, own) in baseline.variants.iter().enumerate() {
-        let others: Vec<usize> =
-            (0..candidate.variants.len()).filter(|&other| agree(own, &candidate.variants[other])).collect();
+    for (index, own) in (0u16..).zip(&baseline.variants) {
+        let others: Vec<u16> = (0u16..)
+            .zip(&candidate.variants)
+            .filter(|(_, other)| agree(own, other))
+            .map(|(at, _)| at)
+            .collect();
         match others.as_slice() {
-            [only] => pairs.push((index as u16, *only as u16)),
+            [only] => pairs.push((index, *only)),
             [] => unmatched.push(format!("{own} is only in the baseline")),
             _ => unmatched.push(format!("{own} of the baseline has several counterparts in the candidate")),
         }
     }
-    for (index, other) in candidate.variants.iter().enumerate() {
-        if !pairs.iter().any(|&(_, paired)| usize::from(paired) == index) {
+    for (index, other) in (0u16..).zip(&candidate.variants) {
+        if !pairs.iter().any(|&(_, paired)| paired == index) {
             unmatched.push(format!("{other} is only in the candidate"));
         }
     }

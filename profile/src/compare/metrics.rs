@@ -1,52 +1,16 @@
 //! Figure by figure: ratio, threshold, verdict.
 
 use super::Verdict;
+use crate::figures::Figure;
 use crate::summary::{Interval, PointSummary};
 use serde::{Deserialize, Serialize};
-
-/// A figure of a point that is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Median latency.
-    P50Latency,
-    /// P99 latency.
-    P99Latency,
-    /// Frames a second.
-    FramesPerSecond,
-    /// Energy per frame of the whole board.
-    EnergyPerFrame,
-    /// Peak memory, host and device.
-    PeakMemory,
-}
-
-impl Metric {
-    /// Every figure, in the order in which they are told.
-    pub const ALL: [Self; 5] =
-        [Self::P50Latency, Self::P99Latency, Self::FramesPerSecond, Self::EnergyPerFrame, Self::PeakMemory];
-
-    /// Relative difference that never counts, however certain: run-to-run variation that one run cannot
-    /// see.
-    #[must_use]
-    pub const fn floor(self) -> f64 {
-        match self {
-            Self::P50Latency | Self::FramesPerSecond => 0.02,
-            Self::P99Latency => 0.05,
-            Self::EnergyPerFrame | Self::PeakMemory => 0.03,
-        }
-    }
-
-    const fn more_is_better(self) -> bool {
-        matches!(self, Self::FramesPerSecond)
-    }
-}
 
 /// One figure compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricComparison {
     /// Which figure.
-    pub metric: Metric,
-    /// The baseline's figure: ns, frames a second, uJ or bytes.
+    pub metric: Figure,
+    /// The baseline's value, in the unit of the figure's name.
     pub baseline: f64,
     /// The candidate's.
     pub candidate: f64,
@@ -58,39 +22,27 @@ pub struct MetricComparison {
     pub verdict: Verdict,
 }
 
-/// A figure with the half width of its 95 % interval, relative.
-struct Figure {
+/// A value with the half width of its 95 % interval, relative.
+struct Known {
     value: f64,
     half: Option<f64>,
 }
 
-fn figure(value: f64, interval: Interval) -> Option<Figure> {
-    let half = match (interval.lower, interval.upper) {
-        (Some(lower), Some(upper)) => Some((upper - lower) / 2.0 / value),
-        _ => None,
-    };
-    (value > 0.0 && value.is_finite()).then_some(Figure { value, half })
+fn half(value: f64, interval: Interval) -> Option<f64> {
+    let (lower, upper) = (interval.lower?, interval.upper?);
+    Some((upper - lower) / 2.0 / value)
 }
 
-fn read(point: &PointSummary, metric: Metric) -> Option<Figure> {
+fn read(point: &PointSummary, figure: Figure) -> Option<Known> {
     let latency = point.latency.as_ref()?;
-    match metric {
-        Metric::P50Latency => figure(latency.p50_ns, latency.p50_ci_ns),
-        Metric::P99Latency => figure(latency.p99_ns?, latency.p99_ci_ns),
-        Metric::FramesPerSecond => {
-            // Throughput is the inverse of the mean latency: the same relative uncertainty.
-            let half = figure(latency.mean_ns, latency.mean_ci_ns)?.half;
-            Some(Figure { half, ..figure(point.frames_per_s?, Interval::default())? })
-        }
-        Metric::EnergyPerFrame => {
-            let energy = point.energy?;
-            figure(energy.gross_per_frame_uj, energy.gross_ci_uj)
-        }
-        Metric::PeakMemory => {
-            let bytes = point.peak_memory_bytes? + point.device_memory_bytes.unwrap_or(0);
-            Some(Figure { half: Some(0.0), ..figure(bytes as f64, Interval::default())? })
-        }
-    }
+    let value = figure.of(point).filter(|value| *value > 0.0 && value.is_finite())?;
+    let half = match figure {
+        // Throughput is the inverse of the mean latency: the same relative uncertainty.
+        Figure::FramesPerSecond => half(latency.mean_ns, latency.mean_ci_ns),
+        Figure::PeakMemory => Some(0.0),
+        _ => half(value, figure.interval(point)),
+    };
+    Some(Known { value, half })
 }
 
 /// The figures that both points have.
@@ -99,7 +51,7 @@ pub(super) fn compare(
     candidate: &PointSummary,
     noise_factor: f64,
 ) -> Vec<MetricComparison> {
-    let one = |metric: Metric| {
+    let one = |metric: Figure| {
         let (own, other) = (read(baseline, metric)?, read(candidate, metric)?);
         let ratio = other.value / own.value;
         let noise = own.half.zip(other.half).map(|(own, other)| own.hypot(other));
@@ -120,5 +72,5 @@ pub(super) fn compare(
             verdict,
         })
     };
-    Metric::ALL.into_iter().filter_map(one).collect()
+    Figure::compared().filter_map(one).collect()
 }

@@ -1,8 +1,7 @@
 //! Two profiles held against each other: what got better, what got worse, and what cannot be compared.
 //!
-//! Terms: the *baseline* is what was, the *candidate* what is. An *aspect* is something that identifies
-//! what was measured; aspects that differ make a comparison meaningless, unless the caller names them as
-//! what is being compared. A *condition* is something that may explain a change (a version, a kernel, a
+//! Terms: the *baseline* is what was, the *candidate* what is. A [`Factor`] that differs makes
+//! a comparison meaningless, unless the caller names it as what is being compared. A *condition* is something that may explain a change (a version, a kernel, a
 //! governor): it is listed and refuses nothing. A difference counts when it exceeds a floor and a multiple
 //! of the measurements' own uncertainty.
 //!
@@ -13,9 +12,10 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 
-pub use aspects::{Aspect, Condition, Mismatch};
-pub use metrics::{Metric, MetricComparison};
+pub use aspects::{Condition, Mismatch};
+pub use metrics::MetricComparison;
 
+use crate::identity::Factor;
 use crate::point::{PointId, Shape, Variant};
 use crate::summary::{Objective, PointSummary, Profile, Status};
 use serde::{Deserialize, Serialize};
@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 /// How differences are judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompareRule {
-    /// Aspects that are meant to differ: they are what is compared.
-    pub varied: Vec<Aspect>,
+    /// Factors that are meant to differ: they are what is compared.
+    pub varied: Vec<Factor>,
     /// Multiple of the two figures' combined 95 % half widths that a difference must exceed. 2 keeps the
     /// false verdicts over a hundred figures below one in a hundred comparisons.
     pub noise_factor: f64,
@@ -59,7 +59,7 @@ pub struct Comparison {
     pub candidate: String,
     /// Worse when any point is worse, else better when any is better, else the same.
     pub verdict: Verdict,
-    /// Why nothing could be compared, or which aspects were varied on purpose.
+    /// Why nothing could be compared, or which factors were varied on purpose.
     pub mismatches: Vec<Mismatch>,
     /// What else differs and may explain a change.
     pub conditions: Vec<Condition>,
@@ -76,7 +76,7 @@ pub struct VariantComparison {
     pub baseline: Variant,
     /// The candidate's variant.
     pub candidate: Variant,
-    /// Why this variant cannot be compared, or which aspects were varied on purpose.
+    /// Why this variant cannot be compared, or which factors were varied on purpose.
     pub mismatches: Vec<Mismatch>,
     /// Grid points that both have.
     pub points: Vec<PointComparison>,
@@ -112,7 +112,7 @@ pub struct MovedOperatingPoint {
 #[must_use]
 pub fn compare(baseline: &Profile, candidate: &Profile, rule: &CompareRule) -> Comparison {
     let mismatches = aspects::of_runs(baseline, candidate);
-    let refused = mismatches.iter().any(|mismatch| !rule.varied.contains(&mismatch.aspect));
+    let refused = mismatches.iter().any(|mismatch| !mismatch.factor.is_among(&rule.varied));
     let (pairs, unmatched) = aspects::pair_variants(baseline, candidate, &rule.varied);
     let variant = |(own, other): (u16, u16)| {
         compare_variant(baseline, candidate, own, other, if refused { None } else { Some(rule) })
@@ -153,8 +153,8 @@ fn compare_variant(
     rule: Option<&CompareRule>,
 ) -> VariantComparison {
     let variants = (&baseline.variants[usize::from(own)], &candidate.variants[usize::from(other)]);
-    let mismatches = aspects::of_variants(baseline, candidate, variants);
-    let rule = rule.filter(|rule| mismatches.iter().all(|mismatch| rule.varied.contains(&mismatch.aspect)));
+    let mismatches = aspects::of_variants([baseline, candidate], [own, other]);
+    let rule = rule.filter(|rule| mismatches.iter().all(|mismatch| mismatch.factor.is_among(&rule.varied)));
     let mut points = Vec::new();
     for point in baseline.points.iter().filter(|point| point.id.variant == own) {
         let id = PointId { variant: other, shape: point.id.shape };

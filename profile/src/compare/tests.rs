@@ -1,5 +1,8 @@
-use super::{Aspect, CompareRule, Comparison, Metric, Verdict, compare};
+use super::{CompareRule, Comparison, Verdict, compare};
 use crate::analysis::study;
+use crate::axis::Axis;
+use crate::figures::Figure;
+use crate::identity::Factor;
 use crate::plan::{Limits, Plan, Request, UsableVariant};
 use crate::point::{Shape, Variant};
 use crate::record::{Cause, ModelRecord, Stage};
@@ -58,10 +61,10 @@ fn a_slowdown_of_5_percent_is_found_at_every_point_and_a_speed_up_as_well() {
     let comparison = plain(&run(spec(0)), &run(slower.clone()));
     assert_eq!(comparison.verdict, Verdict::Worse);
     for point in &comparison.variants[0].points {
-        let median = point.metrics.iter().find(|metric| metric.metric == Metric::P50Latency).unwrap();
+        let median = point.metrics.iter().find(|metric| metric.metric == Figure::P50).unwrap();
         assert_eq!(median.verdict, Verdict::Worse, "{point:?}");
         assert!((median.ratio - 1.05).abs() < 0.01, "{median:?}");
-        let memory = point.metrics.iter().find(|metric| metric.metric == Metric::PeakMemory).unwrap();
+        let memory = point.metrics.iter().find(|metric| metric.metric == Figure::PeakMemory).unwrap();
         assert_eq!(memory.verdict, Verdict::Same);
     }
     assert_eq!(plain(&run(slower), &run(spec(0))).verdict, Verdict::Better);
@@ -78,7 +81,7 @@ fn a_difference_below_the_noise_of_few_iterations_is_no_finding() {
     let comparison = plain(&profile_of(noisy, few()), &profile_of(slower, few()));
     assert_ne!(comparison.verdict, Verdict::Worse);
     let p99 = &comparison.variants[0].points[0].metrics[1];
-    assert_eq!((p99.metric, p99.verdict), (Metric::P99Latency, Verdict::NotComparable));
+    assert_eq!((p99.metric, p99.verdict), (Figure::P99, Verdict::NotComparable));
     assert_eq!(p99.threshold, None, "P99 has no upper bound at 12 iterations");
 }
 
@@ -91,10 +94,10 @@ fn another_model_digest_is_refused_by_saying_so_and_allowed_when_it_is_what_is_c
     assert_eq!(refused.verdict, Verdict::NotComparable);
     assert_eq!(
         refused.variants[0].mismatches[0].to_string(),
-        "the model differs: m (aaaaaaaaaaaa) against m (bbbbbbbbbbbb); compare runs with the same model, or \
-         name it as what is compared"
+        "the build differs: aaaaaaaaaaaa against bbbbbbbbbbbb; compare runs with the same build, or name it as \
+         what is compared"
     );
-    let rule = CompareRule { varied: vec![Aspect::Model], ..CompareRule::default() };
+    let rule = CompareRule { varied: vec![Factor::MODEL], ..CompareRule::default() };
     let allowed = compare(&baseline, &candidate, &rule);
     assert_eq!(allowed.verdict, Verdict::Same);
     assert_eq!(allowed.variants[0].mismatches.len(), 1, "it is still named");
@@ -108,7 +111,7 @@ fn another_power_mode_is_refused_for_every_point() {
     candidate.environment.power_mode = Some("1 15W".into());
     let comparison = plain(&baseline, &candidate);
     assert_eq!(comparison.verdict, Verdict::NotComparable);
-    assert_eq!(comparison.mismatches[0].aspect, Aspect::PowerMode);
+    assert_eq!(comparison.mismatches[0].factor, Factor::POWER_MODE);
     assert!(comparison.variants[0].points.iter().all(|point| point.metrics.is_empty()));
 }
 
@@ -117,7 +120,7 @@ fn measured_and_simulated_figures_are_never_mixed_silently() {
     let baseline = run(spec(0));
     let mut candidate = run(spec(1));
     candidate.run.simulated = false;
-    assert_eq!(plain(&baseline, &candidate).mismatches[0].aspect, Aspect::Simulation);
+    assert_eq!(plain(&baseline, &candidate).mismatches[0].factor, Factor::Simulation);
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn variants_without_a_counterpart_are_named() {
             "m on simulated (model, 4 threads) is only in the candidate"
         ]
     );
-    let rule = CompareRule { varied: vec![Aspect::Threads], ..CompareRule::default() };
+    let rule = CompareRule { varied: vec![Factor::Axis(Axis::Threads)], ..CompareRule::default() };
     assert!(compare(&baseline, &candidate, &rule).unmatched.is_empty());
 }
 

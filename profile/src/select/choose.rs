@@ -26,7 +26,8 @@ impl Goal {
         match objective {
             Objective::Offline | Objective::SustainedOffline => Self::MostFrames,
             Objective::Efficiency | Objective::SustainedEfficiency => Self::MostFramesPerJoule,
-            Objective::Streaming | Objective::SustainedStreaming => match deadline {
+            // A board that names objectives of its own has also chosen for them.
+            Objective::Streaming | Objective::SustainedStreaming | Objective::Unknown => match deadline {
                 Deadline::None => Self::SmallestShare,
                 _ if candidates.iter().all(|candidate| candidate.energy_per_frame_uj.is_some()) => {
                     Self::DeadlineLeastEnergy

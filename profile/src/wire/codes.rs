@@ -1,32 +1,31 @@
 //! The numbers by which enum variants travel. A number, once given, is never given again.
 
-use super::WireError;
 use crate::channel::{ChannelKind, Role};
 use crate::plan::{Load, Mode};
 use crate::record::{Cause, NotRun, Stage};
 use crate::summary::{Objective, PressureSign, Status, SteadyState, ThrottleCause};
+
+/// The code of what is unknown: of no variant, now or later.
+const UNKNOWN: u8 = u8::MAX;
 
 /// An enum with a code for every variant.
 pub(super) trait Coded: Sized {
     /// The variant's code.
     fn code(self) -> u8;
 
-    /// The variant of a code.
-    fn of(code: u8) -> Result<Self, WireError>;
+    /// The variant of a code; `Unknown` where a newer device has one more.
+    fn of(code: u8) -> Self;
 }
 
 macro_rules! codes {
-    ($($type:ident, $what:literal: { $($variant:ident = $code:literal),* $(,)? })*) => {
+    ($($type:ident: { $($variant:ident = $code:literal),* $(,)? })*) => {
         $(impl Coded for $type {
             fn code(self) -> u8 {
-                match self { $(Self::$variant => $code,)* }
+                match self { $(Self::$variant => $code,)* Self::Unknown => UNKNOWN }
             }
 
-            fn of(code: u8) -> Result<Self, WireError> {
-                match code {
-                    $($code => Ok(Self::$variant),)*
-                    _ => Err(WireError::Code { what: $what, code }),
-                }
+            fn of(code: u8) -> Self {
+                match code { $($code => Self::$variant,)* _ => Self::Unknown }
             }
         })*
 
@@ -37,45 +36,46 @@ macro_rules! codes {
             #[test]
             fn every_code_names_the_variant_that_has_it() {
                 $($(
-                    assert_eq!($type::of($code), Ok($type::$variant));
+                    assert_eq!($type::of($code), $type::$variant);
                     assert_eq!($type::$variant.code(), $code);
                 )*
-                assert!($type::of(255).is_err());)*
+                assert_eq!($type::of(200), $type::Unknown);
+                assert_eq!($type::of($type::Unknown.code()), $type::Unknown);)*
             }
         }
     };
 }
 
 codes! {
-    Mode, "the mode": { Sweep = 0, Soak = 1, Auto = 2 }
-    Load, "the load": { Closed = 0, Paced = 1 }
-    Status, "a point's status": { Measured = 0, Dominated = 1, Interrupted = 2, NotRun = 3, Failed = 4 }
-    NotRun, "a reason for not running": {
+    Mode: { Sweep = 0, Soak = 1, Auto = 2 }
+    Load: { Closed = 0, Paced = 1 }
+    Status: { Measured = 0, Dominated = 1, Interrupted = 2, NotRun = 3, Failed = 4 }
+    NotRun: {
         WouldExceedMemory = 0, WouldExceedTime = 1, Budget = 2, Cancelled = 3, VariantFailed = 4,
     }
-    Stage, "a stage of failure": { Load = 0, Prepare = 1, WarmUp = 2, Measure = 3 }
-    Cause, "a cause of failure": {
+    Stage: { Load = 0, Prepare = 1, WarmUp = 2, Measure = 3 }
+    Cause: {
         UnsupportedOperator = 0, ImpossibleShape = 1, OutOfMemory = 2, TimedOut = 3, Crashed = 4,
         BackendUnavailable = 5, BadModel = 6, Backend = 7,
     }
-    SteadyState, "a steady state": { Flat = 0, WarmUp = 1, Slowdown = 2, NoSteadyState = 3, TooShort = 4 }
-    PressureSign, "a sign of memory pressure": {
+    SteadyState: { Flat = 0, WarmUp = 1, Slowdown = 2, NoSteadyState = 3, TooShort = 4 }
+    PressureSign: {
         MajorFaults = 0, PressureStall = 1, Swap = 2, OutOfMemory = 3, LatencyResidual = 4,
     }
-    Objective, "an objective": {
+    Objective: {
         Streaming = 0, Offline = 1, Efficiency = 2,
         SustainedStreaming = 3, SustainedOffline = 4, SustainedEfficiency = 5,
     }
-    ThrottleCause, "a cause of throttling": {
+    ThrottleCause: {
         Thermal = 0, OverCurrent = 1, PowerModeCap = 2, MemoryClock = 3, CpuClock = 4, GpuClock = 5,
         Unexplained = 6,
     }
-    ChannelKind, "a kind of channel": {
+    ChannelKind: {
         Power = 0, Temperature = 1, Clock = 2, ClockFloor = 3, ClockCap = 4, Load = 5,
         BandwidthActivity = 6, Cooling = 7, OverCurrent = 8, ThrottleFlags = 9, FanSpeed = 10,
         FanDrive = 11, MemoryAvailable = 12, MemoryPressure = 13, Voltage = 14, ThrottleCount = 15,
     }
-    Role, "a channel's role": {
+    Role: {
         Context = 0, TotalPower = 1, Junction = 2, CpuClock = 3, GpuClock = 4, MemoryClock = 5,
         Throttles = 6,
     }

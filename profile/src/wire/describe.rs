@@ -31,6 +31,12 @@ pub(super) fn point_id(key: &[u32], variants: usize) -> Result<PointId, WireErro
     Ok(PointId { variant: variant_index(variant, variants)?, shape })
 }
 
+/// As [`point_id`]; `None` where the point varies axes that this version does not know.
+pub(super) fn known_point(key: &[u32], variants: usize) -> Result<Option<PointId>, WireError> {
+    let is_known = key.len() <= 1 + Axis::SHAPE.len();
+    is_known.then(|| point_id(key, variants)).transpose()
+}
+
 /// `index`, which must be one of `variants`.
 pub(super) fn variant_index(index: u16, variants: usize) -> Result<u16, WireError> {
     if usize::from(index) < variants {
@@ -72,8 +78,8 @@ pub(super) fn decode_run(run: layout::Run) -> Result<RunInfo, WireError> {
         started_unix_ms: run.started_unix_ms,
         duration_ms: run.duration_ms,
         origin: run.origin,
-        mode: Mode::of(run.mode)?,
-        load: Load::of(run.load)?,
+        mode: Mode::of(run.mode),
+        load: Load::of(run.load),
         deadline,
         seed: run.seed,
         simulated: run.flags & SIMULATED != 0,

@@ -19,14 +19,6 @@ pub enum WireError {
         /// The version in field 0.
         found: u16,
     },
-    /// A code that this version does not know.
-    #[error("{what} has the unknown code {code}; the message is corrupt or from a newer clipmark")]
-    Code {
-        /// The enum.
-        what: &'static str,
-        /// The code.
-        code: u8,
-    },
     /// A column that is not as long as the message says.
     #[error("column {column} holds {found} values where {expected} belong; the message is corrupt")]
     Length {

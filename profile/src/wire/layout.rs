@@ -26,6 +26,8 @@ impl<T> Omit for Option<T> {
 
 impl<T> Omit for Vec<T> {}
 
+impl<K, V> Omit for BTreeMap<K, V> {}
+
 macro_rules! never_omitted {
     ($($type:ty),*) => { $(impl Omit for $type {})* };
 }
@@ -259,76 +261,19 @@ message! {
 }
 
 message! {
-    /// Every point's figures. Fields 1 and up are columns (see [`super::varint`]), left out when no point has
-    /// the figure; a value is null where a point has none.
+    /// Every point's figures. A column (see [`super::varint`]) is left out when no point has the figure; a value is
+    /// null where a point has none.
     Points {
         /// How many points there are.
         count(0): u32,
+        /// Index of the variant.
         variant(1): Option<Blob>,
-        batch_size(2): Option<Blob>,
-        clip_length(3): Option<Blob>,
-        /// Codes of a status.
-        status(4): Option<Blob>,
-        prepare_us(5): Option<Blob>,
-        /// Null where a point has no latency, like every figure of it.
-        iterations(6): Option<Blob>,
-        warmup_iterations(7): Option<Blob>,
-        /// Median, halves of a nanosecond.
-        p50_ns_x2(8): Option<Blob>,
-        /// Sum less iterations x median, rounded down.
-        sum_beyond_p50_ns(9): Option<Blob>,
-        /// P95 in twentieths, less the median.
-        p95_beyond_p50_ns_x20(10): Option<Blob>,
-        /// P99 in hundredths, less P95.
-        p99_beyond_p95_ns_x100(11): Option<Blob>,
-        /// P99.9 in thousandths, less P99.
-        p999_beyond_p99_ns_x1000(12): Option<Blob>,
-        /// The median, rounded down, less the minimum.
-        min_below_p50_ns(13): Option<Blob>,
-        /// The maximum less the highest percentile that is there, rounded down.
-        max_beyond_percentile_ns(14): Option<Blob>,
-        /// Median absolute deviation in ten-thousandths of the median.
-        mad_e4(15): Option<Blob>,
-        /// Eight for each point: ends of the mean's, P50's, P95's and P99's interval, lower then upper, as
-        /// distances from the figure in ten-thousandths of it (P95 and P99: thousandths), rounded outward.
-        intervals(16): Option<Blob>,
-        /// Autocorrelation time, tenths, rounded up.
-        tau_x10(17): Option<Blob>,
-        /// Codes of a steady state.
-        steady(18): Option<Blob>,
-        /// Time for all iterations, where it is not the sum of the latencies; 0 where it is not known.
-        elapsed_ns(19): Option<Blob>,
-        compute_p50_ns_x2(20): Option<Blob>,
-        deadline_misses(21): Option<Blob>,
-        /// Rounded up.
-        peak_memory_kib(22): Option<Blob>,
-        /// Rounded up.
-        device_memory_kib(23): Option<Blob>,
-        minor_faults(24): Option<Blob>,
-        major_faults(25): Option<Blob>,
-        psi_some_us(26): Option<Blob>,
-        swap_in_pages(27): Option<Blob>,
+        /// A column for each axis of a shape, by the axis's code.
+        shape(2): BTreeMap<u8, Blob>,
+        /// A column for each figure; [`super::points`] has the codes.
+        columns(3): BTreeMap<u8, Blob>,
         /// Compact histograms, without their exact tails but for chosen points; empty where there is none.
-        histogram(28): Option<Vec<Blob>>,
-        mean_power_mw(29): Option<Blob>,
-        energy_window_ms(30): Option<Blob>,
-        /// Gross energy per frame less mean power x window / frames measured.
-        energy_beyond_power_nj(31): Option<Blob>,
-        /// Gross less net energy per frame, less gross x idle power / mean power.
-        idle_energy_beyond_idle_power_nj(32): Option<Blob>,
-        /// Two for each point, in thousandths as above.
-        energy_interval_e3(33): Option<Blob>,
-        compute_p95_ns_x20(34): Option<Blob>,
-        compute_p99_ns_x100(35): Option<Blob>,
-        h2d_p50_ns_x2(36): Option<Blob>,
-        h2d_p99_ns_x100(37): Option<Blob>,
-        d2h_p50_ns_x2(38): Option<Blob>,
-        d2h_p99_ns_x100(39): Option<Blob>,
-        /// How long the build of the point's engine took, with the next two.
-        engine_build_us(40): Option<Blob>,
-        engine_bytes(41): Option<Blob>,
-        /// 1: it was taken from the cache; 0: it was built for this run.
-        engine_cached(42): Option<Blob>,
+        histogram(4): Option<Vec<Blob>>,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A whole profile to and from bytes.
 
 use super::codes::Coded;
-use super::describe::{self, point_id, point_key, variant_index};
+use super::describe::{self, known_point, point_key, variant_index};
 use super::layout::{Chosen, Note, Operator, Pressure, ProfileMessage, Scaling};
 use super::scale::{required, to_figure, to_integer};
 use super::soaks::{decode_failure, decode_soak, encode_failure, encode_soak};
@@ -64,6 +64,12 @@ fn from_message(message: ProfileMessage) -> Result<Profile, WireError> {
     for note in message.notes {
         annotate(&mut points, note, variants)?;
     }
+    let unknown = points.iter().filter(|point| point.is_none()).count();
+    let mut warnings = message.warnings;
+    if unknown > 0 {
+        warnings
+            .push(format!("{unknown} points are left out: they vary axes that this version does not know"));
+    }
     Ok(Profile {
         schema: message.version,
         analysis: message.analysis,
@@ -72,7 +78,7 @@ fn from_message(message: ProfileMessage) -> Result<Profile, WireError> {
         models: message.models.into_iter().map(describe::decode_model).collect::<Result<_, _>>()?,
         backends: message.backends.into_iter().map(describe::decode_backend).collect(),
         variants: message.variants.into_iter().map(describe::decode_variant).collect::<Result<_, _>>()?,
-        points,
+        points: points.into_iter().flatten().collect(),
         scaling: message
             .scaling
             .iter()
@@ -88,11 +94,15 @@ fn from_message(message: ProfileMessage) -> Result<Profile, WireError> {
             .into_iter()
             .map(|entry| decode_chosen(entry, variants))
             .collect::<Result<_, _>>()?,
-        soaks: message.soaks.into_iter().map(|soak| decode_soak(soak, variants)).collect::<Result<_, _>>()?,
+        soaks: message
+            .soaks
+            .into_iter()
+            .filter_map(|soak| decode_soak(soak, variants).transpose())
+            .collect::<Result<_, _>>()?,
         idle_power_mw: message.idle_power_uw.map(|uw| to_figure(uw, 1e3)),
         power_topology: message.power_topology,
         sampler_cpu_share: message.sampler_cpu_ppm.map(|ppm| to_figure(ppm, 1e6)),
-        warnings: message.warnings,
+        warnings,
     })
 }
 
@@ -120,11 +130,13 @@ fn notes(points: &[PointSummary]) -> Result<Vec<Note>, WireError> {
     Ok(notes)
 }
 
-fn annotate(points: &mut [PointSummary], note: Note, variants: usize) -> Result<(), WireError> {
+fn annotate(points: &mut [Option<PointSummary>], note: Note, variants: usize) -> Result<(), WireError> {
     let (index, count) = (note.point as usize, points.len());
     let point = points.get_mut(index).ok_or(WireError::Dangling { what: "a note", index, count })?;
-    point.not_run = note.not_run.map(NotRun::of).transpose()?;
-    point.because_of = note.because_of.map(|key| point_id(&key, variants)).transpose()?;
+    let Some(point) = point else { return Ok(()) };
+    point.not_run = note.not_run.map(NotRun::of);
+    let because_of = note.because_of.map(|key| known_point(&key, variants)).transpose()?;
+    point.because_of = because_of.flatten();
     point.failure = note.failure.map(decode_failure).transpose()?;
     point.operators = note.operators.unwrap_or_default().into_iter().map(decode_operator).collect();
     point.remarks = note.remarks.unwrap_or_default();
@@ -200,7 +212,7 @@ fn decode_pressure(entry: &Pressure, variants: usize) -> Result<MemoryPressure, 
     Ok(MemoryPressure {
         variant: variant_index(entry.variant, variants)?,
         first: entry.first.as_ref().map(point).transpose()?,
-        sign: entry.sign.map(PressureSign::of).transpose()?,
+        sign: entry.sign.map(PressureSign::of),
     })
 }
 
@@ -215,9 +227,13 @@ fn encode_chosen(entry: &OperatingPoint) -> Chosen {
 
 fn decode_chosen(entry: Chosen, variants: usize) -> Result<OperatingPoint, WireError> {
     Ok(OperatingPoint {
-        objective: Objective::of(entry.objective)?,
+        objective: Objective::of(entry.objective),
         model: entry.model,
-        chosen: entry.chosen.into_iter().map(|key| point_id(&key, variants)).collect::<Result<_, _>>()?,
+        chosen: entry
+            .chosen
+            .iter()
+            .filter_map(|key| known_point(key, variants).transpose())
+            .collect::<Result<_, _>>()?,
         reason: entry.reason,
     })
 }

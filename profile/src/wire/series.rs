@@ -117,8 +117,8 @@ fn encode_channel(series: &ChannelSeries, ticks: usize) -> Result<SeriesChannel,
 
 fn decode_channel(message: SeriesChannel, ticks: usize) -> Result<ChannelSeries, WireError> {
     let values = unpack(&message.id, &message.values, message.quantum, ticks)?;
-    let kind = ChannelKind::of(message.kind)?;
-    let role = Role::of(message.role)?;
+    let kind = ChannelKind::of(message.kind);
+    let role = Role::of(message.role);
     Ok(ChannelSeries { channel: Channel { id: message.id, kind, role }, values })
 }
 

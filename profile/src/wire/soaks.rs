@@ -2,7 +2,7 @@
 
 use super::WireError;
 use super::codes::Coded;
-use super::describe::{point_id, point_key};
+use super::describe::{known_point, point_key};
 use super::layout;
 use super::scale::{required, to_figure, to_integer};
 use crate::record::{Cause, Failure, GateOutcome, Stage};
@@ -18,11 +18,7 @@ pub(super) fn encode_failure(failure: &Failure) -> layout::Failure {
 }
 
 pub(super) fn decode_failure(failure: layout::Failure) -> Result<Failure, WireError> {
-    Ok(Failure {
-        stage: Stage::of(failure.stage)?,
-        cause: Cause::of(failure.cause)?,
-        message: failure.message,
-    })
+    Ok(Failure { stage: Stage::of(failure.stage), cause: Cause::of(failure.cause), message: failure.message })
 }
 
 pub(super) fn encode_segment(segment: &SoakSegment) -> Result<layout::Segment, WireError> {
@@ -59,7 +55,7 @@ pub(super) fn decode_throttle(throttle: layout::Throttle) -> Result<Throttle, Wi
     Ok(Throttle {
         onset_ms: throttle.onset_ms,
         recovery_ms: throttle.recovery_ms,
-        cause: ThrottleCause::of(throttle.cause)?,
+        cause: ThrottleCause::of(throttle.cause),
         slowdown: to_figure(throttle.slowdown_ppm, 1e6),
         evidence: throttle.evidence,
     })
@@ -115,10 +111,12 @@ pub(super) fn encode_soak(soak: &SoakSummary) -> Result<layout::Soak, WireError>
     })
 }
 
-pub(super) fn decode_soak(soak: layout::Soak, variants: usize) -> Result<SoakSummary, WireError> {
+/// The soak; `None` where its point varies axes that this version does not know.
+pub(super) fn decode_soak(soak: layout::Soak, variants: usize) -> Result<Option<SoakSummary>, WireError> {
+    let Some(id) = known_point(&soak.point, variants)? else { return Ok(None) };
     let figure = |value: Option<i64>, denominator| value.map(|value| to_figure(value, denominator));
-    Ok(SoakSummary {
-        id: point_id(&soak.point, variants)?,
+    Ok(Some(SoakSummary {
+        id,
         duration_ms: soak.duration_ms,
         inferences: soak.inferences,
         aborted: soak.aborted,
@@ -140,5 +138,5 @@ pub(super) fn decode_soak(soak: layout::Soak, variants: usize) -> Result<SoakSum
         sustained_energy: soak.sustained_energy.as_ref().map(decode_energy),
         peak_temperatures: soak.peak_temperatures,
         remarks: soak.remarks,
-    })
+    }))
 }

@@ -1,9 +1,13 @@
 //! The columns of an export, with the unit in the name. What is not known is null.
 
 use crate::store::PointRow;
+use clipmark_profile::axis::{Axis, AxisValue, Domain};
+use clipmark_profile::figures::{Figure, Stored};
+use clipmark_profile::identity::Identity;
 use clipmark_profile::summary::{Status, SteadyState};
 use serde::Serialize;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,38 +28,32 @@ pub(super) enum Cell<'a> {
     Flag(bool),
 }
 
-/// Every column, in order.
-pub(super) const COLUMNS: [(&str, Kind); 29] = [
-    ("device", Kind::Text),
-    ("profile", Kind::Int),
-    ("received_unix_ms", Kind::Int),
-    ("started_unix_ms", Kind::Int),
-    ("clipmark", Kind::Text),
-    ("board", Kind::Text),
-    ("l4t", Kind::Text),
-    ("power_mode", Kind::Text),
-    ("simulated", Kind::Flag),
-    ("model", Kind::Text),
-    ("model_sha256", Kind::Text),
-    ("backend", Kind::Text),
-    ("backend_version", Kind::Text),
-    ("precision", Kind::Text),
-    ("threads", Kind::Int),
-    ("batch_size", Kind::Int),
-    ("clip_length", Kind::Int),
-    ("status", Kind::Text),
-    ("throttled", Kind::Flag),
-    ("steady", Kind::Text),
-    ("iterations", Kind::Int),
-    ("mean_ns", Kind::Real),
-    ("p50_ns", Kind::Real),
-    ("p95_ns", Kind::Real),
-    ("p99_ns", Kind::Real),
-    ("max_ns", Kind::Int),
-    ("frames_per_s", Kind::Real),
-    ("energy_per_frame_uj", Kind::Real),
-    ("peak_memory_bytes", Kind::Int),
-];
+/// Every column, in order: the run, the axes of the point, how it went, its figures.
+pub(super) static COLUMNS: LazyLock<Vec<(&'static str, Kind)>> = LazyLock::new(|| {
+    let run = [
+        ("device", Kind::Text),
+        ("profile", Kind::Int),
+        ("received_unix_ms", Kind::Int),
+        ("started_unix_ms", Kind::Int),
+        ("clipmark", Kind::Text),
+        ("board", Kind::Text),
+        ("l4t", Kind::Text),
+        ("load", Kind::Text),
+        ("simulated", Kind::Flag),
+        ("model_sha256", Kind::Text),
+        ("backend_version", Kind::Text),
+    ];
+    let axes = Axis::VARIANT.into_iter().chain(Axis::SHAPE).map(|axis| {
+        let is_count = matches!(axis.row().domain, Domain::Count { .. });
+        (axis.column(), if is_count { Kind::Int } else { Kind::Text })
+    });
+    let course = [("status", Kind::Text), ("throttled", Kind::Flag), ("steady", Kind::Text)];
+    let figures = Figure::stored().map(|(figure, stored)| match stored {
+        Stored::Int => (figure.name(), Kind::Int),
+        Stored::Real => (figure.name(), Kind::Real),
+    });
+    run.into_iter().chain(axes).chain(course).chain(figures).collect()
+});
 
 impl<'a> From<&'a str> for Cell<'a> {
     fn from(text: &'a str) -> Self {
@@ -82,12 +80,6 @@ impl From<u32> for Cell<'_> {
     }
 }
 
-impl From<Option<f64>> for Cell<'_> {
-    fn from(value: Option<f64>) -> Self {
-        value.map_or(Self::Null, Self::Real)
-    }
-}
-
 /// The name that serde gives a variant without data.
 fn name<T: Serialize>(value: &T) -> Cell<'static> {
     match serde_json::to_value(value) {
@@ -96,11 +88,20 @@ fn name<T: Serialize>(value: &T) -> Cell<'static> {
     }
 }
 
+/// The value of an axis; null where it is unset.
+fn axis(identity: &Identity, axis: Axis) -> Cell<'static> {
+    let size = identity.shape.get(axis).map(AxisValue::Count);
+    match identity.variant.get(axis).or(size) {
+        None => Cell::Null,
+        Some(AxisValue::Count(count)) => count.into(),
+        Some(AxisValue::Name(name)) => Cell::Text(Cow::Owned(name)),
+    }
+}
+
 /// The values of a row, in the order of [`COLUMNS`].
-pub(super) fn row(row: &PointRow) -> [Cell<'_>; COLUMNS.len()] {
-    let figures = &row.figures;
-    let (status, steady): (&Status, &SteadyState) = (&figures.status, &figures.steady);
-    [
+pub(super) fn row(row: &PointRow) -> Vec<Cell<'_>> {
+    let (figures, identity) = (&row.figures, &row.identity);
+    let run = [
         row.device.as_str().into(),
         Cell::Int(row.profile.0),
         row.received_unix_ms.into(),
@@ -108,27 +109,18 @@ pub(super) fn row(row: &PointRow) -> [Cell<'_>; COLUMNS.len()] {
         row.clipmark.as_str().into(),
         (&row.board).into(),
         (&row.l4t).into(),
-        (&row.power_mode).into(),
-        Cell::Flag(row.simulated),
-        row.model.as_str().into(),
-        (&row.model_sha256).into(),
-        row.backend.as_str().into(),
+        Cell::Text(Cow::Owned(identity.load.to_string())),
+        Cell::Flag(identity.simulated),
+        (&identity.digest).into(),
         (&row.backend_version).into(),
-        row.precision.as_str().into(),
-        row.threads.into(),
-        figures.batch_size.into(),
-        figures.clip_length.into(),
-        name(status),
-        figures.throttled.map_or(Cell::Null, Cell::Flag),
-        name(steady),
-        figures.iterations.into(),
-        Cell::Real(figures.mean_ns),
-        Cell::Real(figures.p50_ns),
-        figures.p95_ns.into(),
-        figures.p99_ns.into(),
-        figures.max_ns.into(),
-        figures.frames_per_s.into(),
-        figures.energy_per_frame_uj.into(),
-        figures.peak_memory_bytes.map_or(Cell::Null, Cell::from),
-    ]
+    ];
+    let axes = Axis::VARIANT.into_iter().chain(Axis::SHAPE).map(|own| axis(identity, own));
+    let (status, steady): (&Status, &SteadyState) = (&figures.status, &figures.steady);
+    let course = [name(status), figures.throttled.map_or(Cell::Null, Cell::Flag), name(steady)];
+    let values = Figure::stored().map(|(figure, stored)| match (stored, figures.figures.get(figure)) {
+        (_, None) => Cell::Null,
+        (Stored::Int, Some(value)) => Cell::Int(value as i64),
+        (Stored::Real, Some(value)) => Cell::Real(value),
+    });
+    run.into_iter().chain(axes).chain(course).chain(values).collect()
 }

@@ -74,7 +74,7 @@ pub(super) fn write_points<W: Write + Send>(out: W, rows: &[PointRow]) -> Result
         WriterProperties::builder().set_compression(Compression::SNAPPY).set_created_by(creator).build();
     let mut file = SerializedFileWriter::new(out, schema()?, Arc::new(properties))?;
     for rows in rows.chunks(GROUP) {
-        let table: Vec<[Cell<'_>; COLUMNS.len()]> = rows.iter().map(row).collect();
+        let table: Vec<Vec<Cell<'_>>> = rows.iter().map(row).collect();
         let mut group = file.next_row_group()?;
         let mut index = 0;
         while let Some(mut writer) = group.next_column()? {
@@ -93,18 +93,22 @@ mod tests {
     use super::*;
     use crate::store::{PointFigures, ProfileId, ProfileRows};
     use clipmark_profile::example;
+    use clipmark_profile::figures::Figure;
+    use clipmark_profile::identity::Identity;
+    use clipmark_profile::point::PointId;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;
     use std::process::Command;
 
     /// The points of the example's first variant, as rows; every second one lacks what may be missing.
     fn rows() -> Vec<PointRow> {
-        let profile = ProfileRows::from(&example::profile());
-        let variant = &profile.variants[0];
+        let profile = example::profile();
+        let variant = &ProfileRows::from(&profile).variants[0];
         let row = |(index, figures): (usize, &PointFigures)| {
             let is_known = index % 2 == 0;
             let mut figures = figures.clone();
-            figures.energy_per_frame_uj = figures.energy_per_frame_uj.filter(|_| is_known);
+            let energy = figures.figures.get(Figure::EnergyPerFrame).filter(|_| is_known);
+            figures.figures.set(Figure::EnergyPerFrame, energy);
             figures.throttled = is_known.then_some(false);
             PointRow {
                 profile: ProfileId(index as i64),
@@ -115,14 +119,8 @@ mod tests {
                 board: is_known.then(|| "Jetson \u{2713}, \"Nano\"".into()),
                 l4t: None,
                 kernel: None,
-                power_mode: Some("15W".into()),
-                simulated: true,
-                model: variant.model.clone(),
-                model_sha256: variant.model_sha256.clone(),
-                backend: variant.backend.clone(),
+                identity: Identity::of(&profile, PointId { variant: 0, shape: figures.shape }).unwrap(),
                 backend_version: None,
-                precision: variant.precision.clone(),
-                threads: variant.threads,
                 figures,
             }
         };
@@ -149,7 +147,7 @@ mod tests {
         assert_eq!(read.len(), rows.len());
         for (read, written) in read.iter().zip(&rows) {
             let names: Vec<&str> = read.get_column_iter().map(|(name, _)| name.as_str()).collect();
-            assert_eq!(names, COLUMNS.map(|(name, _)| name));
+            assert_eq!(names, COLUMNS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
             let cells: Vec<Cell<'_>> = read.get_column_iter().map(|(_, field)| cell_of(field)).collect();
             assert_eq!(cells, row(written));
         }
@@ -187,13 +185,14 @@ mod tests {
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{told}");
         let present = |known: &dyn Fn(&PointRow) -> bool| rows.iter().filter(|row| known(row)).count();
-        let iterations: u64 = rows.iter().map(|row| row.figures.iterations).sum();
-        let p99 = rows.iter().filter_map(|row| row.figures.p99_ns).fold(0.0, f64::max);
+        let of = |figure: Figure| rows.iter().filter_map(move |row| row.figures.figures.get(figure));
+        let iterations = of(Figure::Iterations).sum::<f64>() as u64;
+        let p99 = of(Figure::P99).fold(0.0, f64::max);
         let expected = format!(
             "({}, {}, 0, {iterations}, {p99:?}, 'orin-7', {})",
             rows.len(),
             present(&|row| row.board.is_some()),
-            present(&|row| row.figures.energy_per_frame_uj.is_some())
+            present(&|row| row.figures.figures.get(Figure::EnergyPerFrame).is_some())
         );
         assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected);
     }

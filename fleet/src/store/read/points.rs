@@ -4,14 +4,18 @@
 
 use super::filter::Filter;
 use super::profiles::ProfileId;
-use super::{count, flag, identifier, optional_count, optional_flag, required, small, text};
+use super::{Named, count, identifier};
 use crate::store::database::Row;
-use crate::store::rows::named;
 use crate::store::{PointFigures, Store, StoreError};
+use clipmark_profile::axis::{Axis, AxisValue, Domain};
+use clipmark_profile::figures::{Figure, Figures, Stored};
+use clipmark_profile::identity::{self, Identity, Issued};
+use clipmark_profile::plan::{Deadline, Load};
+use clipmark_profile::point::{Shape, Variant};
 use clipmark_profile::stats::histogram::Histogram;
-use clipmark_profile::summary::SteadyState;
 use clipmark_profile::topics::DeviceId;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// Which points.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,10 +38,8 @@ pub struct PointQuery {
     pub l4t: Option<String>,
     /// In this power mode.
     pub power_mode: Option<String>,
-    /// At this batch size.
-    pub batch_size: Option<u32>,
-    /// At this clip length.
-    pub clip_length: Option<u32>,
+    /// At this shape.
+    pub shape: Option<Shape>,
     /// Simulated ones only, or measured ones only.
     pub simulated: Option<bool>,
     /// Received at or after this time.
@@ -66,8 +68,7 @@ impl Default for PointQuery {
             board: None,
             l4t: None,
             power_mode: None,
-            batch_size: None,
-            clip_length: None,
+            shape: None,
             simulated: None,
             since_unix_ms: None,
             until_unix_ms: None,
@@ -98,22 +99,10 @@ pub struct PointRow {
     pub l4t: Option<String>,
     /// Kernel release.
     pub kernel: Option<String>,
-    /// Power mode.
-    pub power_mode: Option<String>,
-    /// Whether any figure of the profile is simulated.
-    pub simulated: bool,
-    /// The model's name.
-    pub model: String,
-    /// The model's SHA-256.
-    pub model_sha256: Option<String>,
-    /// The backend.
-    pub backend: String,
-    /// The version of the runtime behind it.
+    /// What was measured: when two rows are of the same thing.
+    pub identity: Identity,
+    /// The version of the runtime behind the backend.
     pub backend_version: Option<String>,
-    /// Precision asked of the backend.
-    pub precision: String,
-    /// Threads given to it.
-    pub threads: u32,
     /// The figures.
     pub figures: PointFigures,
 }
@@ -127,12 +116,47 @@ impl PointRow {
     }
 }
 
-const COLUMNS: &str = "p.profile, p.device, p.received_unix_ms, p.board, p.l4t, p.power_mode, p.simulated, \
-    s.model, s.model_sha256, s.backend, s.backend_version, s.precision_name, s.threads, q.batch_size, \
-    q.clip_length, q.status, q.throttled, q.iterations, q.mean_ns, q.p50_ns, q.p95_ns, q.p99_ns, q.max_ns, \
-    q.mad_ns, q.steady, q.frames_per_s, q.energy_per_frame_uj, q.peak_memory_bytes, p.started_unix_ms, p.clipmark, p.kernel";
+/// What is read of a profile, a variant and a point.
+const OF_PROFILE: [&str; 13] = [
+    "profile",
+    "device",
+    "received_unix_ms",
+    "started_unix_ms",
+    "clipmark",
+    "board",
+    "board_id",
+    "cpu",
+    "l4t",
+    "kernel",
+    "load",
+    "stream_micro_fps",
+    "simulated",
+];
+const OF_VARIANT: [&str; 3] = ["model_sha256", "backend_version", "backend_device"];
+const OF_POINT: [&str; 3] = ["status", "throttled", "steady"];
 
-fn figures(row: &dyn Row, histogram: Option<Vec<u8>>) -> Result<PointFigures, StoreError> {
+/// The power mode of the run, which is the variant's where it set none.
+const RUN_POWER_MODE: &str = "run_power_mode";
+
+/// The names of the columns that are read, and the SELECT that reads them in this order.
+static COLUMNS: LazyLock<(Vec<&'static str>, String)> = LazyLock::new(|| {
+    let figures = Figure::stored().map(|(figure, _)| figure.name());
+    let groups: [(&str, Vec<&'static str>); 3] = [
+        ("p", OF_PROFILE.to_vec()),
+        ("s", OF_VARIANT.into_iter().chain(Axis::VARIANT.map(Axis::column)).collect()),
+        ("q", OF_POINT.into_iter().chain(Axis::SHAPE.map(Axis::column)).chain(figures).collect()),
+    ];
+    let mut names: Vec<&'static str> = groups.iter().flat_map(|(_, names)| names.clone()).collect();
+    let mut select: Vec<String> = groups
+        .iter()
+        .flat_map(|(table, names)| names.iter().map(move |name| format!("{table}.{name}")))
+        .collect();
+    names.push(RUN_POWER_MODE);
+    select.push("p.power_mode".to_owned());
+    (names, select.join(", "))
+});
+
+fn figures(row: &Named<'_>, histogram: Option<Vec<u8>>) -> Result<PointFigures, StoreError> {
     let damaged = |what, problem: String| StoreError::Damaged { what, problem };
     let histogram = match histogram {
         None => Histogram::default(),
@@ -140,49 +164,90 @@ fn figures(row: &dyn Row, histogram: Option<Vec<u8>>) -> Result<PointFigures, St
             Histogram::from_bytes(&bytes).map_err(|error| damaged("histogram", error.to_string()))?
         }
     };
-    let status = text(row, 15, "status")?;
-    let steady = text(row, 24, "steady state")?;
+    let mut figures = Figures::default();
+    for (figure, kind) in Figure::stored() {
+        let value = match kind {
+            Stored::Int => row.int(figure.name())?.map(|value| value as f64),
+            Stored::Real => row.real(figure.name())?,
+        };
+        figures.set(figure, value);
+    }
     Ok(PointFigures {
-        batch_size: small(row, 13, "batch size")?,
-        clip_length: small(row, 14, "clip length")?,
-        status: named(&status).ok_or_else(|| damaged("status", status))?,
-        throttled: optional_flag(row, 16)?,
-        iterations: count(row, 17, "number of iterations")?,
-        mean_ns: required(row.real(18)?, "mean")?,
-        p50_ns: required(row.real(19)?, "median")?,
-        p95_ns: row.real(20)?,
-        p99_ns: row.real(21)?,
-        max_ns: count(row, 22, "maximum")?,
-        mad_ns: required(row.real(23)?, "MAD")?,
-        steady: named::<SteadyState>(&steady).ok_or_else(|| damaged("steady state", steady))?,
-        frames_per_s: row.real(25)?,
-        energy_per_frame_uj: row.real(26)?,
-        peak_memory_bytes: optional_count(row, 27)?,
+        shape: row.shape()?,
+        status: row.one_of("status")?,
+        throttled: row.int("throttled")?.map(|value| value != 0),
+        steady: row.one_of("steady")?,
+        figures,
         histogram,
     })
 }
 
-fn point_row(row: &dyn Row, histograms: bool) -> Result<PointRow, StoreError> {
-    let histogram = if histograms { row.blob(31)? } else { None };
-    Ok(PointRow {
-        profile: ProfileId(row.int(0)?.unwrap_or_default()),
-        device: identifier(&text(row, 1, "device")?, "device")?,
-        received_unix_ms: count(row, 2, "time of receipt")?,
-        started_unix_ms: count(row, 28, "start")?,
-        clipmark: text(row, 29, "version")?,
-        board: row.text(3)?,
-        l4t: row.text(4)?,
-        kernel: row.text(30)?,
-        power_mode: row.text(5)?,
-        simulated: flag(row, 6, "flag")?,
-        model: text(row, 7, "model")?,
-        model_sha256: row.text(8)?,
-        backend: text(row, 9, "backend")?,
-        backend_version: row.text(10)?,
-        precision: text(row, 11, "precision")?,
-        threads: small(row, 12, "number of threads")?,
-        figures: figures(row, histogram)?,
+fn identity(row: &Named<'_>, shape: Shape) -> Result<Identity, StoreError> {
+    let mut variant = Variant::new("", "");
+    for axis in Axis::VARIANT {
+        let value = match axis.row().domain {
+            Domain::Count { .. } => {
+                row.int(axis.column())?.and_then(|count| u32::try_from(count).ok()).map(AxisValue::Count)
+            }
+            Domain::Choice(_) | Domain::Name { .. } => row.text(axis.column())?.map(AxisValue::Name),
+        };
+        if let Some(value) = value {
+            variant.set(axis, value);
+        }
+    }
+    if variant.power_mode.is_none() {
+        variant.power_mode = row.text(RUN_POWER_MODE)?;
+    }
+    let names = [row.text("board_id")?, row.text("board")?, row.text("cpu")?];
+    let [id, name, cpu] = [&names[0], &names[1], &names[2]].map(Option::as_deref);
+    let (l4t, kernel) = (row.text("l4t")?, row.text("kernel")?);
+    let load = match (row.one_of("load")?, row.int("stream_micro_fps")?) {
+        (Load::Paced, Some(micros)) => Issued::Stream(micros.unsigned_abs()),
+        (load, _) => Issued::of(load, Deadline::None),
+    };
+    Ok(Identity {
+        variant,
+        digest: row.text("model_sha256")?,
+        shape,
+        board: identity::board(id, name, cpu).map(str::to_owned),
+        firmware: identity::firmware(l4t.as_deref(), kernel.as_deref()).map(str::to_owned),
+        device: row.text("backend_device")?,
+        load,
+        simulated: row.count("simulated")? != 0,
     })
+}
+
+fn point_row(row: &dyn Row, histograms: bool) -> Result<PointRow, StoreError> {
+    let names = &COLUMNS.0;
+    let histogram = if histograms { row.blob(names.len())? } else { None };
+    let row = Named { row, names };
+    let figures = figures(&row, histogram)?;
+    Ok(PointRow {
+        profile: ProfileId(row.int("profile")?.unwrap_or_default()),
+        device: identifier(&row.needed("device")?, "device")?,
+        received_unix_ms: row.count("received_unix_ms")?,
+        started_unix_ms: row.count("started_unix_ms")?,
+        clipmark: row.needed("clipmark")?,
+        board: row.text("board")?,
+        l4t: row.text("l4t")?,
+        kernel: row.text("kernel")?,
+        identity: identity(&row, figures.shape)?,
+        backend_version: row.text("backend_version")?,
+        figures,
+    })
+}
+
+/// A condition that a point has these sizes.
+fn at_shape<'a>(filter: &mut Filter<'a>, shape: Option<Shape>) {
+    for axis in Axis::SHAPE {
+        let size = shape.map(|shape| shape.get(axis).unwrap_or(0));
+        filter.and(&format!("q.{} = ?", axis.column()), size);
+    }
+}
+
+/// The columns of a shape, for an order.
+fn sizes(table: &str) -> String {
+    Axis::SHAPE.map(|axis| format!("{table}.{}", axis.column())).join(", ")
 }
 
 /// Runs of a model that its grid is told from.
@@ -195,7 +260,7 @@ fn restrict<'a>(filter: &mut Filter<'a>, query: &'a PointQuery) {
     filter.and("s.model_sha256 = ?", query.model_sha256.as_ref());
     filter.and("s.model = ?", query.model.as_ref());
     filter.and("s.backend = ?", query.backend.as_ref());
-    filter.and("s.precision_name = ?", query.precision.as_ref());
+    filter.and("s.precision = ?", query.precision.as_ref());
     filter.and("p.board = ?", query.board.as_ref());
     filter.and("p.l4t = ?", query.l4t.as_ref());
     filter.and("p.power_mode = ?", query.power_mode.as_ref());
@@ -230,17 +295,17 @@ impl Store {
         } else {
             "profile p JOIN variant s ON s.profile = p.profile JOIN point q ON q.variant = s.variant"
         };
-        filter.and("q.batch_size = ?", query.batch_size);
-        filter.and("q.clip_length = ?", query.clip_length);
+        at_shape(&mut filter, query.shape);
         let limit = filter.parameter(query.limit);
         let histogram = if query.histograms { ", q.histogram" } else { "" };
-        let order = if query.newest_first {
-            "s.profile DESC, s.variant DESC, q.batch_size, q.clip_length"
+        let runs = if query.newest_first {
+            "s.profile DESC, s.variant DESC"
         } else {
-            "p.device, p.profile DESC, q.variant, q.batch_size, q.clip_length"
+            "p.device, p.profile DESC, q.variant"
         };
+        let (select, order) = (&COLUMNS.1, format!("{runs}, {}", sizes("q")));
         let sql = format!(
-            "SELECT {COLUMNS}{histogram} FROM {from} {} ORDER BY {order} LIMIT {limit}",
+            "SELECT {select}{histogram} FROM {from} {} ORDER BY {order} LIMIT {limit}",
             filter.clause()
         );
         let mut rows = Vec::new();
@@ -251,18 +316,21 @@ impl Store {
         Ok(rows)
     }
 
-    /// The points at which a model was measured lately, batch size and clip length, and how often each was.
+    /// The shapes at which a model was measured in its newest runs, and how often each was.
     ///
     /// # Errors
     /// The database's refusal.
-    pub fn grid(&mut self, model: &str) -> Result<BTreeMap<(u32, u32), u64>, StoreError> {
-        let sql = "SELECT q.batch_size, q.clip_length, COUNT(*) FROM (SELECT variant FROM variant WHERE model = ?1 \
-            ORDER BY profile DESC, variant DESC LIMIT ?2) s JOIN point q ON q.variant = s.variant \
-            GROUP BY q.batch_size, q.clip_length";
+    pub fn grid(&mut self, model: &str) -> Result<BTreeMap<Shape, u64>, StoreError> {
+        let sizes = sizes("q");
+        let sql = format!(
+            "SELECT {sizes}, COUNT(*) FROM (SELECT variant FROM variant WHERE model = ?1 \
+             ORDER BY profile DESC, variant DESC LIMIT ?2) s JOIN point q ON q.variant = s.variant GROUP BY {sizes}"
+        );
+        let names = Axis::SHAPE.map(Axis::column);
         let mut grid = BTreeMap::new();
-        self.database.query(sql, &[model.into(), GRID_RUNS.into()], &mut |row| {
-            let at = (small(row, 0, "batch size")?, small(row, 1, "clip length")?);
-            grid.insert(at, count(row, 2, "number")?);
+        self.database.query(&sql, &[model.into(), GRID_RUNS.into()], &mut |row| {
+            let shape = Named { row, names: &names }.shape()?;
+            grid.insert(shape, count(row, names.len(), "number")?);
             Ok(())
         })?;
         Ok(grid)

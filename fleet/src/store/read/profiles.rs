@@ -1,9 +1,11 @@
 //! Profiles, their soaks and series.
 
 use super::filter::Filter;
-use super::{count, flag, identifier, optional_count, optional_flag, small, text};
+use super::{Named, count, flag, identifier, optional_flag, text};
 use crate::store::database::Row;
+use crate::store::records::SOAK_COLUMNS;
 use crate::store::{Store, StoreError};
+use clipmark_profile::axis::Axis;
 use clipmark_profile::message::Epoch;
 use clipmark_profile::topics::{CommandId, DeviceId};
 
@@ -245,12 +247,12 @@ impl Store {
         let mut filter = Filter::default();
         filter.and("p.device = ?", device.map(DeviceId::as_str));
         let limit = filter.parameter(limit);
+        let sizes = Axis::SHAPE.map(|axis| format!("k.{}", axis.column())).join(", ");
         let sql = format!(
-            "SELECT p.profile, p.device, p.received_unix_ms, s.model, s.backend, p.power_mode, k.batch_size, \
-             k.clip_length, k.duration_ms, k.time_to_throttle_ms, k.causes, k.burst_frames_per_s, \
-             k.sustained_frames_per_s, k.sustained_ratio, k.sustained_p99_ns, k.peak_millicelsius, k.aborted \
+            "SELECT p.profile, p.device, p.received_unix_ms, s.model, s.backend, p.power_mode, {}, {sizes} \
              FROM soak k JOIN variant s ON s.variant = k.variant JOIN profile p ON p.profile = s.profile {} \
-             ORDER BY p.profile DESC, k.variant, k.batch_size, k.clip_length LIMIT {limit}",
+             ORDER BY p.profile DESC, k.variant, {sizes} LIMIT {limit}",
+            SOAK_COLUMNS.map(|name| format!("k.{name}")).join(", "),
             filter.clause()
         );
         let mut rows = Vec::new();
@@ -315,26 +317,28 @@ impl Store {
 }
 
 fn soak_row(row: &dyn Row) -> Result<SoakRow, StoreError> {
-    let causes = text(row, 10, "causes")?;
+    let of_run = ["profile", "device", "received_unix_ms", "model", "backend", "power_mode"];
+    let names = [&of_run[..], &SOAK_COLUMNS, &Axis::SHAPE.map(Axis::column)].concat();
+    let row = Named { row, names: &names };
+    let causes = row.needed("causes")?;
     Ok(SoakRow {
-        profile: ProfileId(row.int(0)?.unwrap_or_default()),
-        device: identifier(&text(row, 1, "device")?, "device")?,
-        received_unix_ms: count(row, 2, "time of receipt")?,
-        model: text(row, 3, "model")?,
-        backend: text(row, 4, "backend")?,
-        power_mode: row.text(5)?,
+        profile: ProfileId(row.int("profile")?.unwrap_or_default()),
+        device: identifier(&row.needed("device")?, "device")?,
+        received_unix_ms: row.count("received_unix_ms")?,
+        model: row.needed("model")?,
+        backend: row.needed("backend")?,
+        power_mode: row.text("power_mode")?,
         figures: crate::store::SoakFigures {
-            batch_size: small(row, 6, "batch size")?,
-            clip_length: small(row, 7, "clip length")?,
-            duration_ms: count(row, 8, "duration")?,
-            time_to_throttle_ms: optional_count(row, 9)?,
+            shape: row.shape()?,
+            duration_ms: row.count("duration_ms")?,
+            time_to_throttle_ms: row.int("time_to_throttle_ms")?.and_then(|value| u64::try_from(value).ok()),
             causes: causes.split(',').filter(|cause| !cause.is_empty()).map(str::to_owned).collect(),
-            burst_frames_per_s: row.real(11)?,
-            sustained_frames_per_s: row.real(12)?,
-            sustained_ratio: row.real(13)?,
-            sustained_p99_ns: row.real(14)?,
-            peak_millicelsius: row.int(15)?.and_then(|value| i32::try_from(value).ok()),
-            aborted: row.text(16)?,
+            burst_frames_per_s: row.real("burst_frames_per_s")?,
+            sustained_frames_per_s: row.real("sustained_frames_per_s")?,
+            sustained_ratio: row.real("sustained_ratio")?,
+            sustained_p99_ns: row.real("sustained_p99_ns")?,
+            peak_millicelsius: row.int("peak_millicelsius")?.and_then(|value| i32::try_from(value).ok()),
+            aborted: row.text("aborted")?,
         },
     })
 }

@@ -6,8 +6,10 @@ use super::super::describe::point_id;
 use super::super::intervals::{Parts, to_interval};
 use super::super::layout::Points;
 use super::super::scale::{sum, to_figure, uncount};
-use super::rows::{Row, rows};
+use super::super::varint::unpack;
+use super::rows::{Row, plain, rows};
 use super::{MAX_POINTS, Percentiles, clips_per_s, energy_of_power, frames, idle_of_gross};
+use crate::axis::Axis;
 use crate::point::{PointId, Shape};
 use crate::record::EngineBuild;
 use crate::stats::histogram::Histogram;
@@ -15,12 +17,12 @@ use crate::stats::quantile::Quantile;
 use crate::summary::{EnergySummary, LatencySummary, PointSummary, Status, SteadyState};
 use crate::units::{Bytes, Nanos};
 
-/// The points of `columns`; notes are added by the caller.
+/// The points of `columns`; notes are added by the caller. A point on axes that this version does not know is absent.
 pub(in crate::wire) fn decode(
     columns: &Points,
     variants: usize,
     idle_uw: Option<i64>,
-) -> Result<Vec<PointSummary>, WireError> {
+) -> Result<Vec<Option<PointSummary>>, WireError> {
     if columns.count > MAX_POINTS {
         return Err(WireError::OutOfRange { what: "the number of points" });
     }
@@ -29,25 +31,39 @@ pub(in crate::wire) fn decode(
     if found != expected {
         return Err(WireError::Length { column: "histogram", found, expected });
     }
-    let rows = rows(columns, expected)?;
-    let point = |(at, row): (usize, &Row)| {
+    let ids = identities(columns, expected, variants)?;
+    let rows = rows(&columns.columns, expected)?;
+    let point = |(at, (id, row)): (usize, (Option<PointId>, &Row))| {
         let bytes = columns.histogram.as_ref().map_or(&[][..], |all| &all[at].0);
-        decode_point(row, variants, histogram(at, bytes)?, idle_uw)
+        let Some(id) = id else { return Ok(None) };
+        decode_point(id, row, histogram(at, bytes)?, idle_uw).map(Some)
     };
-    rows.iter().enumerate().map(point).collect()
+    ids.into_iter().zip(&rows).enumerate().map(point).collect()
 }
 
-fn identity(row: &Row, variants: usize) -> Result<PointId, WireError> {
+/// Which point each is; absent where it has a size of an axis that this version does not know.
+fn identities(columns: &Points, count: usize, variants: usize) -> Result<Vec<Option<PointId>>, WireError> {
     let what = "a variant, batch size or clip length";
-    let key = (
-        u32::try_from(need(what, row.variant)?).ok(),
-        u32::try_from(need(what, row.batch_size)?).ok(),
-        u32::try_from(need(what, row.clip_length)?).ok(),
-    );
-    let (Some(variant), Some(batch_size), Some(clip_length)) = key else {
-        return Err(WireError::OutOfRange { what });
-    };
-    point_id(&[variant, batch_size, clip_length], variants)
+    let wrong = || WireError::OutOfRange { what };
+    let numbers = unpack("variant", columns.variant.as_ref(), count)?;
+    let mut keys: Vec<Vec<u32>> = Vec::with_capacity(count);
+    for number in numbers {
+        keys.push(vec![u32::try_from(need(what, number)?).map_err(|_| wrong())?]);
+    }
+    let mut known = vec![true; count];
+    for axis in Axis::SHAPE {
+        let sizes = unpack(axis.name(), columns.shape.get(&axis.row().code), count)?;
+        for (key, size) in keys.iter_mut().zip(sizes) {
+            key.push(u32::try_from(size.unwrap_or(0)).map_err(|_| wrong())?);
+        }
+    }
+    let is_known = |code: u8| Axis::SHAPE.iter().any(|axis| axis.row().code == code);
+    for (_, column) in columns.shape.iter().filter(|(code, _)| !is_known(**code)) {
+        let sizes = unpack("an unknown axis", Some(column), count)?;
+        known.iter_mut().zip(sizes).for_each(|(known, size)| *known &= size.is_none());
+    }
+    let id = |(key, known): (&Vec<u32>, bool)| point_id(key, variants).map(|id| known.then_some(id));
+    keys.iter().zip(known).map(id).collect()
 }
 
 fn histogram(point: usize, bytes: &[u8]) -> Result<Histogram, WireError> {
@@ -62,47 +78,32 @@ fn optional(what: &'static str, value: Option<i64>) -> Result<Option<u64>, WireE
 }
 
 fn decode_point(
+    id: PointId,
     row: &Row,
-    variants: usize,
     histogram: Histogram,
     idle_uw: Option<i64>,
 ) -> Result<PointSummary, WireError> {
-    let id = identity(row, variants)?;
     let status = code(need("a point's status", row.status)?);
     let latency = row.iterations.map(|iterations| latency(row, iterations, histogram)).transpose()?;
     let elapsed = optional("elapsed time", row.elapsed_ns)?;
     let clips_per_s =
         latency.as_ref().and_then(|l| clips_per_s(id.shape, l.iterations, elapsed.unwrap_or(l.sum_ns)));
-    let bytes = |what, kib| Ok::<_, WireError>(optional(what, kib)?.map(|kib| kib.saturating_mul(1024)));
-    Ok(PointSummary {
-        id,
-        status: Status::of(status)?,
-        not_run: None,
-        because_of: None,
-        failure: None,
-        prepare_ns: optional("preparation time", row.prepare_us)?.map(|us| us.saturating_mul(1000)),
+    let mut point = PointSummary {
         engine: engine(row)?,
         latency,
         clips_per_s,
         frames_per_s: clips_per_s.map(|clips| clips * f64::from(id.shape.clip())),
-        compute_p50_ns: row.compute_p50_ns_x2.map(|value| to_figure(value, 2.0)),
-        compute_p95_ns: row.compute_p95_ns_x20.map(|value| to_figure(value, 20.0)),
-        compute_p99_ns: row.compute_p99_ns_x100.map(|value| to_figure(value, 100.0)),
-        h2d_p50_ns: row.h2d_p50_ns_x2.map(|value| to_figure(value, 2.0)),
-        h2d_p99_ns: row.h2d_p99_ns_x100.map(|value| to_figure(value, 100.0)),
-        d2h_p50_ns: row.d2h_p50_ns_x2.map(|value| to_figure(value, 2.0)),
-        d2h_p99_ns: row.d2h_p99_ns_x100.map(|value| to_figure(value, 100.0)),
-        deadline_misses: optional("deadline misses", row.deadline_misses)?,
-        peak_memory_bytes: bytes("peak memory", row.peak_memory_kib)?,
-        device_memory_bytes: bytes("device memory", row.device_memory_kib)?,
-        minor_faults: optional("minor faults", row.minor_faults)?,
-        major_faults: optional("major faults", row.major_faults)?,
-        psi_some_us: optional("pressure stalls", row.psi_some_us)?,
-        swap_in_pages: optional("pages swapped in", row.swap_in_pages)?,
         energy: energy(id.shape, row, idle_uw)?,
-        operators: Vec::new(),
-        remarks: Vec::new(),
-    })
+        ..PointSummary::bare(id, Status::of(status))
+    };
+    for ((name, wire), number) in plain().zip(&row.plain) {
+        if let Some(number) = number {
+            // Counts are never negative.
+            let figure = wire.figure(uncount(name, *number)?);
+            (wire.write)(&mut point, figure);
+        }
+    }
+    Ok(point)
 }
 
 fn engine(row: &Row) -> Result<Option<EngineBuild>, WireError> {
@@ -174,7 +175,7 @@ fn latency(row: &Row, iterations: i64, histogram: Histogram) -> Result<LatencySu
         p99_ci_ns: ends(6, p99_ns.unwrap_or(p50_ns), Parts::Thousandths),
         tau: to_figure(need("tau", row.tau_x10)?, 10.0),
         p99_extrapolated: Quantile::P99.extrapolates(iterations),
-        steady: SteadyState::of(code(need("a steady state", row.steady)?))?,
+        steady: SteadyState::of(code(need("a steady state", row.steady)?)),
         histogram,
     })
 }

@@ -5,8 +5,11 @@ use super::super::codes::Coded;
 use super::super::intervals::{Parts, to_parts};
 use super::super::layout::{Blob, Points};
 use super::super::scale::{count, required, to_integer};
-use super::rows::{LATENCY_ENDS, Row, fill};
+use super::super::varint::pack;
+use super::rows::{LATENCY_ENDS, Row, columns};
 use super::{MAX_POINTS, Percentiles, clips_per_s, energy_of_power, frames, idle_of_gross};
+use crate::axis::Axis;
+use crate::figures::{ROWS, WireColumn};
 use crate::point::PointId;
 use crate::summary::{EnergySummary, LatencySummary, PointSummary};
 use std::collections::BTreeSet;
@@ -22,38 +25,29 @@ pub(in crate::wire) fn encode(
 ) -> Result<Points, WireError> {
     let rows = points.iter().map(|point| row(point, idle_uw)).collect::<Result<Vec<Row>, WireError>>()?;
     let count = u32::try_from(points.len()).ok().filter(|&count| count <= MAX_POINTS);
-    let mut columns = Points {
-        count: count.ok_or(WireError::OutOfRange { what: "the number of points" })?,
-        histogram: histograms(points, chosen),
-        ..Points::default()
+    let sizes = |axis: Axis| {
+        let sizes = points.iter().map(|point| point.id.shape.get(axis).map(i64::from));
+        Some((axis.row().code, pack(sizes)?))
     };
-    fill(&mut columns, &rows);
-    Ok(columns)
+    Ok(Points {
+        count: count.ok_or(WireError::OutOfRange { what: "the number of points" })?,
+        variant: pack(points.iter().map(|point| Some(point.id.variant.into()))),
+        shape: Axis::SHAPE.into_iter().filter_map(sizes).collect(),
+        columns: columns(&rows),
+        histogram: histograms(points, chosen),
+    })
 }
 
 fn row(point: &PointSummary, idle_uw: Option<i64>) -> Result<Row, WireError> {
-    let optional = |what, value: Option<u64>| value.map(|value| count(what, value)).transpose();
+    let number = |wire: WireColumn, value: f64| to_integer(wire.number(value), 1.0);
     let mut row = Row {
-        variant: Some(point.id.variant.into()),
-        batch_size: Some(point.id.shape.batch().into()),
-        clip_length: Some(point.id.shape.clip().into()),
         status: Some(point.status.code().into()),
-        prepare_us: optional("preparation time", point.prepare_ns.map(microseconds))?,
         elapsed_ns: elapsed(point),
-        compute_p50_ns_x2: point.compute_p50_ns.and_then(|ns| to_integer(ns, 2.0)),
-        compute_p95_ns_x20: point.compute_p95_ns.and_then(|ns| to_integer(ns, 20.0)),
-        compute_p99_ns_x100: point.compute_p99_ns.and_then(|ns| to_integer(ns, 100.0)),
-        h2d_p50_ns_x2: point.h2d_p50_ns.and_then(|ns| to_integer(ns, 2.0)),
-        h2d_p99_ns_x100: point.h2d_p99_ns.and_then(|ns| to_integer(ns, 100.0)),
-        d2h_p50_ns_x2: point.d2h_p50_ns.and_then(|ns| to_integer(ns, 2.0)),
-        d2h_p99_ns_x100: point.d2h_p99_ns.and_then(|ns| to_integer(ns, 100.0)),
-        deadline_misses: optional("deadline misses", point.deadline_misses)?,
-        peak_memory_kib: optional("peak memory", point.peak_memory_bytes.map(|b| b.div_ceil(1024)))?,
-        device_memory_kib: optional("device memory", point.device_memory_bytes.map(|b| b.div_ceil(1024)))?,
-        minor_faults: optional("minor faults", point.minor_faults)?,
-        major_faults: optional("major faults", point.major_faults)?,
-        psi_some_us: optional("pressure stalls", point.psi_some_us)?,
-        swap_in_pages: optional("pages swapped in", point.swap_in_pages)?,
+        plain: ROWS
+            .iter()
+            .filter_map(|row| Some((row.wire?, (row.read)(point))))
+            .map(|(wire, value)| value.and_then(|value| number(wire, value)))
+            .collect(),
         ..Row::default()
     };
     if let Some(engine) = point.engine {

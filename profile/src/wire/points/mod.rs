@@ -10,6 +10,8 @@ mod rows;
 
 pub(super) use decode::decode;
 pub(super) use encode::encode;
+#[cfg(test)]
+pub(in crate::wire) use rows::{Described, described};
 
 use super::WireError;
 use super::scale::product;

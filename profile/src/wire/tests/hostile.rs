@@ -1,12 +1,16 @@
 use crate::codec::CodecError;
 use crate::example;
+use crate::plan::Mode;
+use crate::point::Precision;
 use crate::series;
-use crate::wire::layout::{Blob, Packed};
+use crate::summary::{Objective, Profile, Status};
+use crate::wire::layout::{Blob, Packed, Scalar};
 use crate::wire::{
     MAX_PROFILE_BYTES, WireError, decode_profile, decode_series, encode_profile, encode_series, profile,
     series as wire_series, varint,
 };
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 static PROFILE: LazyLock<Vec<u8>> = LazyLock::new(|| encode_profile(&example::profile()).unwrap());
@@ -57,10 +61,61 @@ fn a_field_from_the_future_is_skipped() {
 }
 
 /// Decodes the example after a change to its message.
-fn changed(change: impl Fn(&mut crate::wire::layout::ProfileMessage)) -> WireError {
+fn after(change: impl Fn(&mut crate::wire::layout::ProfileMessage)) -> Result<Profile, WireError> {
     let mut message = profile::to_message(&example::profile()).unwrap();
     change(&mut message);
-    decode_profile(&crate::codec::to_cbor(&message, MAX_PROFILE_BYTES).unwrap()).unwrap_err()
+    decode_profile(&crate::codec::to_cbor(&message, MAX_PROFILE_BYTES).unwrap())
+}
+
+fn changed(change: impl Fn(&mut crate::wire::layout::ProfileMessage)) -> WireError {
+    after(change).unwrap_err()
+}
+
+const CLIP_LENGTH: u8 = 1;
+const STATUS: u8 = 4;
+const ITERATIONS: u8 = 6;
+const P50: u8 = 8;
+
+fn put(columns: &mut BTreeMap<u8, Blob>, code: u8, numbers: &[i64]) {
+    columns.insert(code, varint::pack(numbers.iter().map(|&number| Some(number))).unwrap());
+}
+
+#[test]
+fn codes_from_the_future_are_unknown_and_the_rest_is_read() {
+    let known = decode_profile(&PROFILE).unwrap();
+    let newer = after(|m| {
+        m.run.mode = 9;
+        put(&mut m.points.columns, STATUS, &[77]);
+        put(&mut m.points.columns, 200, &[1]);
+        m.notes[0].not_run = Some(88);
+        m.variants[0].0.insert(99, Scalar::Count(3));
+        m.variants[0].0.insert(2, Scalar::Name("fp4".into()));
+        m.operating_points[0].objective = 50;
+    });
+    let newer = newer.unwrap();
+    assert_eq!(newer.run.mode, Mode::Unknown);
+    assert_eq!(newer.variants[0].precision, Precision::Unknown);
+    assert_eq!(newer.variants[0].model, known.variants[0].model);
+    assert_eq!(newer.operating_points[0].objective, Objective::Unknown);
+    assert!(newer.points.iter().all(|point| point.status == Status::Unknown));
+    let latencies = |profile: &Profile| profile.points.iter().map(|p| p.latency.clone()).collect::<Vec<_>>();
+    assert_eq!(latencies(&newer), latencies(&known));
+}
+
+#[test]
+fn a_point_on_an_axis_from_the_future_is_left_out_and_said() {
+    let known = decode_profile(&PROFILE).unwrap();
+    let count = known.points.len();
+    let newer = after(|m| {
+        let sizes = (0..count).map(|index| (index == 1).then_some(4));
+        m.points.shape.insert(77, varint::pack(sizes).unwrap());
+        m.operating_points[0].chosen.push(vec![0, 1, 8, 0, 0, 4]);
+    });
+    let newer = newer.unwrap();
+    assert_eq!(newer.points.len(), count - 1);
+    assert_eq!(newer.points[1], known.points[2]);
+    assert!(newer.warnings.last().unwrap().starts_with("1 points are left out"), "{:?}", newer.warnings);
+    assert_eq!(newer.operating_points[0].chosen, known.operating_points[0].chosen);
 }
 
 #[test]
@@ -69,16 +124,18 @@ fn contradictions_are_named() {
     let cases = [
         (changed(|m| m.points.variant = column(&[9])), "a variant refers to number 9"),
         (changed(|m| m.points.variant = column(&[1 << 40])), "a variant, batch size or clip length"),
-        (changed(|m| m.points.clip_length = column(&[0])), "a batch size or clip length"),
-        (changed(|m| m.points.status = column(&[77])), "a point's status has the unknown code 77"),
-        (changed(|m| m.points.status = None), "a point's status is outside"),
+        (changed(|m| put(&mut m.points.shape, CLIP_LENGTH, &[0])), "a variant or a size of a point"),
+        (changed(|m| drop(m.points.shape.remove(&CLIP_LENGTH))), "a variant or a size of a point"),
+        (changed(|m| drop(m.points.columns.remove(&STATUS))), "a point's status is outside"),
         (changed(|m| m.points.count = 29), "values where 29 belong"),
         (changed(|m| m.points.count = u32::MAX), "the number of points"),
-        (changed(|m| m.points.p50_ns_x2 = None), "the median"),
-        (changed(|m| m.points.iterations = column(&[1, 2])), "column iterations holds 2 values where 30"),
-        (changed(|m| m.points.iterations = column(&[-1])), "iterations is outside"),
+        (changed(|m| drop(m.points.columns.remove(&P50))), "the median"),
+        (
+            changed(|m| put(&mut m.points.columns, ITERATIONS, &[1, 2])),
+            "column iterations holds 2 values where 30",
+        ),
+        (changed(|m| put(&mut m.points.columns, ITERATIONS, &[-1])), "iterations is outside"),
         (changed(|m| m.notes[0].point = 30), "a note refers to number 30"),
-        (changed(|m| m.run.mode = 9), "the mode has the unknown code 9"),
         (changed(|m| m.run.deadline_fps_e6 = Some(1)), "the deadline"),
         (changed(|m| m.points.histogram.as_mut().unwrap()[1].0 = vec![99]), "histogram of point 1"),
     ];

@@ -4,8 +4,10 @@ use crate::point::{PointId, Shape};
 use crate::record::{Cause, EngineBuild, Failure, NotRun, OperatorCost, Stage};
 use crate::summary::{Interval, LatencySummary, PointSummary, Profile, Status};
 use crate::units::{Bytes, Nanos};
+use crate::wire::points::{Described, described};
 use crate::wire::{decode_profile, encode_profile};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 fn round_trip(profile: &Profile) -> Profile {
     decode_profile(&encode_profile(profile).unwrap()).unwrap()
@@ -248,4 +250,20 @@ proptest! {
         }
         prop_assert_eq!(encode_profile(&arrived).unwrap(), bytes);
     }
+}
+
+/// The rows of the table of columns in docs/wire.md.
+fn documented() -> String {
+    let row =
+        |column: &Described| format!("| {} | `{}` | {} |\n", column.code, column.name, column.meaning.trim());
+    let rows: String = described().iter().map(row).collect();
+    format!("| column | name | number |\n|---|---|---|\n{rows}")
+}
+
+#[test]
+fn the_documentation_lists_every_column_and_no_code_twice() {
+    let page = include_str!("../../../../docs/wire.md");
+    assert!(page.contains(&documented()), "docs/wire.md lacks this table:\n{}", documented());
+    let codes: BTreeSet<u8> = described().iter().map(|column| column.code).collect();
+    assert_eq!(codes.len(), described().len());
 }
