@@ -8,6 +8,7 @@ use crate::store::{CommandQuery, CommandRow, DeviceQuery, Store};
 use axum::extract::{Form, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use clipmark_profile::axis::{Axis, AxisValue, Domain};
 use clipmark_profile::message::Availability;
 use clipmark_profile::plan::Request;
 use clipmark_profile::topics::{CommandId, DeviceId, OperationName};
@@ -15,6 +16,7 @@ use clipmark_report::words::clean;
 use clipmark_service::mqtt::{Message, Verdict};
 use maud::{Markup, html};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -28,23 +30,12 @@ const MOST: u32 = 100_000;
 /// A device that comes back only after so long does not start.
 const DEADLINE: Duration = Duration::from_secs(86_400);
 
-/// The form, as a browser sends it.
+/// The form, as a browser sends it: texts by the names of their fields. Axes have the keys of a request.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct MeasureRequest {
-    /// `device`, `group` or `all`.
-    to: String,
-    device: String,
-    group: String,
-    model: String,
-    clips: String,
-    batches: String,
-    budget: String,
-    soak: String,
-    guard: String,
-}
+#[serde(transparent)]
+pub(super) struct MeasureRequest(BTreeMap<String, String>);
 
-/// A wish that makes sense.
+/// A request that makes sense.
 struct Checked {
     request: Request,
     devices: Vec<DeviceId>,
@@ -56,13 +47,20 @@ fn refused(what: impl Into<String>) -> PageError {
     PageError::Refused(what.into())
 }
 
-/// Numbers separated by commas or blanks.
-fn numbers(text: &str, what: &str) -> Result<Vec<u32>, PageError> {
+/// Axes that the form offers beside the model, with their keys in a request.
+fn axes() -> impl Iterator<Item = (Axis, &'static str)> {
+    let is_open = |axis: &Axis| *axis != Axis::Model && axis.row().domain != Domain::Count { most: 1 };
+    Axis::ALL.into_iter().filter(is_open).filter_map(|axis| axis.row().request_key.map(|key| (axis, key)))
+}
+
+/// Values of an axis, separated by commas or blanks.
+fn values(axis: Axis, text: &str) -> Result<Vec<AxisValue>, PageError> {
     let words = text.split([',', ' ']).map(str::trim).filter(|word| !word.is_empty());
-    let number = |word: &str| {
-        word.parse().map_err(|_| refused(format!("{what}: {} is no whole number", clean(word, 20))))
-    };
-    words.map(number).collect()
+    words.map(|word| axis.parse(word).map_err(|error| refused(clean(&error.to_string(), 200)))).collect()
+}
+
+fn listed(values: &[AxisValue]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A number of seconds, or nothing.
@@ -76,20 +74,22 @@ fn seconds(text: &str, what: &str) -> Result<Option<f64>, PageError> {
 }
 
 impl MeasureRequest {
+    fn get(&self, field: &str) -> &str {
+        self.0.get(field).map_or("", String::as_str)
+    }
+
     fn request(&self) -> Result<Request, PageError> {
         let mut request = Request::default();
-        let models = self.model.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let models = self.get("model").split(',').map(str::trim).filter(|name| !name.is_empty());
         request.models = models.map(str::to_owned).collect();
-        let (clips, batches) =
-            (numbers(&self.clips, "Clip lengths")?, numbers(&self.batches, "Batch sizes")?);
-        if !clips.is_empty() {
-            request.clip_lengths = clips;
+        for (axis, key) in axes() {
+            let asked = values(axis, self.get(key))?;
+            if !asked.is_empty() {
+                request.ask(axis, &asked);
+            }
         }
-        if !batches.is_empty() {
-            request.batch_sizes = batches;
-        }
-        request.budget_s = seconds(&self.budget, "Budget")?;
-        request.soak_s = seconds(&self.soak, "Soak")?;
+        request.budget_s = seconds(self.get("budget"), "Budget")?;
+        request.soak_s = seconds(self.get("soak"), "Soak")?;
         if request.soak_s.is_some() {
             request.mode = clipmark_profile::plan::Mode::Auto;
         }
@@ -99,14 +99,14 @@ impl MeasureRequest {
     fn checked(&self, store: &mut Store) -> Result<Checked, PageError> {
         let request = self.request()?;
         let mut query = DeviceQuery { limit: MOST, ..DeviceQuery::default() };
-        match self.to.as_str() {
+        match self.get("to") {
             "all" => {}
             "group" => {
-                let group = self.group.parse();
+                let group = self.get("group").parse();
                 query.group = Some(group.map_err(|_| refused("Choose a group."))?);
             }
             _ => {
-                let device = self.device.trim().parse();
+                let device = self.get("device").trim().parse();
                 query.device = Some(device.map_err(|_| refused("Name a board."))?);
             }
         }
@@ -159,19 +159,20 @@ pub(super) async fn form(
 }
 
 fn fields(wish: &MeasureRequest, offered: &Offered) -> Markup {
-    let to = if wish.to.is_empty() { "device" } else { &wish.to };
+    let defaults = Request::default();
+    let to = Some(wish.get("to")).filter(|to| !to.is_empty()).unwrap_or("device");
     html! {
         form.ask method="get" action="/measure/confirm" {
             fieldset {
                 legend { "Who" }
                 label.choice { input type="radio" name="to" value="device" checked[to == "device"]; "one board" }
-                label { "Board" input name="device" list="boards" value=(wish.device) autocomplete="off"; }
+                label { "Board" input name="device" list="boards" value=(wish.get("device")) autocomplete="off"; }
                 datalist id="boards" { @for name in &offered.devices { option value=(name) {} } }
                 label.choice { input type="radio" name="to" value="group" checked[to == "group"]; "a group" }
                 label { "Group" select name="group" {
                     option value="" { "choose" }
                     @for (name, count) in &offered.groups {
-                        option value=(name) selected[wish.group == *name] { (clean(name, 60)) " (" (count) " boards)" }
+                        option value=(name) selected[wish.get("group") == name] { (clean(name, 60)) " (" (count) " boards)" }
                     }
                 } }
                 label.choice { input type="radio" name="to" value="all" checked[to == "all"]; "every board" }
@@ -179,14 +180,16 @@ fn fields(wish: &MeasureRequest, offered: &Offered) -> Markup {
             fieldset {
                 legend { "What" }
                 label { "Models, separated by commas; empty: the built-in pair"
-                    input name="model" list="models" value=(wish.model) autocomplete="off"; }
+                    input name="model" list="models" value=(wish.get("model")) autocomplete="off"; }
                 datalist id="models" { @for name in &offered.models { option value=(name) {} } }
-                label { "Clip lengths, frames" input name="clips" value=(wish.clips) placeholder="8, 16, 32, 64, 128" inputmode="numeric"; }
-                label { "Batch sizes" input name="batches" value=(wish.batches) placeholder="1, 2, 4" inputmode="numeric"; }
-                label { "Budget, seconds" input name="budget" value=(wish.budget) placeholder="none" inputmode="decimal"; }
-                label { "Soak afterwards, seconds" input name="soak" value=(wish.soak) placeholder="none" inputmode="decimal"; }
+                @for (axis, key) in axes() {
+                    label { (axis.row().help)
+                        input name=(key) value=(wish.get(key)) placeholder=(listed(&defaults.values(axis))); }
+                }
+                label { "Budget, seconds" input name="budget" value=(wish.get("budget")) placeholder="none" inputmode="decimal"; }
+                label { "Soak afterwards, seconds" input name="soak" value=(wish.get("soak")) placeholder="none" inputmode="decimal"; }
             }
-            button.go { "Go on to the confirmation" }
+            button.go { "Review request" }
         }
     }
 }
@@ -194,7 +197,7 @@ fn fields(wish: &MeasureRequest, offered: &Offered) -> Markup {
 fn recent(rows: &[CommandRow]) -> Markup {
     html! {
         @if !rows.is_empty() {
-            h2 { "Lately" }
+            h2 { "Recent requests" }
             table.ruled.fleet {
                 thead { tr { th scope="col" { "command" } th scope="col" { "board" } th scope="col" { "state" } } }
                 tbody { @for row in rows {
@@ -216,23 +219,12 @@ pub(super) async fn confirm(
     let asked = wish.clone();
     let checked = site.read(move |store| asked.checked(store)).await?;
     let request = &checked.request;
-    let list = |values: &[u32]| values.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     let models = if request.models.is_empty() {
         "the built-in pair".to_owned()
     } else {
         clean(&request.models.join(", "), 200)
     };
     let span = |seconds: Option<f64>| seconds.map_or("none".to_owned(), |seconds| format!("{seconds} s"));
-    let hidden = [
-        ("to", &wish.to),
-        ("device", &wish.device),
-        ("group", &wish.group),
-        ("model", &wish.model),
-        ("clips", &wish.clips),
-        ("batches", &wish.batches),
-        ("budget", &wish.budget),
-        ("soak", &wish.soak),
-    ];
     let count = checked.devices.len();
     let body = html! {
         h1 { "Measure on " (count) @if count == 1 { " board?" } @else { " boards?" } }
@@ -248,14 +240,15 @@ pub(super) async fn confirm(
                 dt { "Not connected" } dd { (checked.away) "; they begin when they are back within a day" }
             }
             dt { "Models" } dd { (models) }
-            dt { "Clip lengths" } dd { (list(&request.clip_lengths)) }
-            dt { "Batch sizes" } dd { (list(&request.batch_sizes)) }
+            @for (axis, _) in axes() {
+                dt { (axis.row().help) } dd { (listed(&request.values(axis))) }
+            }
             dt { "Budget" } dd { (span(request.budget_s)) }
             dt { "Soak" } dd { (span(request.soak_s)) }
         }
         form.confirm method="post" action="/measure" {
             input type="hidden" name="guard" value=(site.guard.secret());
-            @for (name, value) in hidden { input type="hidden" name=(name) value=(value); }
+            @for (name, value) in wish.0.iter().filter(|(name, _)| name.as_str() != "guard") { input type="hidden" name=(name) value=(value); }
             button.go autofocus { "Measure" }
             a href="/measure" { "Not now" }
         }
@@ -269,7 +262,7 @@ pub(super) async fn measure(
     headers: HeaderMap,
     Form(wish): Form<MeasureRequest>,
 ) -> Result<Response, PageError> {
-    if !site.guard.admits(&headers, &wish.guard) {
+    if !site.guard.admits(&headers, wish.get("guard")) {
         return Err(PageError::Forbidden);
     }
     let asked = wish.clone();

@@ -144,10 +144,10 @@ async fn a_run_is_asked_for_only_after_a_confirmation_from_our_own_page() {
     let dashboard = Dashboard::listen(&offer("127.0.0.1:0"), &store, live, Some(publisher)).await.unwrap();
     let address = dashboard.address;
     tokio::spawn(dashboard.serve(std::future::pending()));
-    let page = get(address, "/measure/confirm?to=all&clips=8,16&batches=1", "localhost").await;
+    let page = get(address, "/measure/confirm?to=all&clip_lengths=8,16&batch_sizes=1", "localhost").await;
     assert!(page.contains("Measure on 3 boards?") && page.contains("board-0, board-1, board-2"), "{page}");
     let (own, form) =
-        (format!("http://{address}"), format!("to=all&clips=8&batches=1&guard={}", guard(&page)));
+        (format!("http://{address}"), format!("to=all&clip_lengths=8&batch_sizes=1&guard={}", guard(&page)));
     for (origin, form) in [(own.as_str(), "to=all&guard=guessed"), ("http://evil.example", form.as_str())] {
         assert!(post(address, "/measure", origin, form).await.starts_with("HTTP/1.1 403"));
     }
@@ -177,8 +177,9 @@ async fn a_plan_that_makes_no_sense_is_refused_with_the_field_and_its_bound() {
     let address = dashboard.address;
     tokio::spawn(dashboard.serve(std::future::pending()));
     for (asked, told) in [
-        ("to=all&clips=0", "clip_lengths"),
-        ("to=all&clips=many", "Clip lengths: many is no whole number"),
+        ("to=all&clip_lengths=0", "clip length: `0` is not a whole number from 1 to"),
+        ("to=all&clip_lengths=many", "clip length: `many` is not a whole number from 1 to"),
+        ("to=all&precisions=fp17", "precision: `fp17` is not one of model, fp32"),
         ("to=all&budget=-1", "budget_s"),
         ("to=device&device=nobody", "No known board matches"),
         ("to=group", "Choose a group"),

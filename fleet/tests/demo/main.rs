@@ -250,10 +250,10 @@ fn a_run_is_asked_for_by_keyboard(browser: &mut Browser, url: &str) {
     browser.tab_to("a.skip");
     browser.tab_to("input[name=device]");
     browser.type_text("sim-agx-orin");
-    browser.tab_to("input[name=clips]");
-    browser.type_text("8");
-    browser.tab_to("input[name=batches]");
+    browser.tab_to("input[name=batch_sizes]");
     browser.type_text("1");
+    browser.tab_to("input[name=clip_lengths]");
+    browser.type_text("8");
     browser.tab_to("input[name=budget]");
     browser.type_text("1");
     browser.screenshot("fleet-measure");
@@ -267,7 +267,7 @@ fn a_run_is_asked_for_by_keyboard(browser: &mut Browser, url: &str) {
         "document.querySelector('[data-device=\"sim-agx-orin\"] .said')?.textContent === 'successful'",
     );
     // A plan that makes no sense is told before anything is asked.
-    browser.open(&format!("{url}measure/confirm?to=all&clips=0"));
-    browser.until("document.body.innerText.includes('clip_lengths')");
+    browser.open(&format!("{url}measure/confirm?to=all&clip_lengths=0"));
+    browser.until("document.body.innerText.includes('clip length')");
     browser.complaints.retain(|complaint| !complaint.contains("400 (Bad Request)"));
 }
