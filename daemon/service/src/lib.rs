@@ -5,6 +5,7 @@
 //! and their configurations read alike. Knows neither clipmark's topics nor its payloads.
 
 pub mod config;
+pub mod disk;
 pub mod logging;
 pub mod mqtt;
 pub mod outcome;

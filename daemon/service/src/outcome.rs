@@ -47,6 +47,21 @@ impl<C: fmt::Debug> Error for CommandError<C> {
     }
 }
 
+/// An error with its causes in one line, for a log. A cause whose text is there already is not repeated.
+#[must_use]
+pub fn in_one_line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 /// The code that a command ends with; an error is printed with its causes, one a line.
 pub fn told<C: fmt::Debug>(outcome: Result<C, CommandError<C>>) -> C {
     outcome.unwrap_or_else(|error| {

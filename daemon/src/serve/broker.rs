@@ -1,9 +1,10 @@
 //! What the daemon does with the broker: connect, send, and take its word for what arrived.
 
-use super::link::Token;
+use super::link::{LinkEnd, Token};
 use super::messages;
 use super::outbox::Slot;
 use super::server::{Concern, Server};
+use super::suspects::Culprit;
 use crate::config::Delivery;
 use crate::mqtt::{self, Closed, ConnectionOptions, NotSent, Verdict};
 use crate::session;
@@ -42,7 +43,7 @@ pub(super) fn open(server: &mut Server) {
 /// Takes one event of the connection.
 pub(super) fn event(server: &mut Server, event: mqtt::MqttEvent<Token>) {
     match event {
-        mqtt::MqttEvent::Connected { session_present } => connected(server, session_present),
+        mqtt::MqttEvent::Connected { session_present, caps } => connected(server, session_present, caps),
         mqtt::MqttEvent::Received(message) => {
             server.received(&message);
             // Only now: what the message led to is on disk.
@@ -62,9 +63,14 @@ pub(super) fn event(server: &mut Server, event: mqtt::MqttEvent<Token>) {
     }
 }
 
-fn connected(server: &mut Server, session_present: bool) {
+fn connected(server: &mut Server, session_present: bool, caps: Vec<String>) {
     tracing::info!(session_present, connection = server.connections, "connected to the broker");
+    if caps != server.caps {
+        caps.iter().for_each(|cap| tracing::warn!("{cap}"));
+        server.caps = caps;
+    }
     server.link.connected(session_present);
+    server.fit_parts();
     server.relieved(Concern::Connection);
     server.relieved(Concern::Subscription);
     server.publish_state();
@@ -78,18 +84,60 @@ fn connected(server: &mut Server, session_present: bool) {
 }
 
 fn closed(server: &mut Server, why: &Closed) {
-    let (pause, is_rivalry) = server.link.closed(why);
+    let LinkEnd { pause, unexplained, culprit } = server.link.closed(why);
     server.disconnected();
-    let what = match (is_rivalry, why) {
-        (true, _) => format!(
-            "another client uses the id {}, and the two keep taking the session from each other; set device.id on one \
-             of them",
-            client_id(server)
-        ),
-        (false, Closed::Lost { .. }) => return tracing::warn!(?pause, "{why}"),
-        (false, why) => why.to_string(),
-    };
-    server.concern(Concern::Connection, what);
+    if let Some(culprit) = culprit {
+        return convicted(server, culprit);
+    }
+    match (unexplained, why) {
+        (Some(ends), _) => {
+            let what = format!(
+                "{why}. It has done so {ends} times in a row, each time soon after it had given the session back. Two \
+                 clients that share the id {} would have this effect: see whether another device has the same device.id",
+                client_id(server)
+            );
+            server.concern(Concern::Connection, what);
+        }
+        (None, Closed::Lost { .. } | Closed::Ended { .. } | Closed::Silent { .. }) => {
+            server.repeated(&why.to_string(), pause);
+        }
+        (None, Closed::TakenOver { client }) => {
+            let what = format!(
+                "another client uses the id {client}: the broker says that it took over the session; set device.id on \
+                 one of them"
+            );
+            server.concern(Concern::Connection, what);
+        }
+        (None, why) => server.concern(Concern::Connection, why.to_string()),
+    }
+}
+
+/// The broker does not take a message: it must not be sent again as it is.
+fn convicted(server: &mut Server, culprit: Culprit) {
+    let Culprit { token, size, reason } = culprit;
+    match reason {
+        None => {
+            tracing::warn!(
+                size,
+                "the broker refuses a message because of its size: shorter ones are sent from now on"
+            );
+            too_large(server, &token, size);
+        }
+        Some(reason) => refused(server, token, &reason),
+    }
+}
+
+/// What was refused for its size is made shorter when it is sent again: a record is cut, anything else says less.
+fn too_large(server: &mut Server, token: &Token, size: usize) {
+    server.link.refused();
+    match token {
+        Token::Record(sequence) => {
+            server.link.learn(size / 2);
+            server.uplink.not_sent(*sequence);
+        }
+        Token::Slot(..) | Token::Farewell => server.link.learn(size.saturating_sub(1)),
+    }
+    server.fit_parts();
 }
 
 fn client_id(server: &Server) -> String {
@@ -99,17 +147,17 @@ fn client_id(server: &Server) -> String {
 /// Hands over what is to be sent until the connection takes no more: what is new first, then the spool.
 pub(super) fn pump(server: &mut Server) {
     loop {
-        let Some(connection) = server.link.connection() else { return };
-        if !connection.has_room() {
-            return;
-        }
-        if let Some((slot, version, message)) = server.outbox.next() {
+        let now = server.clock.now().monotonic;
+        let Some(connection) = server.link.sender() else { return };
+        if let Some((slot, version, message)) = server.outbox.next(now) {
             match connection.publish(message, Token::Slot(slot.clone(), version)) {
                 Ok(()) => server.outbox.sent(&slot, version),
                 Err(NotSent::Busy) => return,
-                Err(error @ NotSent::TooLong { .. }) => {
-                    server.outbox.refused(&slot);
-                    server.concern(Concern::Publishing, error.to_string());
+                Err(error @ NotSent::TooLong { limit, .. }) => {
+                    if !server.shorten(&slot, limit) {
+                        server.outbox.refused(&slot, now);
+                        server.concern(Concern::Publishing, error.to_string());
+                    }
                 }
             }
         } else if !pump_record(server) {
@@ -138,7 +186,7 @@ fn pump_record(server: &mut Server) -> bool {
         }
     };
     let message = messages::record(&server.device, kind, envelope);
-    let Some(connection) = server.link.connection() else { return false };
+    let Some(connection) = server.link.sender() else { return false };
     match connection.publish(message, Token::Record(sequence)) {
         Ok(()) => {
             server.uplink.sent(sequence);
@@ -148,45 +196,38 @@ fn pump_record(server: &mut Server) -> bool {
             server.uplink.not_sent(sequence);
             false
         }
-        Err(error @ NotSent::TooLong { .. }) => {
-            server.uplink.refused(sequence, now.monotonic);
-            server.concern(Concern::Publishing, error.to_string());
-            false
+        Err(NotSent::TooLong { length, limit }) => {
+            server.cut(sequence, length, limit);
+            true
         }
     }
 }
 
 fn acknowledged(server: &mut Server, token: Token, verdict: Verdict) {
     match (token, verdict) {
+        (token, Verdict::Refused(reason)) => refused(server, token, &reason),
+        (token, Verdict::TooLarge { size }) => too_large(server, &token, size),
         (Token::Farewell, _) => {}
-        (Token::Slot(slot, _), Verdict::Refused(reason)) => {
-            server.outbox.refused(&slot);
-            refused(server, &format!("{slot:?}"), &reason);
-        }
         (Token::Slot(slot, version), _) => {
             let is_latest = server.outbox.acknowledged(&slot, version);
             if let (Slot::Status(command), true) = (slot, is_latest) {
                 server.dispatch(session::SessionEvent::Delivered(command));
             }
         }
-        (Token::Record(sequence), verdict) => record_acknowledged(server, sequence, verdict),
+        (Token::Record(sequence), verdict) => record_acknowledged(server, sequence, &verdict),
     }
 }
 
-fn record_acknowledged(server: &mut Server, sequence: u64, verdict: Verdict) {
+fn record_acknowledged(server: &mut Server, sequence: u64, verdict: &Verdict) {
     let now = server.clock.now().monotonic;
     match (server.config.spool.delivery, verdict) {
-        (_, Verdict::Refused(reason)) => {
-            server.uplink.refused(sequence, now);
-            refused(server, "a result", &reason);
-        }
         (Delivery::Puback, Verdict::NobodyListens) => {
             server.uplink.refused(sequence, now);
             let what = "nobody subscribes to this device's results, so the broker drops them and they stay on the \
                         device; subscribe to clipmark/v1/d/+/up/#";
             server.concern(Concern::Publishing, what.into());
         }
-        (Delivery::Puback, Verdict::Accepted) => {
+        (Delivery::Puback, _) => {
             server.uplink.acknowledged(sequence, now);
             server.relieved(Concern::Publishing);
             if let Err(error) = server.spool.confirm_one(sequence) {
@@ -201,7 +242,28 @@ fn record_acknowledged(server: &mut Server, sequence: u64, verdict: Verdict) {
     }
 }
 
-fn refused(server: &mut Server, what: &str, reason: &str) {
+/// The broker refuses a message for what it is.
+fn refused(server: &mut Server, token: Token, reason: &str) {
+    server.link.refused();
+    let now = server.clock.now().monotonic;
+    let what = match &token {
+        Token::Slot(Slot::Reply(command), _) => {
+            server.outbox.refused(&Slot::Reply(command.clone()), now);
+            return tracing::warn!(
+                %command, reason, "the broker refuses the response topic of a request, so it is answered on its status \
+                topic alone"
+            );
+        }
+        Token::Slot(slot, _) => {
+            server.outbox.refused(slot, now);
+            slot.to_string()
+        }
+        Token::Record(sequence) => {
+            server.uplink.refused(*sequence, now);
+            "a result".to_owned()
+        }
+        Token::Farewell => return,
+    };
     let what = format!(
         "the broker refuses {what} ({reason}); allow user or client id to write below clipmark/v1/d/{}/ in the broker's \
          ACL",

@@ -1,6 +1,7 @@
 //! The connection to the broker over time: open, lost, waiting, open again.
 
 use super::outbox::Slot;
+use super::suspects::{Culprit, Suspects};
 use crate::mqtt::{Backoff, Closed, Connection, ConnectionOptions, MqttEvent};
 use crate::service::Heartbeat;
 use std::time::Duration;
@@ -12,8 +13,9 @@ const HELD: Duration = Duration::from_secs(30);
 /// A connection that lasts so long shows that nobody else uses the session.
 const UNDISPUTED: Duration = Duration::from_secs(600);
 
-/// So many breaks in a row of a session that the broker still has, each mended by the first attempt, are no
-/// accident: another client takes the session, which not every broker tells (mosquitto 2.0.11 does not).
+/// So many ends in a row that the broker does not explain, of a session that it still has and that the first attempt
+/// gets back, are no accident. Another client with our id would have this effect, and coming back at once would only
+/// make the two take turns.
 const SUSPICIOUS: u32 = 3;
 
 /// The pause after secrets or certificates could not be read: files do not mend themselves quickly.
@@ -28,6 +30,27 @@ pub(super) enum Token {
     Record(u64),
     /// The last message before a goodbye.
     Farewell,
+}
+
+impl Token {
+    /// Whether both are for the same purpose, in whatever version.
+    pub(super) fn is_for_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Slot(slot, _), Self::Slot(other, _)) => slot == other,
+            _ => self == other,
+        }
+    }
+}
+
+/// What the end of a connection leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LinkEnd {
+    /// How long it is until the next one.
+    pub(super) pause: Duration,
+    /// Unexplained ends in a row, once they are suspicious.
+    pub(super) unexplained: Option<u32>,
+    /// The message at which the broker ended it.
+    pub(super) culprit: Option<Culprit>,
 }
 
 /// What happens to the link.
@@ -52,49 +75,65 @@ pub(super) struct Link {
     backoff: Backoff,
     heartbeat: Heartbeat,
     rivalry: Rivalry,
+    suspects: Suspects,
+    /// A packet size that a broker was seen to refuse without having announced a limit.
+    learnt: Option<usize>,
+    /// The broker has refused a message on this connection, which some end thereupon.
+    has_refused: bool,
 }
 
-/// Whether another client uses our id: the two then take the session from each other in turns.
+/// Whether another client may use our id: the two then take the session from each other in turns.
 #[derive(Debug, Default)]
 struct Rivalry {
-    takeovers: u32,
-    /// The last connection broke, and no attempt has failed since.
-    just_broke: bool,
+    ends: u32,
+    /// The last connection ended so, and no attempt has failed since.
+    just_ended: bool,
 }
 
 impl Rivalry {
     fn connected(&mut self, session_present: bool) {
         if !session_present {
-            self.takeovers = 0;
-        } else if self.just_broke {
-            self.takeovers += 1;
+            self.ends = 0;
+        } else if self.just_ended {
+            self.ends += 1;
         }
-        self.just_broke = false;
+        self.just_ended = false;
     }
 
-    /// A connection ended after `held`, or was never taken. Returns whether a rival is to blame.
-    fn closed(&mut self, held: Option<Duration>, is_told: bool) -> bool {
-        self.just_broke = held.is_some();
+    /// A connection ended after `held`, or was never taken, `by_broker` without an explanation or with the word that
+    /// another client took it over. Returns how many such ends there were in a row, once they are too many.
+    fn closed(&mut self, held: Option<Duration>, by_broker: bool, is_taken_over: bool) -> Option<u32> {
+        self.just_ended = held.is_some() && by_broker;
         if held.is_some_and(|held| held >= UNDISPUTED) {
-            self.takeovers = 0;
+            self.ends = 0;
         }
-        if is_told {
-            self.takeovers = self.takeovers.max(SUSPICIOUS);
+        if is_taken_over {
+            self.ends = self.ends.max(SUSPICIOUS);
         }
-        self.just_broke && self.takeovers >= SUSPICIOUS
+        (self.just_ended && self.ends >= SUSPICIOUS).then_some(self.ends + 1)
     }
 }
 
 impl Link {
     /// A link that is due at once.
     pub(super) fn new(backoff: Backoff, heartbeat: Heartbeat) -> Self {
-        Self { state: State::Waiting(Instant::now()), backoff, heartbeat, rivalry: Rivalry::default() }
+        Self {
+            state: State::Waiting(Instant::now()),
+            backoff,
+            heartbeat,
+            rivalry: Rivalry::default(),
+            suspects: Suspects::default(),
+            learnt: None,
+            has_refused: false,
+        }
     }
 
     /// What happens next. Cancel-safe.
     pub(super) async fn next(&mut self) -> LinkEvent {
         match &mut self.state {
             State::Waiting(until) => {
+                // Nothing can be stuck meanwhile, however long the pause is.
+                self.heartbeat.beat();
                 sleep_until(*until).await;
                 LinkEvent::Due
             }
@@ -126,34 +165,72 @@ impl Link {
     /// The broker took the connection.
     pub(super) fn connected(&mut self, session_present: bool) {
         self.rivalry.connected(session_present);
-        if let State::Open { since, .. } = &mut self.state {
+        self.has_refused = false;
+        if let State::Open { since, connection } = &mut self.state {
             *since = Some(Instant::now());
+            connection.limit_packets(self.learnt);
         }
     }
 
-    /// The connection is over: schedules the next one. Returns the pause before it, and whether another
-    /// client with our id is to blame.
-    pub(super) fn closed(&mut self, why: &Closed) -> (Duration, bool) {
-        let held = match &self.state {
-            State::Open { since: Some(since), .. } => Some(since.elapsed()),
-            _ => None,
+    /// The connection is over: schedules the next one.
+    pub(super) fn closed(&mut self, why: &Closed) -> LinkEnd {
+        let (held, under_way) = match &self.state {
+            State::Open { since: Some(since), connection } => {
+                let under_way = connection.under_way().map(|(token, size)| (token.clone(), size));
+                (Some(since.elapsed()), under_way.collect())
+            }
+            _ => (None, Vec::new()),
         };
         if held.is_some_and(|held| held >= HELD) {
             self.backoff.held();
         }
-        let is_rivalry = self.rivalry.closed(held, matches!(why, Closed::TakenOver { .. }));
-        let pause = match is_rivalry {
-            true => self.backoff.after_takeover(self.rivalry.takeovers.saturating_sub(SUSPICIOUS)),
-            false => self.backoff.after_failure(),
+        let culprit = self.suspects.closed(why, under_way);
+        let is_taken_over = matches!(why, Closed::TakenOver { .. });
+        let by_broker =
+            is_taken_over || matches!(why, Closed::Lost { by_broker: true, .. }) && culprit.is_none();
+        let ends = self.rivalry.closed(held, by_broker, is_taken_over);
+        let pause = match ends {
+            Some(ends) => self.backoff.after_takeover(ends.saturating_sub(SUSPICIOUS + 1)),
+            None => self.backoff.after_failure(),
         };
         self.wait(pause);
-        (pause, is_rivalry)
+        LinkEnd { pause, unexplained: ends.filter(|_| !is_taken_over), culprit }
     }
 
-    /// Takes new pauses and connects anew at once. The broker keeps session and will delay, so nobody notices.
+    /// The broker refused a message.
+    pub(super) fn refused(&mut self) {
+        self.has_refused = true;
+    }
+
+    /// The broker refused a packet of `size` bytes for its size, without having announced a limit: packets are to be
+    /// shorter than that.
+    pub(super) fn learn(&mut self, size: usize) {
+        self.learnt = Some(self.learnt.map_or(size, |learnt| learnt.min(size)));
+        if let State::Open { connection, .. } = &mut self.state {
+            connection.limit_packets(self.learnt);
+        }
+    }
+
+    /// Takes new pauses and connects anew at once, perhaps to another broker. This one keeps session and will delay, so
+    /// nobody notices.
     pub(super) fn reopen(&mut self, backoff: Backoff) {
         self.backoff = backoff;
+        self.suspects = Suspects::default();
+        self.learnt = None;
         self.state = State::Waiting(Instant::now());
+    }
+
+    /// The connection, when it takes another message now.
+    pub(super) fn sender(&mut self) -> Option<&mut Connection<Token>> {
+        match &mut self.state {
+            State::Open { connection, since: Some(since) } if connection.has_room() => {
+                if since.elapsed() >= HELD {
+                    self.suspects.held();
+                }
+                self.suspects.may_send(connection.under_way().count()).then_some(connection)
+            }
+            _ => None,
+        }
     }
 
     /// The connection, when the broker has taken it.
@@ -179,45 +256,47 @@ mod tests {
 
     const SHORT: Option<Duration> = Some(Duration::from_secs(1));
 
-    /// A rival takes the session as soon as we have it.
-    fn disputed(rivalry: &mut Rivalry, times: u32) -> bool {
+    /// The broker ends the connection as soon as we have it, without a word.
+    fn disputed(rivalry: &mut Rivalry, times: u32) -> Option<u32> {
         rivalry.connected(true);
-        (0..times).fold(false, |_, _| {
-            let is_rivalry = rivalry.closed(SHORT, false);
+        (0..times).fold(None, |_, _| {
+            let ends = rivalry.closed(SHORT, true, false);
             rivalry.connected(true);
-            is_rivalry
+            ends
         })
     }
 
     #[test]
-    fn a_session_that_is_taken_again_and_again_has_a_rival() {
+    fn a_session_that_ends_again_and_again_without_a_reason_is_left_alone_for_a_while() {
         let mut rivalry = Rivalry::default();
-        assert!(!disputed(&mut rivalry, 3));
-        assert!(disputed(&mut rivalry, 1));
-        assert!(Rivalry::default().closed(SHORT, true));
+        assert_eq!(disputed(&mut rivalry, 3), None);
+        assert_eq!(disputed(&mut rivalry, 1), Some(4));
+        assert!(Rivalry::default().closed(SHORT, true, true).is_some());
     }
 
     #[test]
-    fn a_broker_that_restarts_is_no_rival() {
+    fn neither_a_network_that_breaks_nor_a_broker_that_restarts_or_says_why_is_a_rival() {
         let mut rivalry = Rivalry::default();
         for _ in 0..20 {
             rivalry.connected(true);
-            assert!(!rivalry.closed(SHORT, false));
+            assert_eq!(rivalry.closed(SHORT, false, false), None);
+            rivalry.connected(true);
+            assert_eq!(rivalry.closed(SHORT, true, false), None);
             // The attempts while it is down fail.
-            assert!(!rivalry.closed(None, false));
+            assert_eq!(rivalry.closed(None, false, false), None);
         }
         for _ in 0..20 {
             // Or it is back at once, without the session.
             rivalry.connected(false);
-            assert!(!rivalry.closed(SHORT, false));
+            assert_eq!(rivalry.closed(SHORT, true, false), None);
         }
     }
 
     #[test]
     fn a_connection_that_lasts_ends_the_suspicion() {
         let mut rivalry = Rivalry::default();
-        assert!(disputed(&mut rivalry, 5));
-        assert!(!rivalry.closed(Some(UNDISPUTED), false));
-        assert!(!disputed(&mut rivalry, 2));
+        assert!(disputed(&mut rivalry, 5).is_some());
+        assert_eq!(rivalry.closed(Some(UNDISPUTED), true, false), None);
+        assert_eq!(disputed(&mut rivalry, 2), None);
     }
 }

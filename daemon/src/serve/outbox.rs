@@ -1,11 +1,29 @@
 //! Messages of which only the latest counts: state, info, statuses.
 //!
 //! A *slot* holds the latest message for one purpose until the broker has acknowledged exactly that one. An
-//! older message that is still under way when a newer one is put in does not empty the slot. Pure.
+//! older message that is still under way when a newer one is put in does not empty the slot. What the broker refuses
+//! is tried again ever more rarely, also across connections, because some brokers end the connection with the
+//! refusal. A reply is dropped instead: its topic is the requester's choice, and the status topic says the same.
+//! Pure: the time is an argument.
 
 use crate::mqtt::Message;
 use clipmark_profile::topics::CommandId;
+use clipmark_profile::units::Nanos;
 use std::collections::BTreeMap;
+use std::fmt;
+
+/// The shortest and the longest pause after a refusal.
+const REFUSED: [Nanos; 2] = [Nanos::from_secs(60), Nanos::from_secs(3600)];
+
+/// Connections that may end while a reply is under way before it is dropped.
+const REPLY_TRIES: u32 = 3;
+
+/// Connections that may end upon a refused reply before replies are left out for as long as the longest pause: each
+/// costs a reconnection, and anybody who may send a request can cause it.
+const REPLY_ENDS: u32 = 3;
+
+/// Statuses that the broker refuses and that are kept; the oldest go first. Statuses are on disk, too.
+const KEPT_REFUSED: usize = 64;
 
 /// What a message is for. The order is the order of sending.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,14 +40,29 @@ pub(super) enum Slot {
     Config,
 }
 
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State => f.write_str("the device's state"),
+            Self::Info => f.write_str("the birth message"),
+            Self::Status(command) => write!(f, "the status of command {command}"),
+            Self::Reply(command) => write!(f, "the reply to command {command}"),
+            Self::Config => f.write_str("the reported configuration"),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Held {
     message: Message,
     version: u64,
     /// The version that is under way.
     under_way: Option<u64>,
-    /// Refused by the broker: not tried again on this connection.
-    refused: bool,
+    refusals: u32,
+    /// Refused by the broker: not tried before.
+    refused_until: Option<Nanos>,
+    /// Connections that ended while it was under way.
+    broken: u32,
 }
 
 /// All slots with something to send.
@@ -37,6 +70,10 @@ struct Held {
 pub(super) struct Outbox {
     held: BTreeMap<Slot, Held>,
     versions: u64,
+    /// The last thing that the broker said on this connection was that it refuses a reply.
+    refused_reply: bool,
+    reply_ends: u32,
+    no_replies_before: Nanos,
 }
 
 impl Outbox {
@@ -50,14 +87,21 @@ impl Outbox {
                 held.version = version;
             }
             None => {
-                self.held.insert(slot, Held { message, version, under_way: None, refused: false });
+                let held =
+                    Held { message, version, under_way: None, refusals: 0, refused_until: None, broken: 0 };
+                self.held.insert(slot, held);
             }
         }
     }
 
     /// The next message that is not under way, with its version.
-    pub(super) fn next(&self) -> Option<(Slot, u64, Message)> {
-        let waits = |held: &&Held| held.under_way != Some(held.version) && !held.refused;
+    pub(super) fn next(&mut self, now: Nanos) -> Option<(Slot, u64, Message)> {
+        if now < self.no_replies_before {
+            self.held.retain(|slot, _| !matches!(slot, Slot::Reply(_)));
+        }
+        let waits = |held: &&Held| {
+            held.under_way != Some(held.version) && held.refused_until.is_none_or(|until| until <= now)
+        };
         let (slot, held) = self.held.iter().find(|(_, held)| waits(held))?;
         Some((slot.clone(), held.version, held.message.clone()))
     }
@@ -71,6 +115,7 @@ impl Outbox {
 
     /// The broker took a version. Returns whether it was the latest.
     pub(super) fn acknowledged(&mut self, slot: &Slot, version: u64) -> bool {
+        self.refused_reply = false;
         let is_latest = self.held.get(slot).is_some_and(|held| held.version == version);
         if is_latest {
             self.held.remove(slot);
@@ -78,24 +123,58 @@ impl Outbox {
         is_latest
     }
 
-    /// The broker will not take the slot's messages on this connection.
-    pub(super) fn refused(&mut self, slot: &Slot) {
+    /// The broker does not take the slot's message.
+    pub(super) fn refused(&mut self, slot: &Slot, now: Nanos) {
+        if matches!(slot, Slot::Reply(_)) {
+            self.refused_reply = true;
+            self.held.remove(slot);
+        }
         if let Some(held) = self.held.get_mut(slot) {
-            held.refused = true;
+            let [shortest, longest] = REFUSED.map(Nanos::get);
+            let pause = shortest.saturating_mul(1 << held.refusals.min(12)).min(longest);
+            held.refusals += 1;
+            held.under_way = None;
+            held.refused_until = Some(Nanos(now.get().saturating_add(pause)));
+        }
+        let is_refused_status =
+            |(slot, held): &(&Slot, &Held)| matches!(slot, Slot::Status(_)) && held.refused_until.is_some();
+        let refused = || self.held.iter().filter(is_refused_status);
+        if refused().count() > KEPT_REFUSED
+            && let Some(oldest) = refused().min_by_key(|(_, held)| held.version).map(|(slot, _)| slot.clone())
+        {
+            self.held.remove(&oldest);
         }
     }
 
     /// The connection is gone: what was under way may not have arrived.
-    pub(super) fn disconnected(&mut self) {
-        for held in self.held.values_mut() {
-            held.under_way = None;
-            held.refused = false;
+    pub(super) fn disconnected(&mut self, now: Nanos) {
+        if std::mem::take(&mut self.refused_reply) {
+            self.reply_ends += 1;
         }
+        if self.reply_ends >= REPLY_ENDS {
+            let [_, longest] = REFUSED.map(Nanos::get);
+            self.no_replies_before = Nanos(now.get().saturating_add(longest));
+            self.reply_ends = 0;
+        }
+        self.held.retain(|slot, held| {
+            held.broken += u32::from(held.under_way.take().is_some());
+            !matches!(slot, Slot::Reply(_)) || held.broken < REPLY_TRIES
+        });
+    }
+
+    /// Bytes of what a slot holds.
+    pub(super) fn length(&self, slot: &Slot) -> usize {
+        self.held.get(slot).map_or(0, |held| held.message.payload.len())
+    }
+
+    /// When [`Outbox::next`] should be asked again although nothing happened.
+    pub(super) fn next_deadline(&self) -> Option<Nanos> {
+        self.held.values().filter_map(|held| held.refused_until).min()
     }
 
     /// Messages that wait for an acknowledgement.
     pub(super) fn len(&self) -> usize {
-        self.held.values().filter(|held| !held.refused).count()
+        self.held.values().filter(|held| held.refused_until.is_none()).count()
     }
 }
 
@@ -114,8 +193,10 @@ mod tests {
         }
     }
 
+    const NOW: Nanos = Nanos(0);
+
     fn next(outbox: &mut Outbox) -> Option<(Slot, u64, String)> {
-        let (slot, version, message) = outbox.next()?;
+        let (slot, version, message) = outbox.next(NOW)?;
         outbox.sent(&slot, version);
         Some((slot, version, String::from_utf8(message.payload).unwrap()))
     }
@@ -143,19 +224,76 @@ mod tests {
         outbox.put(Slot::State, message("s"));
         assert_eq!(next(&mut outbox).unwrap().0, Slot::State);
         assert_eq!(next(&mut outbox).unwrap().0, Slot::Info);
-        outbox.disconnected();
+        outbox.disconnected(NOW);
         assert_eq!(next(&mut outbox).unwrap().0, Slot::State);
     }
 
+    fn id(command: &str) -> CommandId {
+        command.parse().unwrap()
+    }
+
     #[test]
-    fn what_the_broker_refuses_is_tried_again_on_the_next_connection_only() {
+    fn what_the_broker_refuses_is_tried_again_ever_more_rarely_whatever_the_connection_does() {
         let mut outbox = Outbox::default();
         outbox.put(Slot::Info, message("i"));
+        let mut now = NOW;
+        for pause in [60, 120, 240] {
+            let (slot, ..) = outbox.next(now).unwrap();
+            outbox.refused(&slot, now);
+            outbox.put(Slot::Info, message("j"));
+            outbox.disconnected(NOW);
+            let until = Nanos(now.get() + Nanos::from_secs(pause).get());
+            assert_eq!((outbox.next(Nanos(until.get() - 1)), outbox.len()), (None, 0));
+            assert_eq!(outbox.next_deadline(), Some(until));
+            now = until;
+        }
+        let (slot, version, message) = outbox.next(now).unwrap();
+        assert_eq!(message.payload, b"j");
+        assert!(outbox.acknowledged(&slot, version));
+        assert_eq!(outbox.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_reply_that_is_refused_or_ends_the_connection_is_dropped() {
+        let mut outbox = Outbox::default();
+        outbox.put(Slot::Reply(id("a")), message("r"));
         let (slot, ..) = next(&mut outbox).unwrap();
-        outbox.refused(&slot);
-        outbox.put(Slot::Info, message("j"));
-        assert_eq!((next(&mut outbox), outbox.len()), (None, 0));
-        outbox.disconnected();
-        assert_eq!(next(&mut outbox).unwrap().2, "j");
+        outbox.refused(&slot, NOW);
+        assert_eq!((outbox.next(Nanos(u64::MAX)), outbox.len()), (None, 0));
+        outbox.put(Slot::Reply(id("b")), message("r"));
+        for _ in 0..REPLY_TRIES {
+            assert!(next(&mut outbox).is_some());
+            outbox.disconnected(NOW);
+        }
+        assert_eq!(next(&mut outbox), None);
+    }
+
+    #[test]
+    fn replies_that_keep_ending_the_connection_are_left_out_for_an_hour() {
+        let mut outbox = Outbox::default();
+        let mut sent = 0;
+        for index in 0..100 {
+            outbox.put(Slot::Reply(id(&format!("c{index}"))), message("r"));
+            if let Some((slot, ..)) = next(&mut outbox) {
+                sent += 1;
+                outbox.refused(&slot, NOW);
+                outbox.disconnected(NOW);
+            }
+        }
+        assert_eq!(sent, REPLY_ENDS);
+        outbox.put(Slot::Reply(id("later")), message("r"));
+        assert!(outbox.next(Nanos::from_secs(3600)).is_some());
+    }
+
+    #[test]
+    fn refused_statuses_are_bounded() {
+        let mut outbox = Outbox::default();
+        for index in 0..1000 {
+            let slot = Slot::Status(id(&format!("c{index}")));
+            outbox.put(slot.clone(), message("s"));
+            outbox.refused(&slot, NOW);
+        }
+        assert_eq!(outbox.held.len(), KEPT_REFUSED);
+        assert!(outbox.held.contains_key(&Slot::Status(id("c999"))));
     }
 }

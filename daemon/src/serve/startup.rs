@@ -1,13 +1,15 @@
 //! What has to be in place before the daemon takes requests.
 
 use super::clock::unix_ms;
-use super::store::{CommandStore, StoreError};
+use super::store::{CommandStore, StoreError, write_durably};
 use crate::config::{Config, IdentityError, device_id_from};
 use crate::session::QueuedCommand;
 use crate::spool::{Spool, SpoolError};
 use clipmark_profile::message::Epoch;
 use clipmark_profile::topics::DeviceId;
+use clipmark_service::disk;
 use rustix::fs::{FlockOperation, flock};
+use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -16,15 +18,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The state directory cannot be used.
-    #[error("cannot {action} {}; the daemon's user must own device.state_dir", path.display())]
+    #[error("cannot {action} {} (device.state_dir): {error}; {}", path.display(), disk::advice(error))]
     StateDir {
         /// What was tried.
         action: &'static str,
         /// On what.
         path: PathBuf,
-        /// The kernel's words.
-        #[source]
-        source: io::Error,
+        /// The kernel's refusal; part of the message, because the advice depends on it.
+        error: io::Error,
     },
     /// Another daemon has it.
     #[error("{} is in use by another clipmarkd; stop that one, or give this one a device.state_dir of its own", path.display())]
@@ -49,6 +50,25 @@ pub enum StartError {
     Signals(#[source] io::Error),
 }
 
+impl StartError {
+    /// Whether time may end the trouble, so that waiting is better than ending: a full disk is freed, one that is missing
+    /// is mounted.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        if let Self::StateDir { error, .. } = self {
+            return disk::may_pass(error);
+        }
+        let mut cause = Error::source(self);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref() {
+                return disk::may_pass(error);
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
 /// Everything on disk that a daemon works with.
 #[derive(Debug)]
 pub(super) struct OnDisk {
@@ -70,7 +90,7 @@ pub(super) fn random_bits() -> io::Result<u64> {
 fn lock(dir: &Path) -> Result<File, StartError> {
     let failed = |action, path: &Path| {
         let path = path.to_owned();
-        move |source| StartError::StateDir { action, path, source }
+        move |error| StartError::StateDir { action, path, error }
     };
     fs::create_dir_all(dir).map_err(failed("create", dir))?;
     let path = dir.join("lock");
@@ -93,10 +113,10 @@ pub(super) fn open(config: &Config) -> Result<OnDisk, StartError> {
     };
     let (store, commands) = CommandStore::open(&dir.join("commands"))?;
     let urandom = Path::new("/dev/urandom");
-    let random = random_bits().map_err(|source| StartError::StateDir {
+    let random = random_bits().map_err(|error| StartError::StateDir {
         action: "read",
         path: urandom.to_owned(),
-        source,
+        error,
     })?;
     let (spool, damage) =
         Spool::open(&dir.join("spool"), config.spool.bounds(), Epoch::from_random(random), unix_ms())?;
@@ -106,14 +126,14 @@ pub(super) fn open(config: &Config) -> Result<OnDisk, StartError> {
     Ok(OnDisk { lock, device, store, commands, spool })
 }
 
-/// Counts connections over the device's life, so that an old last will can be told from a newer state.
-/// Losing the count only means that it begins anew.
-pub(super) fn count_connection(dir: &Path) -> u64 {
+/// Counts connections over the device's life, so that an old last will can be told from a newer state. `before` is
+/// what this process counted: a full disk must not set the count back. Losing it only means that it begins anew.
+pub(super) fn count_connection(dir: &Path, before: u64) -> u64 {
     let path = dir.join("connections");
-    let before = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let count = before.unwrap_or(0) + 1;
-    if let Err(error) = fs::write(&path, count.to_string()) {
-        tracing::warn!(%error, file = %path.display(), "the count of connections cannot be kept");
+    let kept = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let count = kept.unwrap_or(0).max(before) + 1;
+    if let Err(error) = write_durably(&path, count.to_string().as_bytes()) {
+        tracing::debug!(%error, "the count of connections cannot be kept");
     }
     count
 }
@@ -134,9 +154,12 @@ mod tests {
     #[test]
     fn connections_are_counted_over_restarts() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!([(); 3].map(|()| count_connection(dir.path())), [1, 2, 3]);
+        assert_eq!([(); 3].map(|()| count_connection(dir.path(), 0)), [1, 2, 3]);
         fs::write(dir.path().join("connections"), "garbage").unwrap();
-        assert_eq!(count_connection(dir.path()), 1);
+        assert_eq!(count_connection(dir.path(), 0), 1);
+        // A disk that takes nothing.
+        fs::remove_dir_all(dir.path()).unwrap();
+        assert_eq!(count_connection(dir.path(), 7), 8);
     }
 
     #[test]

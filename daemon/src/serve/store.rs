@@ -17,7 +17,7 @@ pub(super) struct CommandStore {
 
 /// Why a command cannot be kept or found again.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}; check free space and that the daemon's user owns it", path.display())]
+#[error("cannot {action} {}: {source}; {}", path.display(), clipmark_service::disk::advice(source))]
 pub struct StoreError {
     action: &'static str,
     path: PathBuf,

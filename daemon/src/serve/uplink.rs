@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 /// Longest pause between two repetitions.
 const RAREST: Nanos = Nanos::from_secs(3600);
 
-/// Pause after the broker refused a record or nobody listened.
+/// Pause after the broker refused a record or nobody listened; doubles up to [`RAREST`].
 const PAUSE: Nanos = Nanos::from_secs(60);
 
 /// How far sending has come on this connection.
@@ -31,6 +31,7 @@ pub(super) struct Uplink {
     repeat_at: Option<Nanos>,
     repetitions: u32,
     paused_until: Nanos,
+    refusals: u32,
 }
 
 impl Uplink {
@@ -44,6 +45,7 @@ impl Uplink {
             repeat_at: None,
             repetitions: 0,
             paused_until: Nanos(0),
+            refusals: 0,
         }
     }
 
@@ -53,12 +55,18 @@ impl Uplink {
         self.resend_after = Nanos::from_secs(resend_s.into());
     }
 
-    /// A connection came or went: everything unconfirmed is sent from the beginning.
+    /// A connection came or went: everything unconfirmed is sent from the beginning. A pause goes on, because some
+    /// brokers end the connection upon what they refuse.
     pub(super) fn restart(&mut self) {
         self.cursor = 0;
         self.under_way.clear();
         self.again.clear();
         self.repeat_at = None;
+    }
+
+    /// Another broker, or the same with other settings: what was refused is tried again.
+    pub(super) fn forgive(&mut self) {
+        self.refusals = 0;
         self.paused_until = Nanos(0);
     }
 
@@ -105,6 +113,7 @@ impl Uplink {
     /// The broker took the record. Without a receipt it is sent again later.
     pub(super) fn acknowledged(&mut self, sequence: u64, now: Nanos) {
         self.under_way.remove(&sequence);
+        self.refusals = 0;
         self.repeat_at.get_or_insert(self.repetition(now));
     }
 
@@ -119,7 +128,9 @@ impl Uplink {
     pub(super) fn refused(&mut self, sequence: u64, now: Nanos) {
         self.under_way.remove(&sequence);
         self.again.insert(sequence);
-        self.paused_until = Nanos(now.get().saturating_add(PAUSE.get()));
+        let pause = PAUSE.get().saturating_mul(1 << self.refusals.min(12)).min(RAREST.get());
+        self.refusals += 1;
+        self.paused_until = Nanos(now.get().saturating_add(pause));
     }
 
     /// Something was confirmed; `missing` is to be sent again, and so is later whatever of the rest stays
@@ -251,5 +262,21 @@ mod tests {
         assert_eq!(uplink.next(&spool, Nanos::from_secs(59)), None);
         assert_eq!(uplink.next_deadline(Nanos::from_secs(59)), Some(Nanos::from_secs(60)));
         assert_eq!(send_all(&mut uplink, &spool, 60), [1, 2]);
+    }
+
+    #[test]
+    fn refusals_pause_ever_longer_also_when_they_end_the_connection() {
+        let (_dir, spool) = spool(1);
+        let mut uplink = Uplink::new(4, 60);
+        let mut now = 0;
+        for pause in [60, 120, 240] {
+            assert_eq!(send_all(&mut uplink, &spool, now), [1]);
+            uplink.refused(1, Nanos::from_secs(now));
+            uplink.restart();
+            assert!(send_all(&mut uplink, &spool, now + pause - 1).is_empty());
+            now += pause;
+        }
+        uplink.forgive();
+        assert_eq!(send_all(&mut uplink, &spool, now), [1]);
     }
 }

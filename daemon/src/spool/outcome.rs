@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// The disk refused.
-    #[error("cannot {action} {}; check free space, ownership and the disk's health", path.display())]
+    #[error("cannot {action} {}; {}", path.display(), clipmark_service::disk::advice(source))]
     Disk {
         /// What was tried.
         action: &'static str,

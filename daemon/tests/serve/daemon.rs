@@ -130,9 +130,21 @@ impl Daemon {
     }
 
     /// Everything logged so far.
-    fn read_log(&mut self) -> String {
+    pub(crate) fn read_log(&mut self) -> String {
         self.log.extend(self.lines.1.try_iter());
         self.log.join("\n")
+    }
+
+    /// Lines at level `WARN` or `ERROR` so far that hold `part`.
+    pub(crate) fn complaints(&mut self, part: &str) -> usize {
+        let is_loud = |line: &&str| line.contains(" WARN ") || line.contains("ERROR ");
+        self.read_log().lines().filter(|line| line.contains(part)).filter(is_loud).count()
+    }
+
+    /// How often it has tried to connect.
+    pub(crate) fn connections(&self) -> u64 {
+        let text = fs::read_to_string(self.path("state/connections")).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -129,8 +129,9 @@ fn the_second_of_two_daemons_with_one_id_is_told_of_and_they_do_not_take_turns()
     let mut client = Client::connect(broker.port, "operator", &[ALL]);
     client.online();
     let _second = Daemon::start(broker.port, "");
-    let line = first.logged("another client uses the id clipmarkd-bench");
-    assert!(line.contains("set device.id on one of them"), "{line}");
+    // mosquitto 2.0.11 does not say who took the session, so nobody is accused.
+    let line = first.logged("Two clients that share the id clipmarkd-bench would have this effect");
+    assert!(line.contains("another device has the same device.id"), "{line}");
     let connections = || std::fs::read_to_string(first.path("state/connections")).unwrap();
     let before = connections();
     for index in 0..5 {

@@ -7,11 +7,15 @@
 )]
 
 mod broker;
+mod brokers;
 mod chaos;
 mod client;
 mod daemon;
 mod delivery;
+mod deployment;
 mod faults;
+mod proxy;
 mod requests;
 mod runs;
 mod security;
+mod tls;

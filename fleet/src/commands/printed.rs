@@ -19,7 +19,7 @@ pub(crate) fn broker_failed(config: &Config) -> impl Fn(OperatorError) -> Comman
     let place = config.place();
     move |error| match error {
         OperatorError::Closed(Closed::Lost { .. }) => {
-            CommandError::new(ExitCode::Broker, format!("{error} in {place}"))
+            CommandError::new(ExitCode::Broker, format!("{error} (settings are in {place})"))
         }
         error => CommandError::new(ExitCode::Broker, error),
     }

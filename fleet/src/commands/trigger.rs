@@ -138,6 +138,12 @@ pub(crate) fn asked(
             Verdict::Refused(reason) => {
                 board.lost(device, &format!("the broker refuses the request: {reason}"));
             }
+            Verdict::TooLarge { size } => {
+                board.lost(
+                    device,
+                    &format!("the request's {size} bytes are more than the broker takes in one message"),
+                );
+            }
         }
     }
     if let Some(too_late) = too_late {

@@ -288,6 +288,9 @@ async fn send(site: &Site, message: Message) -> Result<(), PageError> {
         // A device that never connected hears nothing; its row keeps saying so.
         Ok(Verdict::Accepted | Verdict::NobodyListens) => Ok(()),
         Ok(Verdict::Refused(reason)) => Err(refused(format!("The broker refuses the request: {reason}."))),
+        Ok(Verdict::TooLarge { size }) => {
+            Err(refused(format!("The request's {size} bytes are more than the broker takes in one message.")))
+        }
         Err(_) => Err(away()),
     }
 }

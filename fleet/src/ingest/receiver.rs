@@ -282,8 +282,9 @@ impl<'a> Receiver<'a> {
 
     fn event(&mut self, event: MqttEvent<Token>) {
         match event {
-            MqttEvent::Connected { session_present } => {
+            MqttEvent::Connected { session_present, caps } => {
                 tracing::info!(session_present, "connected to the broker");
+                caps.iter().for_each(|cap| tracing::warn!("{cap}"));
                 systemd::status("connected to the broker");
                 self.backoff.held();
                 self.is_announced = false;

@@ -168,7 +168,7 @@ fn a_broker_that_is_not_there_is_named_with_the_keys_that_name_it() {
         [["trigger", "--all"].as_slice(), &["watch"], &["cancel", "c-1"], &["models", "--remote"]]
     {
         let (code, _, told) = place.run(arguments);
-        let wanted = format!("named by mqtt.host and mqtt.port in {}", shown(&place.config()));
+        let wanted = format!("(settings are in {})", shown(&place.config()));
         assert!(code == 8 && told.contains(&wanted), "{arguments:?}: {told}");
     }
 }

@@ -1,35 +1,30 @@
-//! One connection, from connect to disconnect.
+//! One connection, from connect to disconnect, as its user sees it.
 //!
-//! The library's event loop is not cancel-safe and its writes have no time limit, so it is polled by a task
-//! of its own, which also notices a broker that has fallen silent and tells the supervisor that it lives.
+//! The socket belongs to a task of its own (`driver`), so that neither a slow broker nor a busy caller holds up the
+//! other. Here is what the protocol asks a client to remember: which messages are under way, and how many may be.
 
-use super::window::Window;
-use super::{Closed, Message, Mqtt, MqttEvent, NotSent, Received, SetupError, Verdict, tls};
+use super::closed::Closed;
+use super::driver::{Driver, Incoming, tls_client};
+use super::reason::BrokerReason;
+use super::terms::{Asked, Terms};
+use super::{Message, Mqtt, MqttEvent, NotSent, Received, SetupError, Verdict};
 use crate::systemd::Heartbeat;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnectReturnCode, DisconnectReasonCode, LastWill, LastWillProperties, Packet, PubAckReason,
-    Publish, PublishProperties, SubAck, SubscribeReasonCode,
+    ConnAck, Connect, ConnectProperties, Disconnect, DisconnectReasonCode, Filter, LastWill,
+    LastWillProperties, Login, Packet, PubAck, Publish, PublishProperties, Subscribe,
 };
-use rumqttc::v5::{AsyncClient, ConnectionError, Event as Raw, EventLoop, MqttOptions, StateError};
-use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::timeout;
 
 /// Messages of ours that may be under way.
 const IN_FLIGHT: u16 = 16;
 
-/// Requests that the library may hold beside acknowledgements: our window, subscriptions and progress.
-const QUEUE: usize = 48;
-
-/// Longest time to connect and be answered, in seconds.
-const CONNECT_LIMIT_S: u64 = 15;
-
-/// Bytes of a publish packet beside topic, payload and correlation data, rounded up.
-const OVERHEAD: usize = 128;
+/// Packets that were read and wait for the caller.
+const QUEUE: usize = 64;
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -52,28 +47,35 @@ pub struct ConnectionOptions<'a> {
 /// Acknowledges one received message.
 #[derive(Debug, Clone, Copy)]
 pub struct AckHandle {
+    /// 0 at QoS 0.
     packet: u16,
-    qos: QoS,
 }
 
 impl AckHandle {
     /// Of a message that needs no acknowledgement.
     #[must_use]
     pub const fn none() -> Self {
-        Self { packet: 0, qos: QoS::AtMostOnce }
+        Self { packet: 0 }
     }
 }
 
 /// A connection. Dropping it drops the socket, which makes the broker publish the will.
 #[derive(Debug)]
 pub struct Connection<T> {
-    client: AsyncClient,
-    raw: mpsc::Receiver<Result<Raw, Closed>>,
+    outgoing: mpsc::UnboundedSender<Packet>,
+    incoming: mpsc::Receiver<Result<Incoming, Closed>>,
     task: JoinHandle<()>,
-    window: Window<T>,
+    broker: String,
+    session_expiry_s: u32,
+    keepalive_s: u16,
     filters: Vec<String>,
+    /// Filters whose subscription is not yet answered.
+    subscribing: BTreeMap<u16, String>,
+    /// Messages that are not yet acknowledged, with the sizes of their packets.
+    under_way: BTreeMap<u16, (T, usize)>,
+    last_packet: u16,
     pending: VecDeque<MqttEvent<T>>,
-    max_packet: usize,
+    terms: Terms,
     is_connected: bool,
 }
 
@@ -96,120 +98,41 @@ fn will(message: Message, delay_s: u32) -> LastWill {
     LastWill::new(message.topic, message.payload, QoS::AtLeastOnce, message.retain, Some(properties))
 }
 
-fn options(options: &ConnectionOptions<'_>) -> Result<MqttOptions, SetupError> {
-    let mqtt = options.mqtt;
-    let mut of = MqttOptions::new(options.client, &mqtt.host, mqtt.port);
-    of.set_keep_alive(Duration::from_secs(mqtt.keepalive_s.into()))
-        .set_clean_start(false)
-        .set_session_expiry_interval(Some(mqtt.session_expiry_s))
-        .set_receive_maximum(Some(options.receive_maximum))
-        .set_max_packet_size(Some(mqtt.max_packet_bytes))
-        // The library resolves an alias only after it has told of the message.
-        .set_topic_alias_max(Some(0))
-        .set_connection_timeout(CONNECT_LIMIT_S)
-        .set_manual_acks(true);
-    if let Some(message) = &options.will {
-        of.set_last_will(will(message.clone(), mqtt.will_delay_s));
-    }
-    of.set_outgoing_inflight_upper_limit(IN_FLIGHT);
-    // Small packets that wait for each other's acknowledgement: without this each costs 40 ms.
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    of.set_network_options(network);
-    if let Some(username) = &mqtt.username_file {
-        let password = mqtt.password_file.as_ref().map_or(Ok(String::new()), |secret| secret.read_line())?;
-        of.set_credentials(username.read_line()?, password);
-    }
-    if mqtt.tls.enabled {
-        let client = tls::client(&mqtt.tls)?;
-        of.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(client)));
-    }
-    Ok(of)
-}
-
-fn closed(error: ConnectionError, broker: String, client: &str) -> Closed {
-    match error {
-        ConnectionError::ConnectionRefused(code) => {
-            let reason = match code {
-                ConnectReturnCode::UnsupportedProtocolVersion | ConnectReturnCode::RefusedProtocolVersion => {
-                    "it does not speak MQTT 5, which is required".into()
-                }
-                code => format!("{code:?}"),
-            };
-            Closed::Refused { broker, reason }
-        }
-        ConnectionError::MqttState(StateError::ServerDisconnect {
-            reason_code: DisconnectReasonCode::SessionTakenOver,
-            ..
-        }) => Closed::TakenOver { client: client.into() },
-        error => {
-            // The library's own words often hide the cause behind them.
-            let mut problem = error.to_string();
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                let words = error.to_string();
-                if !problem.contains(&words) {
-                    problem = format!("{problem}: {words}");
-                }
-                cause = error.source();
-            }
-            Closed::Lost { broker, problem }
-        }
-    }
-}
-
-/// Polls the library until the connection is over.
-async fn poll(
-    mut library: EventLoop,
-    events: mpsc::Sender<Result<Raw, Closed>>,
-    heartbeat: Heartbeat,
-    client: String,
-) {
-    let (host, port) = library.options.broker_address();
-    let broker = format!("{host}:{port}");
-    let mut keepalive = library.options.keep_alive();
-    let mut ticks = interval((keepalive / 4).min(Duration::from_secs(10)));
-    let mut heard = Instant::now();
-    let mut is_connected = false;
-    let last_words = 'connection: loop {
-        let polled = {
-            let poll = library.poll();
-            tokio::pin!(poll);
-            loop {
-                tokio::select! {
-                    polled = &mut poll => break polled,
-                    _ = ticks.tick() => {
-                        heartbeat.beat();
-                        let silence = heard.elapsed();
-                        // Also ends a write that a stopped broker does not take. Connecting has a limit of its own.
-                        if is_connected && silence > keepalive * 3 / 2 {
-                            break 'connection Closed::Silent { broker, silence };
-                        }
-                    }
-                }
-            }
-        };
-        heartbeat.beat();
-        match polled {
-            Ok(event) => {
-                if let Raw::Incoming(packet) = &event {
-                    heard = Instant::now();
-                    if let Packet::ConnAck(ConnAck { properties, .. }) = packet {
-                        is_connected = true;
-                        let of_broker =
-                            properties.as_ref().and_then(|properties| properties.server_keep_alive);
-                        keepalive = of_broker.map_or(keepalive, |s| Duration::from_secs(s.into()));
-                    }
-                }
-                if events.send(Ok(event)).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => break closed(error, broker, &client),
-        }
+fn connect(of: &ConnectionOptions<'_>) -> Result<Packet, SetupError> {
+    let mqtt = of.mqtt;
+    let properties = ConnectProperties {
+        session_expiry_interval: Some(mqtt.session_expiry_s),
+        receive_maximum: Some(of.receive_maximum),
+        max_packet_size: Some(mqtt.max_packet_bytes),
+        ..ConnectProperties::new()
     };
-    // The receiver may be gone, then nobody wants to know.
-    let _ = events.send(Err(last_words)).await;
+    let connect = Connect {
+        keep_alive: mqtt.keepalive_s,
+        client_id: of.client.into(),
+        clean_start: false,
+        properties: Some(properties),
+    };
+    let login = match &mqtt.username_file {
+        Some(username) => {
+            let password =
+                mqtt.password_file.as_ref().map_or(Ok(String::new()), |secret| secret.read_line())?;
+            Some(Login::new(username.read_line()?, password))
+        }
+        None => None,
+    };
+    Ok(Packet::Connect(connect, of.will.clone().map(|message| will(message, mqtt.will_delay_s)), login))
+}
+
+fn publish(message: Message, qos: QoS) -> Publish {
+    let properties = PublishProperties {
+        content_type: Some(message.content_type.into()),
+        message_expiry_interval: message.expiry.map(|expiry| expiry.as_secs() as u32),
+        correlation_data: message.correlation.map(Into::into),
+        ..PublishProperties::default()
+    };
+    let mut publish = Publish::new(message.topic, qos, message.payload, Some(properties));
+    publish.retain = message.retain;
+    publish
 }
 
 impl<T> Connection<T> {
@@ -218,18 +141,32 @@ impl<T> Connection<T> {
     /// # Errors
     /// When secrets or certificates cannot be read.
     pub fn open(of: ConnectionOptions<'_>, heartbeat: Heartbeat) -> Result<Self, SetupError> {
-        let queue = QUEUE + usize::from(of.receive_maximum);
-        let (client, library) = AsyncClient::new(options(&of)?, queue);
-        let (sender, raw) = mpsc::channel(queue);
-        let task = tokio::spawn(poll(library, sender, heartbeat, of.client.to_owned()));
+        let mqtt = of.mqtt;
+        let driver = Driver {
+            host: mqtt.host.clone(),
+            port: mqtt.port,
+            tls: tls_client(&mqtt.tls)?,
+            connect: connect(&of)?,
+            client: of.client.to_owned(),
+            keepalive: Duration::from_secs(mqtt.keepalive_s.into()),
+            max_packet: mqtt.max_packet_bytes as usize,
+            heartbeat,
+        };
+        let (outgoing, taken) = mpsc::unbounded_channel();
+        let (sender, incoming) = mpsc::channel(QUEUE);
         Ok(Self {
-            client,
-            raw,
-            task,
-            window: Window::new(IN_FLIGHT),
+            outgoing,
+            incoming,
+            task: tokio::spawn(driver.run(taken, sender)),
+            broker: format!("{}:{}", mqtt.host, mqtt.port),
+            session_expiry_s: mqtt.session_expiry_s,
+            keepalive_s: mqtt.keepalive_s,
             filters: of.filters,
+            subscribing: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            last_packet: 0,
             pending: VecDeque::new(),
-            max_packet: usize::MAX,
+            terms: Terms::default(),
             is_connected: false,
         })
     }
@@ -243,7 +180,24 @@ impl<T> Connection<T> {
     /// Whether [`Connection::publish`] would be taken now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.is_connected && self.window.has_room()
+        self.is_connected && self.under_way.len() < usize::from(self.terms.in_flight)
+    }
+
+    /// Messages that were handed over and are not acknowledged, with the sizes of their packets; also after the end of
+    /// the connection.
+    pub fn under_way(&self) -> impl Iterator<Item = (&T, usize)> {
+        self.under_way.values().map(|(token, size)| (token, *size))
+    }
+
+    /// Longest packet that the broker said it takes.
+    #[must_use]
+    pub const fn max_packet(&self) -> Option<usize> {
+        self.terms.max_packet
+    }
+
+    /// Takes no packets longer than this, though the broker has not announced it.
+    pub fn limit_packets(&mut self, most: Option<usize>) {
+        self.terms.max_packet = self.terms.max_packet.into_iter().chain(most).min();
     }
 
     /// The next event. Cancel-safe.
@@ -252,73 +206,80 @@ impl<T> Connection<T> {
             if let Some(event) = self.pending.pop_front() {
                 return event;
             }
-            match self.raw.recv().await {
-                Some(Ok(raw)) => self.take(raw),
-                Some(Err(closed)) => {
-                    self.is_connected = false;
-                    return MqttEvent::Closed(closed);
-                }
-                // After the last words, and after a panic in the library.
+            match self.incoming.recv().await {
+                Some(Ok(incoming)) => self.take(incoming),
+                Some(Err(closed)) => return self.ended(closed),
+                // After the end, and after a panic in the task.
                 None => {
-                    self.is_connected = false;
-                    let problem = "the client stopped".to_owned();
-                    return MqttEvent::Closed(Closed::Lost { broker: "?".into(), problem });
+                    let (broker, problem) = (self.broker.clone(), "the client stopped".to_owned());
+                    let advice = "this is a defect of clipmark; it is tried again by itself".to_owned();
+                    return self.ended(Closed::Lost { broker, problem, advice, by_broker: false });
                 }
             }
         }
     }
 
-    fn take(&mut self, raw: Raw) {
-        match raw {
-            Raw::Outgoing(Outgoing::Publish(packet)) if packet != 0 => self.window.sent(packet),
-            Raw::Incoming(Packet::ConnAck(connack)) => self.connected(&connack),
-            Raw::Incoming(Packet::PubAck(ack)) => {
-                let Some(token) = self.window.acknowledged(ack.pkid) else { return };
-                let verdict = match ack.reason {
-                    PubAckReason::Success => Verdict::Accepted,
-                    PubAckReason::NoMatchingSubscribers => Verdict::NobodyListens,
-                    reason => Verdict::Refused(format!("{reason:?}")),
-                };
-                self.pending.push_back(MqttEvent::Acknowledged { token, verdict });
+    fn ended(&mut self, closed: Closed) -> MqttEvent<T> {
+        self.is_connected = false;
+        MqttEvent::Closed(closed)
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::ConnAck(connack) => self.connected(&connack),
+            Incoming::PubAck { packet, reason } => {
+                let Some((token, size)) = self.under_way.remove(&packet) else { return };
+                self.pending.push_back(MqttEvent::Acknowledged { token, verdict: verdict(&reason, size) });
             }
-            Raw::Incoming(Packet::SubAck(ack)) => self.subscribed(&ack),
-            Raw::Incoming(Packet::Publish(publish)) => self.received(publish),
-            _ => {}
+            Incoming::SubAck { packet, refused } => {
+                let filter = self.subscribing.remove(&packet);
+                if let (Some(filter), Some(reason)) = (filter, refused) {
+                    self.pending.push_back(MqttEvent::SubscriptionRefused { filter, reason });
+                }
+            }
+            Incoming::Publish(publish) => self.received(*publish),
         }
     }
 
     fn connected(&mut self, connack: &ConnAck) {
-        let properties = connack.properties.as_ref();
-        if let Some(most) = properties.and_then(|properties| properties.receive_max) {
-            self.window = Window::new(most.min(IN_FLIGHT));
+        let asked = Asked {
+            session_expiry_s: self.session_expiry_s,
+            keepalive_s: self.keepalive_s,
+            in_flight: IN_FLIGHT,
+            filters: &self.filters,
+        };
+        self.terms = Terms::read(connack.properties.as_ref(), asked);
+        if let Some(lacks) = self.terms.lacks {
+            self.task.abort();
+            return self
+                .pending
+                .push_back(MqttEvent::Closed(Closed::Unfit { broker: self.broker.clone(), lacks }));
         }
-        let limit = properties.and_then(|properties| properties.max_packet_size);
-        self.max_packet = limit.map_or(usize::MAX, |limit| limit as usize);
         self.is_connected = true;
-        for filter in &self.filters {
-            // One filter a packet, so that a refusal can be told from the others. The queue is empty here.
-            let subscribed = self.client.try_subscribe(filter, QoS::AtLeastOnce);
-            debug_assert!(subscribed.is_ok(), "the queue holds all subscriptions");
+        for filter in std::mem::take(&mut self.filters) {
+            // One filter a packet, so that a refusal can be told from the others.
+            let subscribe = Subscribe::new(Filter::new(filter.clone(), QoS::AtLeastOnce), None);
+            let pkid = self.free_packet();
+            self.subscribing.insert(pkid, filter);
+            self.send(Packet::Subscribe(Subscribe { pkid, ..subscribe }));
         }
-        let session_present = connack.session_present;
-        self.pending.push_back(MqttEvent::Connected { session_present });
+        let (session_present, caps) = (connack.session_present, std::mem::take(&mut self.terms.caps));
+        self.pending.push_back(MqttEvent::Connected { session_present, caps });
     }
 
-    /// Subscriptions are acknowledged in the order in which they were sent.
-    fn subscribed(&mut self, ack: &SubAck) {
-        if self.filters.is_empty() {
-            return;
-        }
-        let filter = self.filters.remove(0);
-        let refused = ack.return_codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_)));
-        if let Some(reason) = refused {
-            let reason = format!("{reason:?}");
-            self.pending.push_back(MqttEvent::SubscriptionRefused { filter, reason });
+    /// A packet identifier that nothing under way has.
+    fn free_packet(&mut self) -> u16 {
+        loop {
+            self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);
+            let packet = self.last_packet;
+            if !self.under_way.contains_key(&packet) && !self.subscribing.contains_key(&packet) {
+                return packet;
+            }
         }
     }
 
     fn received(&mut self, publish: Publish) {
-        let ack = AckHandle { packet: publish.pkid, qos: publish.qos };
+        let ack = AckHandle { packet: if publish.qos == QoS::AtMostOnce { 0 } else { publish.pkid } };
         let Ok(topic) = String::from_utf8(publish.topic.to_vec()) else { return self.acknowledge(ack) };
         let properties = publish.properties.unwrap_or_default();
         self.pending.push_back(MqttEvent::Received(Received {
@@ -333,24 +294,32 @@ impl<T> Connection<T> {
         }));
     }
 
-    /// Tells the broker that a message is dealt with. Lost acknowledgements only bring it again.
+    fn send(&self, packet: Packet) {
+        // The task is gone when the connection is over: what was not sent is sent again on the next one.
+        let _ = self.outgoing.send(packet);
+    }
+
+    /// Tells the broker that a message is dealt with. It may have no more of them under way than it was told, so those
+    /// that wait here to be sent are bounded by that.
     pub fn acknowledge(&self, ack: AckHandle) {
-        let publish = Publish { pkid: ack.packet, qos: ack.qos, ..Publish::default() };
-        if self.client.try_ack(&publish).is_err() {
-            tracing::debug!("an acknowledgement was not sent; the message will come again");
+        if ack.packet != 0 {
+            self.send(Packet::PubAck(PubAck::new(ack.packet, None)));
         }
     }
 
     /// Publishes at QoS 1; the broker's verdict follows as an event with `token`.
     ///
     /// # Errors
-    /// When the window is used up, or the broker would refuse the packet's size.
+    /// When as many messages as may be are under way, or the broker would refuse the packet's size.
     pub fn publish(&mut self, message: Message, token: T) -> Result<(), NotSent> {
         if !self.has_room() {
             return Err(NotSent::Busy);
         }
-        self.hand_over(message, QoS::AtLeastOnce)?;
-        self.window.push(token);
+        let mut publish = publish(message, QoS::AtLeastOnce);
+        publish.pkid = self.free_packet();
+        let length = self.within_limit(&publish)?;
+        self.under_way.insert(publish.pkid, (token, length));
+        self.send(Packet::Publish(publish));
         Ok(())
     }
 
@@ -362,24 +331,18 @@ impl<T> Connection<T> {
         if !self.is_connected {
             return Err(NotSent::Busy);
         }
-        self.hand_over(message, QoS::AtMostOnce)
+        let publish = publish(message, QoS::AtMostOnce);
+        self.within_limit(&publish)?;
+        self.send(Packet::Publish(publish));
+        Ok(())
     }
 
-    fn hand_over(&self, message: Message, qos: QoS) -> Result<(), NotSent> {
-        let correlation = message.correlation.as_ref().map_or(0, Vec::len);
-        let length = OVERHEAD + message.topic.len() + message.payload.len() + correlation;
-        if length > self.max_packet {
-            return Err(NotSent::TooLong { length, limit: self.max_packet });
+    fn within_limit(&self, publish: &Publish) -> Result<usize, NotSent> {
+        let length = publish.size();
+        match self.terms.max_packet {
+            Some(limit) if length > limit => Err(NotSent::TooLong { length, limit }),
+            _ => Ok(length),
         }
-        let properties = PublishProperties {
-            content_type: Some(message.content_type.into()),
-            message_expiry_interval: message.expiry.map(|expiry| expiry.as_secs() as u32),
-            correlation_data: message.correlation.map(Into::into),
-            ..PublishProperties::default()
-        };
-        let Message { topic, payload, retain, .. } = message;
-        let sent = self.client.try_publish_with_properties(topic, qos, retain, payload, properties);
-        sent.map_err(|_| NotSent::Busy)
     }
 
     /// Says goodbye in good order, so that no will is published: `farewell` is the last message.
@@ -403,12 +366,20 @@ impl<T> Connection<T> {
                     _ => {}
                 }
             }
-            if self.client.try_disconnect().is_ok() {
-                while !matches!(self.next().await, MqttEvent::Closed(_)) {}
-            }
+            self.send(Packet::Disconnect(Disconnect::new(DisconnectReasonCode::NormalDisconnection)));
+            while !matches!(self.next().await, MqttEvent::Closed(_)) {}
         };
         if timeout(GOODBYE, goodbye).await.is_err() {
             tracing::warn!("the broker did not take the goodbye in time; it will publish the last will");
         }
+    }
+}
+
+fn verdict(reason: &BrokerReason, size: usize) -> Verdict {
+    match reason.code {
+        0 => Verdict::Accepted,
+        0x10 => Verdict::NobodyListens,
+        BrokerReason::TOO_LARGE => Verdict::TooLarge { size },
+        _ => Verdict::Refused(reason.to_string()),
     }
 }

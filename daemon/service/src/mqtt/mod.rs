@@ -1,18 +1,24 @@
 //! The one place that knows the MQTT client library: connections, messages and acknowledgements in
 //! clipmark's own terms, so that the library can be exchanged.
 //!
-//! A [`Connection`] lives from one connect to one disconnect. The library's own state across reconnects is
-//! not used (it can drop unsent messages and get stuck), so what must not be lost is kept by the caller
-//! until it is acknowledged. This module does not know clipmark's topics or payloads and never retries.
+//! A [`Connection`] lives from one connect to one disconnect. Of the library only the codec is used: its event loop
+//! drops unsent messages, gets stuck on acknowledgements out of order, and cannot read the packets in which mosquitto
+//! says why it ends a connection. What must not be lost is kept by the caller until it is acknowledged. This module
+//! does not know clipmark's topics or payloads and never retries.
 
 mod backoff;
+mod closed;
 mod connection;
+mod driver;
+mod reason;
 mod settings;
+mod terms;
 mod tls;
-mod window;
 
 pub use backoff::Backoff;
+pub use closed::Closed;
 pub use connection::{AckHandle, Connection, ConnectionOptions};
+pub use reason::BrokerReason;
 pub use settings::{Mqtt, Tls};
 pub use tls::{TlsError, client as tls_client};
 
@@ -64,7 +70,12 @@ pub enum Verdict {
     Accepted,
     /// Taken and dropped: nobody subscribes to the topic.
     NobodyListens,
-    /// Refused, with the reason, e.g. `NotAuthorized` by an ACL.
+    /// Refused because it is larger than the broker takes.
+    TooLarge {
+        /// The size of its packet.
+        size: usize,
+    },
+    /// Refused, with the reason, e.g. "not authorized" by an ACL.
     Refused(String),
 }
 
@@ -75,6 +86,8 @@ pub enum MqttEvent<T> {
     Connected {
         /// Whether it still has the session of before; if not, retained messages may be gone too.
         session_present: bool,
+        /// What was asked for and is granted only in part, one sentence each.
+        caps: Vec<String>,
     },
     /// A message arrived.
     Received(Received),
@@ -96,49 +109,6 @@ pub enum MqttEvent<T> {
     Closed(Closed),
 }
 
-/// Why a connection ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Closed {
-    /// It never came about, or broke.
-    #[error(
-        "no connection to the broker at {broker}: {problem}; check that it runs, can be reached, and is named by \
-         mqtt.host and mqtt.port"
-    )]
-    Lost {
-        /// Where.
-        broker: String,
-        /// The library's words.
-        problem: String,
-    },
-    /// The broker refused it.
-    #[error(
-        "the broker at {broker} refuses this client: {reason}; check user name, password, certificate and client id"
-    )]
-    Refused {
-        /// Where.
-        broker: String,
-        /// The broker's reason.
-        reason: String,
-    },
-    /// Another client took over the session.
-    #[error("another client uses the id {client}; two must not share one: give one of them another id")]
-    TakenOver {
-        /// The shared id.
-        client: String,
-    },
-    /// The broker says nothing any more.
-    #[error(
-        "the broker at {broker} has not answered for {} s, so the connection is given up; check that it is healthy",
-        silence.as_secs()
-    )]
-    Silent {
-        /// Where.
-        broker: String,
-        /// For how long.
-        silence: Duration,
-    },
-}
-
 /// Why a connection cannot even be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -153,7 +123,7 @@ pub enum SetupError {
 /// Why a message was not handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
-    /// The window is used up, or the connection is just ending: try again later.
+    /// As many messages as may be are under way, or the connection is just ending: try again later.
     #[error("the connection takes no more messages at the moment; try again")]
     Busy,
     /// The broker takes no packets of this size.

@@ -25,6 +25,7 @@ use crate::session::{Action, Session, SessionEvent};
 use crate::spool::Spool;
 use clipmark_profile::message::{Availability, ConfigReported, RemoteSettings};
 use clipmark_profile::topics::{CommandId, DeviceId};
+use clipmark_service::logging::Repeated;
 use settings::{backoff, rules};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -56,6 +57,9 @@ pub(in crate::serve) struct Server {
     description: Option<Description>,
     concerns: BTreeMap<Concern, String>,
     pub(in crate::serve) connections: u64,
+    /// What the broker grants only in part, as it was last said.
+    pub(in crate::serve) caps: Vec<String>,
+    log: Repeated,
     progress_due: Instant,
     no_room: Option<String>,
     told_systemd: String,
@@ -115,6 +119,8 @@ impl Server {
             description: None,
             concerns: BTreeMap::new(),
             connections: 0,
+            caps: Vec::new(),
+            log: Repeated::default(),
             progress_due: Instant::now(),
             no_room: None,
             told_systemd: String::new(),
@@ -163,7 +169,9 @@ impl Server {
         let now = self.clock.now().monotonic;
         let pulse = Instant::now() + PULSE;
         let uplink = self.link.connection().is_some().then(|| self.uplink.next_deadline(now)).flatten();
-        let deadlines = [self.session.next_deadline(), uplink];
+        // What waits for room on the connection is sent when there is some, not at a time that has passed.
+        let outbox = self.outbox.next_deadline().filter(|at| *at > now);
+        let deadlines = [self.session.next_deadline(), uplink, outbox];
         deadlines.into_iter().flatten().map(|at| self.clock.instant(at)).fold(pulse, Instant::min)
     }
 
@@ -215,7 +223,7 @@ impl Server {
     fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Due => {
-                self.connections = count_connection(&self.config.device.state_dir);
+                self.connections = count_connection(&self.config.device.state_dir, self.connections);
                 broker::open(self);
             }
             LinkEvent::Mqtt(event) => broker::event(self, event),
@@ -260,7 +268,7 @@ impl Server {
 
     /// The connection is gone: what was under way may not have arrived.
     pub(in crate::serve) fn disconnected(&mut self) {
-        self.outbox.disconnected();
+        self.outbox.disconnected(self.clock.now().monotonic);
         self.uplink.restart();
     }
 

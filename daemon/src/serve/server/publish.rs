@@ -4,11 +4,12 @@ use super::Server;
 use crate::serve::messages;
 use crate::serve::outbox::Slot;
 use crate::service;
-use crate::session::SessionEvent;
+use crate::session::{QueuedCommand, SessionEvent};
 use clipmark_profile::codec::CodecError;
-use clipmark_profile::message::{Availability, DeviceState};
+use clipmark_profile::message::{Availability, DeviceState, OperationResult};
 use clipmark_profile::topics::CommandId;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What an operator should look at, by variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,10 +36,24 @@ impl Server {
         }
     }
 
+    /// Trouble with the connection that time may end by itself. It is logged ever more rarely.
+    pub(in crate::serve) fn repeated(&mut self, what: &str, pause: Duration) {
+        match self.log.due(what, Instant::now()) {
+            Some(left_out) => tracing::warn!(?pause, left_out, "{what}"),
+            None => tracing::debug!(?pause, "{what}"),
+        }
+    }
+
     /// Something that an operator should know: it is logged and becomes part of the device's state.
     pub(in crate::serve) fn concern(&mut self, about: Concern, what: String) {
         if self.concerns.get(&about) != Some(&what) {
-            tracing::error!(?about, "{what}");
+            // One that changes its numbers is the same trouble.
+            let kind =
+                format!("{about:?} {}", what.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default());
+            match self.log.due(&kind, Instant::now()) {
+                Some(_) => tracing::error!(?about, "{what}"),
+                None => tracing::debug!(?about, "{what}"),
+            }
             self.concerns.insert(about, what);
             self.publish_state();
         }
@@ -47,7 +62,8 @@ impl Server {
     /// It is no longer so.
     pub(in crate::serve) fn relieved(&mut self, about: Concern) {
         if self.concerns.remove(&about).is_some() {
-            tracing::info!(?about, "mended");
+            tracing::info!(?about, "no longer so");
+            self.log.clear();
             self.publish_state();
         }
     }
@@ -96,8 +112,13 @@ impl Server {
     }
 
     pub(in crate::serve) fn publish_status(&mut self, id: &CommandId) {
-        let Some(command) = self.session.command(id) else { return };
+        let Some(command) = self.session.command(id).cloned() else { return };
+        self.put_status(&command);
+    }
+
+    fn put_status(&mut self, command: &QueuedCommand) {
         let expiry = Duration::from_secs(self.config.run.status_expiry_s.into());
+        let id = &command.status.command;
         match messages::status(&self.device, command, expiry) {
             Ok((message, reply)) => {
                 self.outbox.put(Slot::Status(id.clone()), message);
@@ -107,6 +128,48 @@ impl Server {
             }
             Err(error) => tracing::error!(%error, command = %id, "a status cannot be encoded"),
         }
+    }
+
+    /// Puts a shorter message into a slot whose message exceeds the `limit` of a packet, and says in it what is left
+    /// out. Returns whether there is a shorter one.
+    pub(in crate::serve) fn shorten(&mut self, slot: &Slot, limit: usize) -> bool {
+        let why = format!(
+            "longer than the {limit} bytes of a packet that the broker accepts; raise its limit of packet or message size"
+        );
+        match slot {
+            Slot::Status(id) | Slot::Reply(id) => {
+                let Some(mut command) = self.session.command(id).cloned() else { return false };
+                let notes = vec![format!("the result is left out: it is {why}")];
+                command.status.result =
+                    command.status.result.map(|_| OperationResult { notes, ..OperationResult::default() });
+                let before = self.outbox.length(slot);
+                self.put_status(&command);
+                self.outbox.length(slot) < before
+            }
+            Slot::Info => {
+                let Some(description) = &mut self.description else { return false };
+                if description.models.is_empty() {
+                    return false;
+                }
+                description.models.clear();
+                description.absent =
+                    vec![format!("models and what else is absent: left out, they are {why}")];
+                self.publish_info();
+                true
+            }
+            Slot::State | Slot::Config => false,
+        }
+    }
+
+    /// Makes results that are spooled from now on fit into the packets that the broker accepts.
+    pub(in crate::serve) fn fit_parts(&mut self) {}
+
+    /// Cuts a record whose packet of `length` bytes exceeds the `limit` of the broker into smaller ones, or sets it
+    /// aside.
+    pub(in crate::serve) fn cut(&mut self, sequence: u64, length: usize, limit: usize) {
+        let error = crate::mqtt::NotSent::TooLong { length, limit };
+        self.uplink.refused(sequence, self.clock.now().monotonic);
+        self.concern(Concern::Publishing, error.to_string());
     }
 
     pub(super) fn put(&mut self, slot: Slot, message: Result<crate::mqtt::Message, CodecError>) {

@@ -66,6 +66,7 @@ impl Server {
                 self.relieved(Concern::Configuration);
                 if reconnect {
                     self.disconnected();
+                    self.uplink.forgive();
                     self.link.reopen(backoff(&self.config));
                 }
                 tracing::info!(file = %self.path.display(), reconnect, "the configuration was taken over");

@@ -1,0 +1,143 @@
+//! Which message makes a broker end the connection.
+//!
+//! Some brokers answer a message that they do not take by ending the connection (mosquitto before 2.0.22 with
+//! `max_queued_messages 0`, AWS IoT Core), with a reason or without. Sent again at each connection, it would keep the
+//! device off the broker for good. So what was under way when a connection ended is suspected: several at once are
+//! sent one at a time from then on, and one alone is convicted, at once where the broker gave a reason that blames a
+//! message, else when it has happened several times. Pure.
+
+use super::link::Token;
+use crate::mqtt::{BrokerReason, Closed};
+
+/// Connections that end without a reason upon one and the same message before it is convicted.
+const SILENT_ENDS: u32 = 3;
+
+/// A message that the broker does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Culprit {
+    pub(super) token: Token,
+    /// The size of its packet.
+    pub(super) size: usize,
+    /// What the broker says of it; `None`: it is too large.
+    pub(super) reason: Option<String>,
+}
+
+/// What is suspected.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    is_careful: bool,
+    /// The message upon which connections ended without a reason, and how many in a row.
+    silent: Option<(Token, u32)>,
+}
+
+impl Suspects {
+    /// Whether another message may be sent while `under_way` are.
+    pub(super) const fn may_send(&self, under_way: usize) -> bool {
+        !self.is_careful || under_way == 0
+    }
+
+    /// The connection lasts: what was suspected is not at fault.
+    pub(super) fn held(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A connection that the broker had taken ended while these were under way.
+    pub(super) fn closed(&mut self, why: &Closed, under_way: Vec<(Token, usize)>) -> Option<Culprit> {
+        let reason = match why {
+            Closed::Ended { reason, .. } if reason.blames_a_message() => Some(reason),
+            Closed::Lost { by_broker: true, .. } => None,
+            _ => return None,
+        };
+        if reason.is_some_and(|reason| reason.code == BrokerReason::TOO_LARGE) {
+            // At least one of them is beyond the broker's limit, so the largest is.
+            self.is_careful = true;
+            let (token, size) = under_way.into_iter().max_by_key(|(_, size)| *size)?;
+            return Some(Culprit { token, size, reason: None });
+        }
+        self.is_careful |= under_way.len() > 1;
+        match <[_; 1]>::try_from(under_way) {
+            Ok([(token, size)]) => self.convict(token, size, reason),
+            Err(_) => None,
+        }
+    }
+
+    fn convict(&mut self, token: Token, size: usize, reason: Option<&BrokerReason>) -> Option<Culprit> {
+        let is_same = |(of, _): &(Token, u32)| of.is_for_the_same(&token);
+        let ends = 1 + self.silent.take_if(|silent| is_same(silent)).map_or(0, |(_, ends)| ends);
+        let reason = match reason {
+            Some(reason) => reason.to_string(),
+            None if ends >= SILENT_ENDS => "it closes the connection without a reason".into(),
+            None => {
+                self.silent = Some((token, ends));
+                return None;
+            }
+        };
+        Some(Culprit { token, size, reason: Some(reason) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outbox::Slot;
+    use super::*;
+
+    fn ended(code: u8) -> Closed {
+        Closed::Ended { broker: "b".into(), reason: BrokerReason { code, text: None } }
+    }
+
+    fn lost(by_broker: bool) -> Closed {
+        Closed::Lost { broker: "b".into(), problem: String::new(), advice: String::new(), by_broker }
+    }
+
+    fn state(version: u64) -> Token {
+        Token::Slot(Slot::State, version)
+    }
+
+    const NOT_AUTHORIZED: u8 = 0x87;
+
+    #[test]
+    fn one_of_several_is_found_by_sending_one_at_a_time() {
+        let mut suspects = Suspects::default();
+        assert!(suspects.may_send(15));
+        let both = vec![(state(1), 10), (Token::Record(7), 20)];
+        assert_eq!(suspects.closed(&ended(NOT_AUTHORIZED), both), None);
+        assert!(suspects.may_send(0) && !suspects.may_send(1));
+        assert_eq!(suspects.closed(&ended(NOT_AUTHORIZED), vec![]), None);
+        let culprit = suspects.closed(&ended(NOT_AUTHORIZED), vec![(Token::Record(7), 20)]).unwrap();
+        assert_eq!((culprit.token, culprit.reason.as_deref()), (Token::Record(7), Some("not authorized")));
+        suspects.held();
+        assert!(suspects.may_send(15));
+    }
+
+    #[test]
+    fn the_largest_is_too_large_when_any_is() {
+        let all = vec![(state(1), 10), (Token::Record(7), 20), (Token::Record(8), 15)];
+        let culprit = Suspects::default().closed(&ended(BrokerReason::TOO_LARGE), all).unwrap();
+        assert_eq!((culprit.token, culprit.size, culprit.reason), (Token::Record(7), 20, None));
+    }
+
+    #[test]
+    fn without_a_reason_it_takes_several_ends_upon_the_same_message() {
+        let mut suspects = Suspects::default();
+        for version in 1..SILENT_ENDS.into() {
+            // Each connection publishes the state anew.
+            assert_eq!(suspects.closed(&lost(true), vec![(state(version), 10)]), None);
+        }
+        assert!(suspects.closed(&lost(true), vec![(state(9), 10)]).is_some());
+        assert_eq!(suspects.closed(&lost(true), vec![(state(9), 10)]), None);
+        assert_eq!(suspects.closed(&lost(true), vec![(Token::Record(1), 10)]), None);
+    }
+
+    #[test]
+    fn an_end_that_blames_no_message_convicts_none() {
+        let mut suspects = Suspects::default();
+        let shutting_down = ended(0x8b);
+        let taken = Closed::TakenOver { client: "c".into() };
+        for why in [lost(false), shutting_down, taken] {
+            for _ in 0..10 {
+                assert_eq!(suspects.closed(&why, vec![(state(1), 10)]), None);
+            }
+        }
+        assert!(suspects.may_send(1));
+    }
+}
