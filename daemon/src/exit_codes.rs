@@ -26,7 +26,7 @@ pub enum ExitCode {
     NothingMeasured = 7,
     /// A check found something missing, or a self-test found a difference.
     CheckFailed = 9,
-    /// The board reached the abort temperature; what was measured is kept.
+    /// The board reached the temperature limit, or the limit could not be kept; what was measured is kept.
     TooHot = 10,
     /// A worker process could not be started at all.
     Worker = 11,
@@ -42,7 +42,10 @@ impl Code for ExitCode {
         (Self::Interrupted, "ended by Ctrl-C or SIGTERM; what was measured is kept"),
         (Self::NothingMeasured, "every point failed or was skipped: there is no figure"),
         (Self::CheckFailed, "a check found something missing, or a self-test a difference"),
-        (Self::TooHot, "the board reached the abort temperature; what was measured is kept"),
+        (
+            Self::TooHot,
+            "the board reached the temperature limit, or it could not be kept; what was measured is kept",
+        ),
         (Self::Worker, "a worker process cannot be started"),
     ];
 

@@ -3,10 +3,16 @@
 //! A *required* gap means that nothing can be measured; an *advised* one that figures are poorer or a
 //! signal is missing. Judging is pure: what was found is an argument.
 
-use clipmark_probes::environment;
-use clipmark_probes::registry::Sensors;
+use crate::backend::MissingPart;
+use crate::worker::protocol::Unusable;
+use clipmark_probes::absence::{Absence, AbsenceCause, NoTotal};
+use clipmark_probes::board::Fingerprint;
+use clipmark_probes::environment::{self, ClockControl};
+use clipmark_probes::power_mode::PowerMode;
+use clipmark_probes::probe::ChipZones;
+use clipmark_probes::registry::{SHOW_DEVICE_TREE, Sensors};
 use clipmark_probes::root::Root;
-use clipmark_profile::channel::Role;
+use clipmark_profile::channel::{ChannelKind, Role};
 use clipmark_profile::environment::Environment;
 use clipmark_profile::record::BackendRecord;
 use serde::Serialize;
@@ -71,7 +77,7 @@ impl Requirement {
 }
 
 /// A backend's name and the outcome of its check.
-pub type BackendCheck = (String, Result<BackendRecord, String>);
+pub type BackendCheck = (String, Result<BackendRecord, Unusable>);
 
 /// Holds the board, the software and the model directory against what a measurement needs.
 #[must_use]
@@ -82,8 +88,8 @@ pub fn requirements(
     backends: &[BackendCheck],
     models: &Path,
 ) -> Vec<Requirement> {
-    let mut list = vec![board(sensors), power(sensors), temperature(sensors), debugfs(root, sensors)];
-    list.extend(power_mode(found));
+    let mut list = vec![board(root, sensors), power(sensors), temperature(sensors), debugfs(sensors)];
+    list.extend(power_mode(root));
     list.push(clocks(root, found));
     list.extend(memory(found));
     list.push(load(found));
@@ -103,12 +109,24 @@ pub fn requirements(
 /// The command that lets the program read what only root may, without being root.
 const GRANT_READ: &str = "sudo setcap cap_dac_read_search+ep \"$(command -v clipmarkd)\"   (for the daemon: sudo clipmarkd check --drop-in --install)";
 
-fn board(sensors: &Sensors) -> Requirement {
+/// What is left where a board does not measure its power.
+const METER: &str = "none on this board; an external meter can tell";
+
+fn board(root: &Root, sensors: &Sensors) -> Requirement {
     let name = "board file";
+    let is_hidden = Fingerprint::read(root).tree_is_hidden(root);
     match sensors.board.id.as_str() {
-        "generic" => Requirement::advised(
+        "generic" | "tegra" if is_hidden => Requirement::advised(
             name,
-            "this board is unknown: rails are shown, and added up only where that is safe",
+            format!(
+                "{}: the device tree, which would name it, is hidden from this process",
+                sensors.board.name
+            ),
+            SHOW_DEVICE_TREE,
+        ),
+        "generic" | "tegra" => Requirement::advised(
+            name,
+            format!("{}: rails are shown, and added up only where that is safe", sensors.board.name),
             "clipmarkd probe capture board.txt   (then write config/boards/NAME.toml, or send the file to the project)",
         ),
         id => Requirement::satisfied(name, format!("{id} ({})", sensors.board.name)),
@@ -120,92 +138,122 @@ fn power(sensors: &Sensors) -> Requirement {
     if let Some(topology) = &sensors.power_topology {
         return Requirement::satisfied(name, format!("total power is {topology}"));
     }
-    let refused = sensors
-        .absent
-        .iter()
-        .find(|absence| absence.id.starts_with("power.") && absence.cause.contains("EACCES"));
-    if let Some(refused) = refused {
-        return Requirement::advised(name, refused.cause.clone(), GRANT_READ);
-    }
-    let total = sensors.absent.iter().find(|absence| absence.id == "power.total");
-    let cause = total.map_or("no rail forms a total", |absence| absence.cause.as_str());
-    Requirement::advised(
-        name,
-        format!("no energy figures: {cause}"),
-        "none on this board; an external meter can tell",
-    )
+    let total = sensors.absent.iter().find_map(|absence| match &absence.cause {
+        AbsenceCause::NoTotal(cause) => Some((cause, absence.cause.needs_privilege())),
+        _ => None,
+    });
+    let Some((cause, needs_privilege)) = total else {
+        return Requirement::advised(name, "no energy figures: no rail forms a total", METER);
+    };
+    let mend = match cause {
+        NoTotal::Refused { .. } if needs_privilege => GRANT_READ,
+        NoTotal::Ambiguous { .. } => {
+            "name the module's rails by their source, as power.module in a board file"
+        }
+        NoTotal::Unknown { .. } => {
+            "if one of them is the board's input, name it as power.total in a board file; else an external meter can tell"
+        }
+        _ => METER,
+    };
+    Requirement::advised(name, format!("no energy figures: {cause}"), mend)
 }
 
 fn temperature(sensors: &Sensors) -> Requirement {
     let name = "temperature";
     let zones = sensors.channels().filter(|sensed| sensed.channel.role == Role::Junction);
     let zones: Vec<&str> = zones.map(|sensed| sensed.channel.id.as_str()).collect();
-    if zones.is_empty() {
-        let found = "no zone stands for the chip: no start gate, no abort temperature, no thermal cause";
-        let mend = "name the zone as thermal.junction in a board file (see `clipmarkd probe read`)";
-        return Requirement::advised(name, found, mend);
+    let refused = sensors
+        .absent
+        .iter()
+        .find(|absence| absence.kind == ChannelKind::Temperature && absence.cause.needs_privilege());
+    let is_any = sensors.channels().any(|sensed| sensed.channel.kind == ChannelKind::Temperature);
+    let nothing = "no start gate, no temperature limit, no thermal cause";
+    match (sensors.chip_zones, refused) {
+        (ChipZones::Known, _) => Requirement::satisfied(name, zones.join(", ")),
+        (ChipZones::Hottest, _) => Requirement::satisfied(
+            name,
+            format!("the hottest of {}; none is known to be the chip's", zones.join(", ")),
+        ),
+        (ChipZones::None, Some(refused)) => {
+            Requirement::advised(name, format!("{nothing}: {}: {}", refused.id, refused.cause), GRANT_READ)
+        }
+        (ChipZones::None, None) if is_any => Requirement::advised(
+            name,
+            format!("no zone stands for the chip: {nothing}"),
+            "name the zone as thermal.junction in a board file (see `clipmarkd probe read`)",
+        ),
+        (ChipZones::None, None) => Requirement::advised(
+            name,
+            format!("no temperature can be read on this machine: {nothing}"),
+            "none on this machine",
+        ),
     }
-    Requirement::satisfied(name, zones.join(", "))
 }
 
 /// Signals that come from debugfs on this board.
-fn debugfs(root: &Root, sensors: &Sensors) -> Requirement {
+fn debugfs(sensors: &Sensors) -> Requirement {
     let name = "debugfs";
     let files = &sensors.board.memory;
     let wanted = files.rate.iter().chain(&files.activity).any(|path| path.starts_with("/sys/kernel/debug"));
-    let missing = sensors.absent.iter().filter(|absence| absence.cause.contains("debug"));
-    let missing: Vec<&str> = missing.map(|absence| absence.id.as_str()).collect();
-    if !wanted || missing.is_empty() {
-        return Requirement::satisfied(name, "every signal that this board keeps there can be read");
-    }
-    let found = format!("missing: {}", missing.join(", "));
-    match root.list("/sys/kernel/debug") {
-        Ok(names) if names.is_empty() => Requirement::advised(
+    let missing: Vec<&Absence> = sensors.absent.iter().filter(|absence| absence.cause.is_debugfs()).collect();
+    let found = missing.iter().map(|absence| absence.id.as_str()).collect::<Vec<_>>().join(", ");
+    let is_unmounted = missing.iter().any(|absence| absence.cause == AbsenceCause::DebugfsNotMounted);
+    let is_closed = missing.iter().any(|absence| absence.cause.needs_privilege());
+    match (missing.is_empty(), wanted) {
+        (true, true) => Requirement::satisfied(name, "every signal that this board keeps there can be read"),
+        (true, false) => Requirement::not_applicable(name, "no signal of this board is known to be there"),
+        (false, _) if is_unmounted => Requirement::advised(
             name,
-            format!("not mounted; {found}"),
+            format!("not mounted; missing: {found}"),
             "sudo mount -t debugfs none /sys/kernel/debug",
         ),
-        Ok(_) => Requirement::advised(name, found, "none: this kernel does not export them"),
-        Err(_) => Requirement::advised(name, format!("closed to this user; {found}"), GRANT_READ),
+        (false, _) if is_closed => {
+            Requirement::advised(name, format!("closed to this user; missing: {found}"), GRANT_READ)
+        }
+        (false, _) => {
+            Requirement::advised(name, format!("missing: {found}"), "none: this kernel does not export them")
+        }
     }
 }
 
-fn power_mode(found: &Environment) -> Option<Requirement> {
+fn power_mode(root: &Root) -> Option<Requirement> {
     let name = "power mode";
-    if let Some((_, cause)) = found.absent.iter().find(|(name, _)| name == "power_mode") {
-        return Some(Requirement::advised(
+    Some(match PowerMode::read(root) {
+        Err(error) => Requirement::advised(
             name,
-            cause.clone(),
+            error.to_string(),
             "sudo nvpmodel -q   (and `sudo nvpmodel -m ID` to set one)",
-        ));
-    }
-    let mode = found.power_mode.as_ref()?;
-    let contradicted = found.warnings.iter().find(|warning| warning.starts_with("the power mode"));
-    Some(match contradicted {
-        Some(warning) => {
-            let id = mode.split_whitespace().next().unwrap_or("ID");
-            Requirement::advised(name, warning.clone(), format!("sudo nvpmodel -m {id}"))
+        ),
+        Ok(mode) => {
+            let mode = mode?;
+            match mode.contradictions.first() {
+                Some(contradiction) => Requirement::advised(
+                    name,
+                    format!("the power mode {} is not in force: {contradiction}", mode.label()),
+                    format!("sudo nvpmodel -m {}", mode.id),
+                ),
+                None => Requirement::satisfied(name, mode.label()),
+            }
         }
-        None => Requirement::satisfied(name, mode.clone()),
     })
 }
 
 fn clocks(root: &Root, found: &Environment) -> Requirement {
     let name = "clocks held";
-    match &found.governor {
-        None => Requirement::advised(
+    let governor = found.governor.as_deref().unwrap_or("unknown");
+    match environment::clock_control(root) {
+        ClockControl::None if environment::is_virtual_machine(root) => Requirement::advised(
             name,
             "the kernel does not control the CPU's clock here, as in most virtual machines",
             "run on the machine itself",
         ),
-        Some(governor) if environment::clocks_are_held(root) => {
+        ClockControl::None => Requirement::not_applicable(name, "this kernel does not scale the CPU's clock"),
+        ClockControl::Held => {
             Requirement::satisfied(name, format!("governor {governor}, floor at its cap or performance"))
         }
-        Some(governor) => Requirement::advised(
-            name,
-            format!("governor {governor}: clocks follow the load"),
-            environment::lock_clocks_command(root),
-        ),
+        ClockControl::Free { command } => {
+            Requirement::advised(name, format!("governor {governor}: clocks follow the load"), command)
+        }
     }
 }
 
@@ -220,12 +268,14 @@ fn memory(found: &Environment) -> Option<Requirement> {
 }
 
 fn load(found: &Environment) -> Requirement {
-    let busy = found.warnings.iter().find(|warning| warning.contains("load average"));
-    match busy {
-        Some(warning) => {
-            Requirement::advised("nothing else running", warning.clone(), "top   (then stop what is busy)")
-        }
-        None => Requirement::satisfied("nothing else running", "the load average is low"),
+    let name = "nothing else running";
+    match environment::busy_load(found) {
+        Some(load) => Requirement::advised(
+            name,
+            format!("the load average is {load:.2}, so that figures are slower and noisier"),
+            "top   (then stop what is busy)",
+        ),
+        None => Requirement::satisfied(name, "the load average is low"),
     }
 }
 
@@ -233,35 +283,39 @@ fn load(found: &Environment) -> Requirement {
 fn has_nvidia(root: &Root) -> bool {
     const DRIVER: [&str; 3] = ["/dev/nvidiactl", "/dev/nvhost-gpu", "/proc/driver/nvidia"];
     const VENDOR: &str = "0x10de";
-    let board = root.read_text("/proc/device-tree/compatible").unwrap_or_default();
+    let board = Fingerprint::read(root);
+    let is_board = board.compatible.iter().any(|entry| entry.starts_with("nvidia,"))
+        || board.soc.as_deref() == Some("Tegra");
     let devices = root.list("/sys/bus/pci/devices").unwrap_or_default();
     let is_card = |device: &String| {
         let vendor = root.read_text(&format!("/sys/bus/pci/devices/{device}/vendor"));
         vendor.is_ok_and(|vendor| vendor.trim() == VENDOR)
     };
-    board.contains("nvidia,") || DRIVER.iter().any(|path| root.exists(path)) || devices.iter().any(is_card)
+    is_board || DRIVER.iter().any(|path| root.exists(path)) || devices.iter().any(is_card)
 }
 
-/// The command or step that makes a backend usable whose check ended with `cause`.
-fn mend_of(name: &str, cause: &str) -> &'static str {
-    match name {
-        "onnxruntime" if cause.contains("not installed") => "pip install onnxruntime",
-        "trtexec" if cause.contains("cannot be run") => "sudo apt install libnvinfer-bin",
-        "tensorrt" if cause.contains("libcuda") => {
+/// The command or step that makes a backend usable which lacks `missing`.
+fn mend_of(name: &str, missing: Option<MissingPart>) -> &'static str {
+    match (name, missing) {
+        ("onnxruntime", Some(_)) => "pip install onnxruntime",
+        ("onnxruntime", None) => "pip install --upgrade onnxruntime",
+        ("trtexec", Some(_)) => "sudo apt install libnvinfer-bin",
+        ("trtexec", None) => {
+            "sudo apt install --reinstall libnvinfer-bin   (where the cause names no other step)"
+        }
+        ("tensorrt", Some(MissingPart::Driver)) => {
             "nvidia-smi   (install the driver where it fails; start a container with --runtime nvidia)"
         }
-        "tensorrt" if cause.contains("libnvonnxparser") => {
+        ("tensorrt", Some(MissingPart::Parser)) => {
             "sudo apt install libnvonnxparsers10   (libnvonnxparsers8 on JetPack 5 and earlier)"
         }
-        "tensorrt" if cause.contains("was not found") => "sudo apt install tensorrt",
-        "onnxruntime" => "pip install --upgrade onnxruntime",
-        "tensorrt" => "sudo apt install --reinstall tensorrt   (where the cause names no other step)",
-        "trtexec" => "sudo apt install --reinstall libnvinfer-bin   (where the cause names no other step)",
+        ("tensorrt", Some(MissingPart::Runtime)) => "sudo apt install tensorrt",
+        ("tensorrt", None) => "sudo apt install --reinstall tensorrt   (where the cause names no other step)",
         _ => "none: it needs nothing but clipmark; report the cause to the project",
     }
 }
 
-fn backend(name: &str, outcome: &Result<BackendRecord, String>, has_nvidia: bool) -> Requirement {
+fn backend(name: &str, outcome: &Result<BackendRecord, Unusable>, has_nvidia: bool) -> Requirement {
     let title = format!("backend {name}");
     match outcome {
         Ok(record) => {
@@ -271,7 +325,10 @@ fn backend(name: &str, outcome: &Result<BackendRecord, String>, has_nvidia: bool
         Err(_) if matches!(name, "tensorrt" | "trtexec") && !has_nvidia => {
             Requirement::not_applicable(&title, "this machine has no NVIDIA GPU")
         }
-        Err(cause) => Requirement::advised(&title, cause.clone(), mend_of(name, cause)),
+        Err(unusable) => {
+            let mend = mend_of(name, unusable.missing);
+            Requirement::advised(&title, unusable.failure.message.clone(), mend)
+        }
     }
 }
 

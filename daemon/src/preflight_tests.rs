@@ -1,6 +1,7 @@
 use super::*;
 use clipmark_probes::board::Boards;
 use clipmark_probes::tree::Tree;
+use clipmark_profile::record::{Cause, Failure, Stage};
 use std::path::PathBuf;
 
 fn check(fixture: &str, backends: &[BackendCheck]) -> Vec<Requirement> {
@@ -49,10 +50,19 @@ fn a_board_in_order_is_satisfied_and_a_loaded_one_told_so() {
     assert!(mend.contains("install -d -m 0755 /nonexistent/models"), "{mend}");
 }
 
+/// Names of the captured trees.
+fn fixtures() -> Vec<String> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../probes/tests/fixtures");
+    let names =
+        std::fs::read_dir(dir).unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = names.filter_map(|name| name.strip_suffix(".txt").map(str::to_owned));
+    names.filter(|name| !name.contains('.')).collect()
+}
+
 #[test]
 fn every_gap_comes_with_a_way_to_mend_it() {
-    for fixture in ["agx-orin_jp6", "rpi5", "x86-laptop", "nano_jp4", "rk3588_cm3588", "thor_jp7"] {
-        for requirement in check(fixture, &[]) {
+    for fixture in fixtures() {
+        for requirement in check(&fixture, &[]) {
             assert_eq!(
                 requirement.mend.is_some(),
                 requirement.standing.is_gap(),
@@ -62,16 +72,68 @@ fn every_gap_comes_with_a_way_to_mend_it() {
     }
 }
 
-fn unusable(name: &str, cause: &str) -> BackendCheck {
-    (name.to_owned(), Err(cause.to_owned()))
+#[test]
+fn no_board_is_advised_what_only_helps_another() {
+    for fixture in fixtures() {
+        let list = check(&fixture, &[]);
+        let (debugfs, mend) = standing(&list, "debugfs");
+        let is_jetson = list[0].found.contains("Jetson");
+        assert!(is_jetson || debugfs == Standing::NotApplicable, "{fixture}: {mend}");
+        assert!(is_jetson || !standing(&list, "clocks held").1.contains("jetson_clocks"), "{fixture}");
+    }
+}
+
+#[test]
+fn cpus_that_are_offline_do_not_count_as_clocks_that_follow_the_load() {
+    for fixture in ["x86_cpu-offline", "x86_psys-guarded"] {
+        assert_eq!(standing(&check(fixture, &[]), "clocks held").0, Standing::Satisfied, "{fixture}");
+    }
+    let fixed = check("am68-sk", &[]);
+    assert_eq!(standing(&fixed, "clocks held").0, Standing::NotApplicable);
+}
+
+#[test]
+fn advice_on_power_fits_what_is_missing() {
+    let mend = |fixture: &str| standing(&check(fixture, &[]), "power rails").1;
+    assert!(mend("ls1046a-8xina226").contains("power.total"), "{}", mend("ls1046a-8xina226"));
+    assert!(mend("amd-apu_average-only").contains("setcap"), "{}", mend("amd-apu_average-only"));
+    assert!(mend("rpi5").contains("external meter"), "{}", mend("rpi5"));
+    assert_eq!(standing(&check("laptop_psys-dead", &[]), "power rails").0, Standing::Satisfied);
+}
+
+#[test]
+fn a_board_that_a_container_hides_is_known_by_what_is_left_or_told_how_to_show_itself() {
+    assert_eq!(standing(&check("orin-nx_container", &[]), "board file").0, Standing::Satisfied);
+    for fixture in ["tegra_container", "arm_container"] {
+        let (board, mend) = standing(&check(fixture, &[]), "board file");
+        assert_eq!(board, Standing::Advised, "{fixture}");
+        assert!(mend.contains("systempaths=unconfined"), "{fixture}: {mend}");
+    }
+}
+
+#[test]
+fn a_board_whose_zones_have_other_names_still_has_a_temperature() {
+    for fixture in ["am68-sk", "nano_mainline", "qcs6490-rb3gen2", "rdk-x5", "ls1046a-8xina226"] {
+        assert_eq!(standing(&check(fixture, &[]), "temperature").0, Standing::Satisfied, "{fixture}");
+    }
+    assert_eq!(standing(&check("acpi-only", &[]), "temperature").0, Standing::Advised);
+}
+
+fn unusable(name: &str, missing: Option<MissingPart>) -> BackendCheck {
+    let failure = Failure {
+        stage: Stage::Load,
+        cause: Cause::BackendUnavailable,
+        message: "it is not here".to_owned(),
+    };
+    (name.to_owned(), Err(Unusable { failure, missing }))
 }
 
 #[test]
 fn a_backend_that_can_be_installed_comes_with_the_command_that_does_it() {
     let backends = [
-        unusable("onnxruntime", "ONNX Runtime is not installed where clipmark looks for it"),
-        unusable("tensorrt", "TensorRT (libnvinfer) was not found (tried libnvinfer.so.10)"),
-        unusable("trtexec", "trtexec cannot be run as /usr/src/tensorrt/bin/trtexec"),
+        unusable("onnxruntime", Some(MissingPart::Runtime)),
+        unusable("tensorrt", Some(MissingPart::Runtime)),
+        unusable("trtexec", Some(MissingPart::Runtime)),
     ];
     let list = check("agx-orin_jp6", &backends);
     for (name, command) in [
@@ -86,7 +148,8 @@ fn a_backend_that_can_be_installed_comes_with_the_command_that_does_it() {
 
 #[test]
 fn what_needs_an_nvidia_gpu_does_not_concern_a_machine_without_one() {
-    let backends = [unusable("tensorrt", "libcuda.so.1 was not found"), unusable("trtexec", "cannot be run")];
+    let missing = Some(MissingPart::Driver);
+    let backends = [unusable("tensorrt", missing), unusable("trtexec", Some(MissingPart::Runtime))];
     let standings = |fixture: &str| {
         let list = check(fixture, &backends);
         ["backend tensorrt", "backend trtexec"].map(|name| standing(&list, name).0)
@@ -97,7 +160,7 @@ fn what_needs_an_nvidia_gpu_does_not_concern_a_machine_without_one() {
 
 #[test]
 fn without_a_real_backend_nothing_can_be_measured() {
-    let broken = ("tensorrt".to_owned(), Err("libnvinfer.so.10 is missing".to_owned()));
+    let broken = unusable("tensorrt", None);
     let list = check("agx-orin_jp6", std::slice::from_ref(&broken));
     assert_eq!(standing(&list, "a real backend").0, Standing::Missed);
     let list = check("agx-orin_jp6", &[broken, real()]);

@@ -3,6 +3,7 @@
 //! The *template* is a record without series, made at the start: it names every channel that was found.
 //! Finishing keeps the channels that were read at least once and turns the others into absences.
 
+use crate::absence::{Absence, AbsenceCause, NoTotal};
 use crate::probe::Fault;
 use crate::registry::Sensors;
 use clipmark_profile::channel::{Channel, ChannelKind, Role};
@@ -50,7 +51,11 @@ pub(crate) fn template(sensors: &Sensors, faults: &[Option<Fault>]) -> Template 
     let meanings = meanings.filter_map(|(sensed, at)| Some((at, sensed.meaning.clone()?)));
     let has_total = sensors.power_topology.is_some();
     let record = SensorRecord {
-        absent: sensors.absent.iter().map(|absence| (absence.id.clone(), absence.cause.clone())).collect(),
+        absent: sensors
+            .absent
+            .iter()
+            .map(|absence| (absence.id.clone(), absence.cause.to_string()))
+            .collect(),
         power_topology: sensors.power_topology.clone(),
         power_scope: has_total.then(|| sensors.board.power.scope.clone()),
         board: Some(sensors.board.id.clone()),
@@ -107,7 +112,7 @@ fn drop_never_read(record: &mut SensorRecord, faults: &[Option<String>]) {
     for (channel, (keep, at)) in record.channels.iter().zip(kept.iter().zip(0..)) {
         if keep.is_none() {
             let fault = faults.get(at).cloned().flatten();
-            let cause = fault.unwrap_or_else(|| "never due while the sampler ran".to_owned());
+            let cause = fault.unwrap_or_else(|| AbsenceCause::NeverDue.to_string());
             record.absent.push((channel.id.clone(), cause));
         }
     }
@@ -135,7 +140,12 @@ fn forget_incomplete_total(record: &mut SensorRecord, kept: &[Option<u16>]) {
     let Some(missing) = missing.map(|(channel, _)| channel.id.clone()) else { return };
     let topology = record.power_topology.take().unwrap_or_default();
     record.power_scope = None;
-    record.absent.push(("power.total".to_owned(), format!("{missing}, part of {topology}, was never read")));
+    let absence = Absence::new(
+        ChannelKind::Power,
+        "total",
+        AbsenceCause::NoTotal(NoTotal::NeverRead { rail: missing, topology }),
+    );
+    record.absent.push((absence.id, absence.cause.to_string()));
     for channel in record.channels.iter_mut().filter(|channel| counts(channel)) {
         channel.role = Role::Context;
     }

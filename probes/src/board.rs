@@ -1,8 +1,9 @@
 //! Board knowledge: which rail is the total, what counters mean, which cooling devices throttle.
 //!
 //! Knowledge is data in `config/boards/*.toml`, embedded at build time; files in a directory of the
-//! operator's can replace or add boards. `generic.toml` holds what is true anywhere: a board's file
-//! overrides it list by list, and an unknown board gets it alone. Terms: a *rail* is one measured power
+//! operator's can replace or add boards. `generic.toml` holds what is true anywhere; a file may *extend*
+//! another that holds what is true of a whole family. A more special file overrides list by list, and an
+//! unknown board gets `generic.toml` alone. Terms: a *rail* is one measured power
 //! line; a rail is *downstream* of another that already carries its power; the *total* is the smallest
 //! set of rails that carries all power, never more.
 
@@ -63,8 +64,8 @@ pub struct Board {
     pub over_current: BTreeMap<String, String>,
     /// Temperatures.
     pub thermal: Thermal,
-    /// Cooling devices whose state above 0 means throttling.
-    pub throttles: Vec<Pattern>,
+    /// Cooling devices that slow nothing down: every other one that is active does.
+    pub harmless: Vec<Pattern>,
     /// Clocks under devfreq.
     pub devfreq: Vec<Devfreq>,
     /// Memory clock and activity.
@@ -84,6 +85,8 @@ pub struct Power {
     pub scope: String,
     /// Rail to the rail that already carries its power.
     pub downstream: BTreeMap<String, String>,
+    /// Sources of the module's own rails: they tell them from rails of the same name on its carrier.
+    pub module: Vec<Pattern>,
     /// Names of rails without a label: `driver/attribute` to rail.
     pub rails: BTreeMap<String, String>,
     /// Supply voltages: `driver/attribute` to name.
@@ -97,8 +100,11 @@ pub struct Power {
 /// What is known of a board's thermal zones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Thermal {
-    /// Alternatives for the zones that decide: the first with a match counts, with all that it matches.
+    /// Alternatives for the chip's zones, the board's own before those that hold anywhere: the first of which
+    /// a zone can be read counts, with all that it matches.
     pub junction: Vec<Vec<Pattern>>,
+    /// Temperatures that are not the chip's whatever else is there.
+    pub elsewhere: Vec<Pattern>,
     /// Zones that are no measurement.
     pub drop: Vec<Pattern>,
     /// Trip points that slow nothing down.
@@ -155,6 +161,7 @@ pub struct Memory {
 struct BoardFile {
     id: String,
     name: String,
+    extends: Option<String>,
     #[serde(default, rename = "match")]
     matches: MatchSection,
     #[serde(default)]
@@ -175,6 +182,8 @@ struct BoardFile {
 #[serde(deny_unknown_fields, default)]
 struct MatchSection {
     compatible: Vec<Pattern>,
+    machine: Vec<Pattern>,
+    soc: Vec<Pattern>,
     dmi: Vec<Pattern>,
     cpu_vendor: Vec<Pattern>,
 }
@@ -186,6 +195,7 @@ struct PowerSection {
     total: Option<Vec<Vec<Pattern>>>,
     scope: Option<String>,
     downstream: BTreeMap<String, String>,
+    module: Option<Vec<Pattern>>,
     rails: BTreeMap<String, String>,
     voltages: Option<BTreeMap<String, String>>,
     ignore: Option<Vec<Pattern>>,
@@ -196,6 +206,7 @@ struct PowerSection {
 #[serde(deny_unknown_fields, default)]
 struct ThermalSection {
     junction: Option<Vec<Vec<Pattern>>>,
+    elsewhere: Option<Vec<Pattern>>,
     drop: Option<Vec<Pattern>>,
     decoy_trips: Vec<DecoyTrip>,
 }
@@ -203,7 +214,7 @@ struct ThermalSection {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct CoolingSection {
-    throttles: Option<Vec<Pattern>>,
+    harmless: Option<Vec<Pattern>>,
 }
 
 /// A board file that cannot be used.
@@ -242,6 +253,10 @@ pub enum BoardError {
 pub struct Fingerprint {
     /// Entries of the device tree's `compatible`, most specific first.
     pub compatible: Vec<String>,
+    /// The machine's name where the device tree is hidden: what the SoC's driver or /proc/cpuinfo kept of it.
+    pub machine: Option<String>,
+    /// Family of the SoC, e.g. `Tegra`.
+    pub soc: Option<String>,
     /// DMI vendor and product, `VENDOR PRODUCT`.
     pub dmi: Option<String>,
     /// `vendor_id` of /proc/cpuinfo.
@@ -258,9 +273,21 @@ impl Fingerprint {
         let vendor = cpuinfo.lines().find_map(|line| line.strip_prefix("vendor_id")?.split_once(':'));
         Self {
             compatible: compatible.map(|entry| String::from_utf8_lossy(entry).trim().to_owned()).collect(),
+            machine: crate::identity::machine(root),
+            soc: crate::identity::soc_family(root),
             dmi: crate::identity::dmi(root),
             cpu_vendor: vendor.map(|(_, vendor)| vendor.trim().to_owned()),
         }
+    }
+
+    /// Whether a device tree names this board and this process cannot see it, as in most containers.
+    #[must_use]
+    pub fn tree_is_hidden(&self, root: &Root) -> bool {
+        let has_tree = self.cpu_vendor.is_none() && self.dmi.is_none();
+        let is_named = self.soc.is_some() || self.machine.is_some();
+        let is_masked =
+            is_named || root.exists("/proc/device-tree") || crate::identity::container(root).is_some();
+        self.compatible.is_empty() && has_tree && is_masked
     }
 }
 
@@ -322,13 +349,25 @@ impl Boards {
     pub fn find(&self, fingerprint: &Fingerprint) -> Board {
         let best = self.files.iter().map(|file| (file.matches.score(fingerprint), file));
         let best = best.filter(|(score, _)| *score > 0).max_by_key(|(score, _)| *score);
-        best.map_or(&self.generic, |(_, file)| file).over(&self.generic)
+        merged(&self.chain(best.map_or(&self.generic, |(_, file)| file)))
+    }
+
+    /// A file, what it extends, and the generic one: the most special first.
+    fn chain<'a>(&'a self, file: &'a BoardFile) -> Vec<&'a BoardFile> {
+        let mut chain = vec![file];
+        while let Some(id) = chain.last().and_then(|last| last.extends.as_ref()) {
+            let next = self.files.iter().find(|known| known.id == *id);
+            let Some(next) = next.filter(|next| chain.iter().all(|seen| seen.id != next.id)) else { break };
+            chain.push(next);
+        }
+        chain.push(&self.generic);
+        chain
     }
 }
 
 impl MatchSection {
-    /// 0 when nothing fits; a longer pattern on an earlier `compatible` entry scores higher, and DMI
-    /// above the CPU's vendor.
+    /// 0 when nothing fits; a longer pattern on an earlier `compatible` entry scores higher, then come the
+    /// machine's name, the SoC's family, DMI and the CPU's vendor.
     fn score(&self, fingerprint: &Fingerprint) -> usize {
         let mut best = 0;
         for (position, entry) in fingerprint.compatible.iter().enumerate() {
@@ -337,46 +376,66 @@ impl MatchSection {
             let earlier = 64usize.saturating_sub(position);
             best = best.max(weight.map_or(0, |weight| 1_000_000 + earlier * 1000 + weight));
         }
-        let dmi = fingerprint.dmi.iter().flat_map(|dmi| self.dmi.iter().filter(|p| p.matches(dmi)));
-        best = best.max(dmi.map(|pattern| 1000 + pattern.weight()).max().unwrap_or(0));
+        let heaviest = |patterns: &[Pattern], text: &Option<String>| {
+            let fits =
+                text.iter().flat_map(|text| patterns.iter().filter(move |pattern| pattern.matches(text)));
+            fits.map(Pattern::weight).max()
+        };
+        best = best.max(heaviest(&self.machine, &fingerprint.machine).map_or(0, |weight| 100_000 + weight));
+        best = best.max(heaviest(&self.soc, &fingerprint.soc).map_or(0, |weight| 10_000 + weight));
+        best = best.max(heaviest(&self.dmi, &fingerprint.dmi).map_or(0, |weight| 1000 + weight));
         let vendor = fingerprint.cpu_vendor.as_deref();
         let vendor = vendor.is_some_and(|vendor| any_match(&self.cpu_vendor, vendor));
         best.max(usize::from(vendor && fingerprint.compatible.is_empty()))
     }
 }
 
-impl BoardFile {
-    fn over(&self, generic: &Self) -> Board {
-        let power = &self.power;
-        Board {
-            id: self.id.clone(),
-            name: self.name.clone(),
-            power: Power {
-                rate_hz: power.rate_hz.or(generic.power.rate_hz).unwrap_or(5.0),
-                total: pick(&power.total, &generic.power.total),
-                scope: pick(&power.scope, &generic.power.scope),
-                downstream: power.downstream.clone(),
-                rails: power.rails.clone(),
-                voltages: pick(&power.voltages, &generic.power.voltages),
-                ignore: pick(&power.ignore, &generic.power.ignore),
-                low_voltage: power.low_voltage.clone(),
-            },
-            over_current: self.over_current.clone(),
-            thermal: Thermal {
-                junction: pick(&self.thermal.junction, &generic.thermal.junction),
-                drop: pick(&self.thermal.drop, &generic.thermal.drop),
-                decoy_trips: self.thermal.decoy_trips.clone(),
-            },
-            throttles: pick(&self.cooling.throttles, &generic.cooling.throttles),
-            devfreq: pick(&self.devfreq, &generic.devfreq),
-            memory: pick(&self.memory, &generic.memory),
-            notes: self.notes.clone(),
-        }
+/// One board out of its files, the most special first.
+fn merged(chain: &[&BoardFile]) -> Board {
+    let own = chain[0];
+    Board {
+        id: own.id.clone(),
+        name: own.name.clone(),
+        power: Power {
+            rate_hz: chain.iter().find_map(|file| file.power.rate_hz).unwrap_or(5.0),
+            total: first(chain, |file| &file.power.total),
+            scope: first(chain, |file| &file.power.scope),
+            downstream: joined(chain, |file| &file.power.downstream),
+            module: first(chain, |file| &file.power.module),
+            rails: joined(chain, |file| &file.power.rails),
+            voltages: first(chain, |file| &file.power.voltages),
+            ignore: first(chain, |file| &file.power.ignore),
+            low_voltage: joined(chain, |file| &file.power.low_voltage),
+        },
+        over_current: joined(chain, |file| &file.over_current),
+        thermal: Thermal {
+            junction: chain.iter().filter_map(|file| file.thermal.junction.clone()).flatten().collect(),
+            elsewhere: first(chain, |file| &file.thermal.elsewhere),
+            drop: first(chain, |file| &file.thermal.drop),
+            decoy_trips: chain.iter().flat_map(|file| file.thermal.decoy_trips.clone()).collect(),
+        },
+        harmless: first(chain, |file| &file.cooling.harmless),
+        devfreq: first(chain, |file| &file.devfreq),
+        memory: first(chain, |file| &file.memory),
+        notes: joined(chain, |file| &file.notes),
     }
 }
 
-fn pick<T: Clone + Default>(own: &Option<T>, generic: &Option<T>) -> T {
-    own.as_ref().or(generic.as_ref()).cloned().unwrap_or_default()
+/// What the most special file that says anything says.
+fn first<T: Clone + Default>(chain: &[&BoardFile], list: impl Fn(&BoardFile) -> &Option<T>) -> T {
+    chain.iter().find_map(|file| list(file).clone()).unwrap_or_default()
+}
+
+/// The entries of all files; the more special file's where two have the same key.
+fn joined<V: Clone>(
+    chain: &[&BoardFile],
+    map: impl Fn(&BoardFile) -> &BTreeMap<String, V>,
+) -> BTreeMap<String, V> {
+    let mut all = BTreeMap::new();
+    for file in chain.iter().rev() {
+        all.extend(map(file).iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    all
 }
 
 fn parse(path: &Path, text: &str) -> Result<BoardFile, BoardError> {
@@ -391,5 +450,4 @@ fn parse(path: &Path, text: &str) -> Result<BoardFile, BoardError> {
 }
 
 #[cfg(test)]
-#[path = "board_tests.rs"]
 mod tests;

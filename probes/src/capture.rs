@@ -6,8 +6,9 @@
 
 use crate::board::{Pattern, any_match};
 use crate::content::Content;
-use crate::root::Root;
+use crate::root::{Root, RootError};
 use crate::tree::Tree;
+use std::path::{Path, PathBuf};
 
 /// Directories whose entries are devices, the attributes taken of each, and links into further ones.
 const DEVICES: [(&str, &[&str]); 6] = [
@@ -89,6 +90,7 @@ const DEVICES: [(&str, &[&str]); 6] = [
             "cpufreq/scaling_governor",
             "cpufreq/scaling_driver",
             "cpufreq/scaling_available_frequencies",
+            "cpufreq/scaling_available_governors",
             "cpufreq/cpuinfo_*_freq",
             "thermal_throttle/*_throttle_count",
             "topology/physical_package_id",
@@ -103,6 +105,7 @@ const DEVICES: [(&str, &[&str]); 6] = [
             "scaling_governor",
             "scaling_driver",
             "scaling_available_frequencies",
+            "scaling_available_governors",
             "cpuinfo_*_freq",
         ],
     ),
@@ -124,7 +127,7 @@ const MONITORS: [(&str, &[&str]); 3] = [
 ];
 
 /// Single files, and files by pattern in one directory.
-const FILES: [&str; 40] = [
+const FILES: [&str; 46] = [
     "/proc/device-tree/model",
     "/proc/device-tree/compatible",
     "/proc/cpuinfo",
@@ -142,6 +145,12 @@ const FILES: [&str; 40] = [
     "/sys/class/dmi/id/board_vendor",
     "/sys/class/dmi/id/board_name",
     "/sys/hypervisor/type",
+    "/sys/devices/soc0/machine",
+    "/sys/devices/soc0/family",
+    "/sys/devices/soc0/soc_id",
+    "/sys/devices/soc0/revision",
+    "/run/systemd/container",
+    "/.dockerenv",
     "/sys/devices/system/cpu/online",
     "/sys/devices/system/cpu/offline",
     "/sys/devices/system/cpu/present",
@@ -171,6 +180,25 @@ const FILES: [&str; 40] = [
 const FIRST_PARAGRAPH: &str = "/proc/cpuinfo";
 /// Keys of `/proc/cpuinfo` that name one device.
 const IDENTIFYING: [&str; 2] = ["Serial", "serial"];
+
+/// [`Root::open`], with capture files laid over it in order. Over a live system or a directory, what probes
+/// look at is captured first.
+///
+/// # Errors
+/// When `path` or an overlay cannot be opened or is in another format.
+pub fn open(path: &Path, overlays: &[PathBuf]) -> Result<Root, RootError> {
+    let root = Root::open(path)?;
+    if overlays.is_empty() {
+        return Ok(root);
+    }
+    let mut tree = root.into_tree().unwrap_or_else(|root| capture(&root));
+    for overlay in overlays {
+        let text = std::fs::read_to_string(overlay)
+            .map_err(|source| RootError::Open { path: overlay.clone(), source })?;
+        tree.apply(&text).map_err(|source| RootError::Format { path: overlay.clone(), source })?;
+    }
+    Ok(Root::stored(tree))
+}
 
 /// Everything that probes look at under `root`.
 #[must_use]
@@ -296,43 +324,4 @@ fn without_mac_addresses(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_names_one_device_is_left_out() {
-        let root = Root::stored(
-            Tree::parse(
-                "/proc/cpuinfo\tprocessor\\t: 0\\nSerial\\t\\t: 10000000abcdef01\\nmodel name : A\\n\\nprocessor\\t: 1\\n\n\
-                 /proc/device-tree/serial-number\t1423019041234\n\
-                 /sys/class/dmi/id/product_serial\tPF1234\n\
-                 /sys/class/dmi/id/product_uuid\t4c4c4544\n\
-                 /sys/class/net/eth0/address\t48:b0:2d:12:34:56\n\
-                 /sys/class/hwmon/hwmon0/name\tphy\n\
-                 /sys/class/hwmon/hwmon0/temp1_label\t48:b0:2d:12:34:56\n\
-                 /sys/class/hwmon/hwmon0/in1_crit_alarm\t1\n\
-                 /sys/class/hwmon/hwmon0/temp1_input\t5000\n",
-            )
-            .unwrap(),
-        );
-        let text = capture(&root).to_text();
-        for secret in ["abcdef01", "1423019", "PF1234", "4c4c4544", "48:b0", "alarm"] {
-            assert!(!text.contains(secret), "{secret} in\n{text}");
-        }
-        assert!(text.contains("model name : A") && text.contains("temp1_input\t5000"), "{text}");
-    }
-
-    #[test]
-    fn attributes_are_taken_by_pattern() {
-        for (pattern, name, expected) in [
-            ("pwm?", "pwm1", true),
-            ("pwm?", "pwm1_enable", false),
-            ("pwm??", "pwm12", true),
-            ("in*_input", "in1_input", true),
-            ("curr*_crit", "curr1_crit_alarm", false),
-            ("*_label", "in1_label", true),
-        ] {
-            assert_eq!(fits(pattern, name), expected, "{pattern} {name}");
-        }
-    }
-}
+mod tests;

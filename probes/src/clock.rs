@@ -5,6 +5,7 @@
 //! default. Over-current throttling shows in neither the requested nor the GPU's clock. Reading a GPU's
 //! load holds it awake for the read; 0 there can mean that it was off.
 
+use crate::absence::AbsenceCause;
 use crate::board::{Board, Devfreq};
 use crate::probe::{Discovery, Tier};
 use crate::root::Root;
@@ -26,8 +27,9 @@ pub(crate) fn discover(root: &Root, board: &Board, found: &mut Discovery) {
         match entry.next() {
             Some((dir, _)) => devfreq_clocks(root, board, unit, dir, &mut fast, &mut medium, found),
             None if unit.role == Role::GpuClock => {
-                let cause = "no GPU under /sys/class/devfreq; its node can appear late in boot";
-                found.absence(ChannelKind::Clock, &unit.channel, cause);
+                let note = board.notes.get("gpu").cloned().map(AbsenceCause::Board);
+                let cause = note.unwrap_or(AbsenceCause::NoSource("no GPU under /sys/class/devfreq"));
+                found.absence(ChannelKind::Clock, &unit.channel, cause.clone());
                 found.absence(ChannelKind::Load, &unit.channel, cause);
             }
             None => {}
@@ -37,9 +39,21 @@ pub(crate) fn discover(root: &Root, board: &Board, found: &mut Discovery) {
     medium.finish(found);
 }
 
-/// cpufreq policies as (directory, first CPU), each once: old kernels have one per CPU, without links.
-pub(crate) fn policies(root: &Root) -> Vec<(String, u32)> {
-    let mut found: Vec<(String, u32)> = Vec::new();
+/// A cpufreq policy: CPUs that share a clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// Its directory.
+    pub(crate) dir: String,
+    /// Its first CPU that is online, else its first.
+    pub(crate) cpu: u32,
+    /// Whether any of its CPUs is online: the files of others answer EBUSY, `<unknown>` or with old values.
+    pub(crate) is_online: bool,
+}
+
+/// cpufreq policies, each once: old kernels have one per CPU, without links.
+pub(crate) fn policies(root: &Root) -> Vec<Policy> {
+    let online = online_cpus(root);
+    let mut found: Vec<Policy> = Vec::new();
     let named = |dir: &str, prefix: &str| {
         let names = root.list(dir).unwrap_or_default();
         let numbered = |name: &String| name.strip_prefix(prefix)?.parse::<u32>().ok();
@@ -51,29 +65,68 @@ pub(crate) fn policies(root: &Root) -> Vec<(String, u32)> {
         named(CPUS, "cpu").into_iter().map(|number| (format!("{CPUS}/cpu{number}/cpufreq"), number));
     for (dir, number) in policies.chain(per_cpu) {
         let Ok(dir) = root.resolve(&dir) else { continue };
-        if found.iter().all(|(known, _)| *known != dir) {
-            let affected = root.read_text(&format!("{dir}/affected_cpus")).unwrap_or_default();
-            let first = affected.split_whitespace().next().and_then(|first| first.parse().ok());
-            found.push((dir, first.unwrap_or(number)));
+        if found.iter().all(|known| known.dir != dir) {
+            found.push(policy(root, dir, number, online.as_deref()));
         }
     }
-    found.sort_by_key(|(_, cpu)| *cpu);
+    found.sort_by_key(|policy| policy.cpu);
     found
+}
+
+fn policy(root: &Root, dir: String, number: u32, online: Option<&[u32]>) -> Policy {
+    let listed = |file: &str| {
+        let text = root.read_text(&format!("{dir}/{file}")).unwrap_or_default();
+        text.split_whitespace().filter_map(|cpu| cpu.parse().ok()).collect::<Vec<u32>>()
+    };
+    let mut cpus = listed("affected_cpus");
+    cpus.extend(listed("related_cpus"));
+    cpus.push(number);
+    let is_online = |cpu: u32| match online {
+        Some(online) => online.contains(&cpu),
+        None => root.read_text(&format!("{CPUS}/cpu{cpu}/online")).map_or(true, |text| text != "0"),
+    };
+    let first_online = cpus.iter().copied().find(|cpu| is_online(*cpu));
+    Policy { dir, cpu: first_online.unwrap_or(cpus[0]), is_online: first_online.is_some() }
+}
+
+/// CPUs that are online, where the kernel lists them.
+fn online_cpus(root: &Root) -> Option<Vec<u32>> {
+    cpu_list(&root.read_text(&format!("{CPUS}/online")).ok()?)
+}
+
+/// CPUs of a list such as `0-3,6`; `None` for anything else.
+pub(crate) fn cpu_list(list: &str) -> Option<Vec<u32>> {
+    /// Most CPUs that Linux is built for.
+    const MOST: u32 = 8192;
+    let mut cpus = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.trim().split_once('-').unwrap_or((part.trim(), part.trim()));
+        let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
+        if first > last || last >= MOST {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
 }
 
 fn cpu_clocks(root: &Root, found: &mut Discovery) {
     let (mut medium, mut rare) = (Values::new(Tier::Medium), Values::new(Tier::Rare));
-    let policies = policies(root);
+    let (policies, offline): (Vec<Policy>, Vec<Policy>) =
+        policies(root).into_iter().partition(|policy| policy.is_online);
     if policies.is_empty() {
-        let cause =
-            "no cpufreq policy: the kernel does not control this CPU's clock, as in most virtual machines";
-        found.absence(ChannelKind::Clock, "cpu", cause);
+        let cause = "no cpufreq policy: the kernel does not control this CPU's clock";
+        found.absence(ChannelKind::Clock, "cpu", AbsenceCause::NoSource(cause));
+    }
+    for policy in offline {
+        let name = format!("cpu{}", policy.cpu);
+        found.absence(ChannelKind::Clock, &name, AbsenceCause::CpuOffline(policy.cpu));
     }
     if policies.len() > MAX_POLICIES {
         found.notes.push(format!("{} cpufreq policies; the first {MAX_POLICIES} are read", policies.len()));
     }
     let kilohertz = Decode::Integer(1, 1);
-    for (dir, cpu) in policies.into_iter().take(MAX_POLICIES) {
+    for Policy { dir, cpu, .. } in policies.into_iter().take(MAX_POLICIES) {
         let name = format!("cpu{cpu}");
         let clock = found.channel(ChannelKind::Clock, &name, Role::CpuClock);
         medium.add(root, found, clock, &format!("{dir}/scaling_cur_freq"), kilohertz);
@@ -127,9 +180,6 @@ fn devfreq_clocks(
         return;
     }
     let mut paths = vec![format!("{dir}/device/load"), format!("{dir}/load")];
-    if unit.role == Role::GpuClock {
-        paths.push("/sys/devices/gpu.0/load".to_owned());
-    }
     paths.extend(unit.load.iter().cloned());
     match crate::values::first_readable(root, &paths) {
         Ok((path, text)) => {
@@ -142,8 +192,11 @@ fn devfreq_clocks(
             fast.add(root, found, load, path, decode);
         }
         Err(cause) => {
-            let note = board.notes.get("load").cloned();
+            let note = board.notes.get("load").cloned().map(AbsenceCause::Board);
             found.absence(ChannelKind::Load, name, note.unwrap_or(cause));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

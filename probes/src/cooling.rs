@@ -1,7 +1,9 @@
 //! Cooling devices by type: what the thermal framework is slowing down or blowing at.
 //!
-//! Which of them mean throttling is the board file's knowledge; `hot-surface-alert` and fans do not.
+//! A cooling device takes heat away or makes less of it. Fans and the like are named by the board file as
+//! harmless; whatever else is active slows something down, whether its name is known or not.
 
+use crate::absence::AbsenceCause;
 use crate::board::{Board, any_match};
 use crate::probe::{Discovery, Tier};
 use crate::root::Root;
@@ -20,17 +22,21 @@ pub(crate) fn discover(root: &Root, board: &Board, found: &mut Discovery) {
         }
         let Ok(name) = root.read_text(&format!("{DEVICES}/{device}/type")) else { continue };
         any = true;
-        let throttles = any_match(&board.throttles, &name);
-        let role = if throttles { Role::Throttles } else { Role::Context };
+        let harmless = any_match(&board.harmless, &name);
+        let role = if harmless { Role::Context } else { Role::Throttles };
         let channel = found.channel(ChannelKind::Cooling, &name, role);
         let id = channel.id.clone();
         values.add(root, found, channel, &format!("{DEVICES}/{device}/cur_state"), Decode::Integer(1, 1));
-        if !throttles {
+        if harmless {
             values.explain(&id, "slows nothing down");
         }
     }
     if !any {
-        found.absence(ChannelKind::Cooling, "any", "the kernel has no cooling devices here");
+        let cause = "the kernel has no cooling devices here";
+        found.absence(ChannelKind::Cooling, "any", AbsenceCause::NoSource(cause));
     }
     values.finish(found);
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,16 +3,15 @@
 //! The kernel updates a counter about every millisecond, so that readings less than some 50 ms apart say
 //! little; the rails' tier keeps further apart than that.
 
-use crate::power::{Found, Meter};
+use crate::power::{Meter, Rail, Rails};
 use crate::probe::{Discovery, Fault, Reading};
 use crate::root::{Handle, Root};
 use crate::values::{Decode, narrow};
-use clipmark_profile::channel::ChannelKind;
 use clipmark_profile::units::Nanos;
 
 /// The energy counters of x86 packages and their domains. The same packages seen a second time through
 /// MMIO (`intel-rapl-mmio`) are left out.
-pub(crate) fn discover(root: &Root, found: &mut Discovery, rails: &mut Vec<Found>) {
+pub(crate) fn discover(root: &Root, found: &mut Discovery, rails: &mut Rails) {
     let base = "/sys/class/powercap";
     for zone in root.list(base).unwrap_or_default() {
         let Some(numbers) = zone.strip_prefix("intel-rapl:") else { continue };
@@ -29,10 +28,11 @@ pub(crate) fn discover(root: &Root, found: &mut Discovery, rails: &mut Vec<Found
         let wrap = root.read_number(&format!("{base}/{zone}/max_energy_range_uj"));
         match (root.open_value(&source), wrap) {
             (Ok(file), Ok(wrap_uj)) => {
-                let meter = Meter::Energy(EnergyCounter { file, wrap_uj, last: None, moved: false });
-                rails.push(Found::new(label, source, meter));
+                let still = if root.is_capture() && !root.moves() { Fault::OneInstant } else { Fault::Still };
+                let meter = Meter::Energy(EnergyCounter { file, wrap_uj, last: None, moved: false, still });
+                rails.push(Rail::new(label, source, meter));
             }
-            (Err(error), _) | (_, Err(error)) => found.unreadable(ChannelKind::Power, &label, &error),
+            (Err(error), _) | (_, Err(error)) => rails.refuse(label, error, found),
         }
     }
 }
@@ -44,9 +44,16 @@ pub(crate) struct EnergyCounter {
     wrap_uj: i64,
     last: Option<(Nanos, i64)>,
     moved: bool,
+    /// What a counter that does not move is for want of.
+    still: Fault,
 }
 
 impl EnergyCounter {
+    /// The counter as it stands; `None` where it cannot be read.
+    pub(crate) fn count(&mut self) -> Option<i64> {
+        Decode::Integer(1, 1).read(&mut self.file).ok()
+    }
+
     /// Mean power in mW since the last reading.
     pub(crate) fn read(&mut self, at: Nanos) -> Reading {
         let now = Decode::Integer(1, 1).read(&mut self.file)?;
@@ -57,7 +64,7 @@ impl EnergyCounter {
         let energy_uj = energy_between(before, now, self.wrap_uj);
         self.moved |= energy_uj > 0;
         if !self.moved {
-            return Err(Fault::Still);
+            return Err(self.still);
         }
         if span == 0 {
             return Err(Fault::NeedsTwoReadings);
@@ -72,12 +79,4 @@ const fn energy_between(before: i64, now: i64, wrap: i64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::energy_between;
-
-    #[test]
-    fn a_counter_that_wraps_gives_the_energy_between() {
-        assert_eq!(energy_between(10, 30, 100), 20);
-        assert_eq!(energy_between(90, 5, 100), 15);
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! Fans: how they are driven and, where a tachometer is fitted, how fast they turn.
 
+use crate::absence::AbsenceCause;
 use crate::board::Board;
 use crate::hwmon::Hwmon;
 use crate::probe::{Discovery, Tier};
@@ -34,7 +35,7 @@ pub(crate) fn discover(root: &Root, _board: &Board, found: &mut Discovery) {
     }
     if speeds.is_empty() {
         let cause = "no tachometer: the fan, if there is one, does not report its speed";
-        found.absence(ChannelKind::FanSpeed, "fan", cause);
+        found.absence(ChannelKind::FanSpeed, "fan", AbsenceCause::NoSource(cause));
     }
     for (kind, fans) in [(ChannelKind::FanDrive, drives), (ChannelKind::FanSpeed, speeds)] {
         for (name, path) in fans {

@@ -32,10 +32,36 @@ pub(crate) fn dmi(root: &Root) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The board's model from the device tree, else from DMI.
+/// The board's model from the device tree, else from what kept a copy of it, else from DMI.
 pub(crate) fn model(root: &Root) -> Option<String> {
     let model = root.read_text("/proc/device-tree/model").ok().filter(|text| !text.is_empty());
-    model.or_else(|| dmi(root))
+    model.or_else(|| machine(root)).or_else(|| dmi(root))
+}
+
+/// The device tree's model as the SoC's driver or /proc/cpuinfo kept it: readable where the tree is hidden.
+pub(crate) fn machine(root: &Root) -> Option<String> {
+    let soc = root.read_text("/sys/devices/soc0/machine").ok();
+    let cpuinfo = || {
+        let text = root.read_text("/proc/cpuinfo").ok()?;
+        let lines = text.lines().filter_map(|line| line.split_once(':'));
+        let model = lines.filter(|(key, _)| key.trim() == "Model").map(|(_, value)| value.trim().to_owned());
+        model.last()
+    };
+    soc.filter(|text| !text.is_empty()).or_else(cpuinfo).filter(|text| !text.is_empty())
+}
+
+/// The family of the SoC, e.g. `Tegra`.
+pub(crate) fn soc_family(root: &Root) -> Option<String> {
+    let family = root.read_text("/sys/devices/soc0/family").ok().filter(|text| !text.is_empty());
+    let is_tegra = || root.exists("/sys/module/tegra_fuse/parameters/tegra_chip_id");
+    family.or_else(|| is_tegra().then(|| "Tegra".to_owned()))
+}
+
+/// The kind of container that this runs in, where one gives itself away.
+pub(crate) fn container(root: &Root) -> Option<String> {
+    let known = [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")];
+    let by_file = || known.iter().find(|(path, _)| root.exists(path)).map(|(_, kind)| (*kind).to_owned());
+    root.read_text("/run/systemd/container").ok().filter(|kind| !kind.is_empty()).or_else(by_file)
 }
 
 /// The Jetson Linux release, e.g. `36.4.3`: from `# R36 (release), REVISION: 4.3, ...`.
@@ -80,36 +106,4 @@ pub(crate) fn cpu(root: &Root) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tree::Tree;
-
-    fn root(text: &str) -> Root {
-        Root::stored(Tree::parse(text).unwrap())
-    }
-
-    #[test]
-    fn releases_and_cores_are_named() {
-        let jetson = root(
-            "/etc/nv_tegra_release\t# R36 (release), REVISION: 4.3, GCID: 1, BOARD: generic\n\
-             /proc/device-tree/model\tNVIDIA Jetson AGX Orin\\0\n\
-             /etc/os-release\tNAME=\"Ubuntu\"\\nPRETTY_NAME=\"Ubuntu 22.04.5 LTS\"\\n\n\
-             /proc/cpuinfo\tprocessor\\t: 0\\nCPU implementer\\t: 0x41\\nCPU part\\t: 0xd42\\n\\nprocessor\\t: 1\\nCPU implementer\\t: 0x41\\nCPU part\\t: 0xd42\\n\n",
-        );
-        assert_eq!(l4t(&jetson).as_deref(), Some("36.4.3"));
-        assert_eq!(model(&jetson).as_deref(), Some("NVIDIA Jetson AGX Orin"));
-        assert_eq!(os(&jetson).as_deref(), Some("Ubuntu 22.04.5 LTS"));
-        assert_eq!(cpu(&jetson).as_deref(), Some("Cortex-A78AE"));
-    }
-
-    #[test]
-    fn a_pc_is_named_by_its_firmware() {
-        let pc = root(
-            "/sys/class/dmi/id/sys_vendor\tLENOVO\n/sys/class/dmi/id/product_name\t20L5\n\
-             /proc/cpuinfo\tvendor_id\\t: GenuineIntel\\nmodel name\\t: Core i7\\n\n",
-        );
-        assert_eq!(model(&pc).as_deref(), Some("LENOVO 20L5"));
-        assert_eq!(cpu(&pc).as_deref(), Some("Core i7"));
-        assert_eq!(l4t(&pc), None);
-    }
-}
+mod tests;

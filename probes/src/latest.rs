@@ -19,6 +19,22 @@ const STAMP_SHIFT: u32 = 34;
 pub struct Latest {
     channels: Vec<Channel>,
     slots: Vec<AtomicU64>,
+    /// Per channel: the last value before the newest one, and how many reads ago it was.
+    before: Vec<AtomicU64>,
+    /// Per channel: the lower of two readings that follow each other.
+    confirmed: Vec<AtomicU64>,
+}
+
+/// Reads that may fail between two readings that confirm each other.
+const MOST_BETWEEN: u64 = 3;
+
+/// The hottest of the zones that stand for the chip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hottest<'a> {
+    /// The channel's id.
+    pub zone: &'a str,
+    /// Its temperature.
+    pub value: MilliCelsius,
 }
 
 /// One channel's newest reading.
@@ -32,8 +48,8 @@ pub struct Newest {
 
 impl Latest {
     pub(crate) fn new(channels: Vec<Channel>) -> Self {
-        let slots = channels.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { channels, slots }
+        let empty = || channels.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { slots: empty(), before: empty(), confirmed: empty(), channels }
     }
 
     pub(crate) fn put(&self, channel: u16, stamp: Nanos, reading: Reading) {
@@ -44,6 +60,30 @@ impl Latest {
         };
         let stamp = (stamp.get() / 1_000_000) << STAMP_SHIFT;
         slot.store(value | flags | stamp, Ordering::Relaxed);
+        self.confirm(usize::from(channel), reading);
+    }
+
+    /// Takes a reading into account for [`Self::hottest_confirmed`]. Only the sampler's thread writes.
+    fn confirm(&self, at: usize, reading: Reading) {
+        let (Some(before), Some(confirmed)) = (self.before.get(at), self.confirmed.get(at)) else { return };
+        let last = before.load(Ordering::Relaxed);
+        let age = (last >> STAMP_SHIFT) + 1;
+        let is_recent = last & VALID != 0 && age <= MOST_BETWEEN;
+        match reading {
+            Ok(value) => {
+                let lower = value.min((last as u32).cast_signed());
+                let word = if is_recent { u64::from(lower.cast_unsigned()) | VALID } else { 0 };
+                confirmed.store(word, Ordering::Relaxed);
+                before.store(u64::from(value.cast_unsigned()) | VALID, Ordering::Relaxed);
+            }
+            Err(_) if is_recent => {
+                before.store((last & !(u64::MAX << STAMP_SHIFT)) | age << STAMP_SHIFT, Ordering::Relaxed)
+            }
+            Err(_) => {
+                confirmed.store(0, Ordering::Relaxed);
+                before.store(0, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Every channel, in the order of their indices.
@@ -77,11 +117,26 @@ impl Latest {
             .map(|(index, channel)| (channel, self.get(index).and_then(|newest| newest.value)))
     }
 
-    /// The hottest of the zones that decide; `None` when none of them can be read.
+    /// The hottest of the zones that stand for the chip; `None` when none of them can be read.
     #[must_use]
-    pub fn hottest(&self) -> Option<MilliCelsius> {
-        let zones = self.values().filter(|(channel, _)| channel.role == Role::Junction);
-        zones.filter_map(|(_, value)| value).max().map(MilliCelsius)
+    pub fn hottest(&self) -> Option<Hottest<'_>> {
+        self.hottest_of(|index| self.get(index)?.value)
+    }
+
+    /// The hottest of these zones by two readings each that follow each other: a single reading, which may be
+    /// a glitch, moves it no further than the one before.
+    #[must_use]
+    pub fn hottest_confirmed(&self) -> Option<Hottest<'_>> {
+        self.hottest_of(|index| {
+            let word = self.confirmed.get(index)?.load(Ordering::Relaxed);
+            (word & VALID != 0).then_some((word as u32).cast_signed())
+        })
+    }
+
+    fn hottest_of(&self, value: impl Fn(usize) -> Option<i32>) -> Option<Hottest<'_>> {
+        let zones = self.channels.iter().enumerate().filter(|(_, channel)| channel.role == Role::Junction);
+        let read = zones.filter_map(|(index, zone)| Some((value(index)?, zone.id.as_str())));
+        read.max().map(|(value, zone)| Hottest { zone, value: MilliCelsius(value) })
     }
 
     /// The total power; `None` unless every rail of it was read.
@@ -129,48 +184,4 @@ pub fn says_throttled(channel: &Channel, value: Option<i32>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::probe::Fault;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_channel_is_absent_before_its_first_reading_and_after_a_failed_one() {
-        let latest = Latest::new(vec![Channel::new(ChannelKind::Temperature, "tj", Role::Junction)]);
-        assert_eq!(latest.get(0), None);
-        latest.put(0, Nanos(5_000_000), Ok(-7));
-        assert_eq!(latest.get(0), Some(Newest { value: Some(-7), stamp: Nanos(5_000_000) }));
-        assert_eq!(latest.hottest(), Some(MilliCelsius(-7)));
-        latest.put(0, Nanos(6_000_000), Err(Fault::Unparsable));
-        assert_eq!(latest.get(0), Some(Newest { value: None, stamp: Nanos(6_000_000) }));
-        assert_eq!(latest.hottest(), None);
-    }
-
-    #[test]
-    fn a_total_with_a_missing_rail_is_absent() {
-        let rail = |name| Channel::new(ChannelKind::Power, name, Role::TotalPower);
-        let latest = Latest::new(vec![rail("a"), rail("b")]);
-        latest.put(0, Nanos(0), Ok(5));
-        assert_eq!(latest.total_power(), None);
-        latest.put(1, Nanos(0), Ok(6));
-        assert_eq!(latest.total_power(), Some(Milliwatts(11)));
-    }
-
-    #[test]
-    fn sticky_firmware_bits_are_no_throttling_now() {
-        let flags = Channel::new(ChannelKind::ThrottleFlags, "firmware", Role::Context);
-        assert!(says_throttled(&flags, Some(0x80008)));
-        assert!(!says_throttled(&flags, Some(0xe0000)));
-        let fan = Channel::new(ChannelKind::Cooling, "pwm-fan", Role::Context);
-        assert!(!says_throttled(&fan, Some(4)));
-    }
-
-    proptest! {
-        #[test]
-        fn every_value_and_stamp_is_read_back(value in any::<i32>(), ms in 0u64..(1 << 30)) {
-            let latest = Latest::new(vec![Channel::new(ChannelKind::Power, "a", Role::Context)]);
-            latest.put(0, Nanos(ms * 1_000_000), Ok(value));
-            prop_assert_eq!(latest.get(0), Some(Newest { value: Some(value), stamp: Nanos(ms * 1_000_000) }));
-        }
-    }
-}
+mod tests;

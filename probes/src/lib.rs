@@ -4,6 +4,7 @@
 //! and every signal that is missing is missing with its cause. Nothing here decides what a reading means
 //! for a run: analysis does, from the [`clipmark_profile::sensors::SensorRecord`] that the sampler makes.
 
+pub mod absence;
 mod assemble;
 pub mod board;
 pub mod cadence;
@@ -19,6 +20,7 @@ mod hwmon;
 mod identity;
 pub mod latest;
 mod memory;
+mod monitors;
 mod overcurrent;
 mod power;
 pub mod power_mode;
@@ -31,6 +33,7 @@ mod sampling;
 pub mod series_file;
 pub mod state;
 mod thermal;
+mod total;
 pub mod tree;
 mod values;
 

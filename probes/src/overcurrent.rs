@@ -4,6 +4,7 @@
 //! seconds: a rate means something, a single value does not. What each counter stands for is the board
 //! file's knowledge. Alarm files are left alone: reading them clears them.
 
+use crate::absence::AbsenceCause;
 use crate::board::Board;
 use crate::hwmon::Hwmon;
 use crate::probe::{Discovery, Tier};
@@ -63,8 +64,8 @@ fn over_current(root: &Root, board: &Board, slow: &mut Values, found: &mut Disco
         }
     }
     if !any {
-        let note = board.notes.get("overcurrent");
-        let cause = note.map_or("no soctherm_oc device under /sys/class/hwmon", String::as_str);
+        let note = board.notes.get("overcurrent").cloned().map(AbsenceCause::Board);
+        let cause = note.unwrap_or(AbsenceCause::NotKnown);
         found.absence(ChannelKind::OverCurrent, "any", cause);
     }
     any

@@ -4,7 +4,7 @@
 //! or a mode may wait for a reboot. So the caps that `/etc/nvpmodel.conf` gives for the mode are compared
 //! with the files that they name.
 
-use crate::root::Root;
+use crate::root::{ReadError, Root};
 use std::collections::BTreeMap;
 
 const STATUS: &str = "/var/lib/nvpmodel/status";
@@ -13,6 +13,17 @@ const CONFIG: &str = "/etc/nvpmodel.conf";
 const CAP_TOLERANCE: f64 = 1.01;
 /// Values from here on mean `no limit` in the configuration.
 const NO_LIMIT: i64 = i32::MAX as i64;
+
+/// Why the power mode is unknown on a board that should have one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PowerModeError {
+    /// The status cannot be read.
+    #[error("{0}; check `systemctl status nvpmodel`")]
+    Status(ReadError),
+    /// The status is not understood.
+    #[error("{STATUS} holds `{0}`, not `pmode:NUMBER`")]
+    Format(String),
+}
 
 /// The power mode in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,16 +41,16 @@ impl PowerMode {
     ///
     /// # Errors
     /// Why the mode is unknown on a board that should have one.
-    pub fn read(root: &Root) -> Result<Option<Self>, String> {
+    pub fn read(root: &Root) -> Result<Option<Self>, PowerModeError> {
         let status = match root.read_text(STATUS) {
             Ok(status) => status,
             Err(error) if root.exists("/etc/nv_tegra_release") => {
-                return Err(format!("{error}; check `systemctl status nvpmodel`"));
+                return Err(PowerModeError::Status(error));
             }
             Err(_) => return Ok(None),
         };
         let id = status.split_whitespace().find_map(|word| word.strip_prefix("pmode:")?.parse().ok());
-        let id: u32 = id.ok_or_else(|| format!("{STATUS} holds `{status}`, not `pmode:NUMBER`"))?;
+        let id: u32 = id.ok_or_else(|| PowerModeError::Format(status.chars().take(40).collect()))?;
         let config = root.read_text(CONFIG).unwrap_or_default();
         let config = Config::parse(&config, id);
         Ok(Some(Self { id, contradictions: config.contradictions(root), name: config.name }))
@@ -133,40 +144,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tree::Tree;
-
-    const CONF: &str = "/etc/nvpmodel.conf\t< PARAM TYPE=FILE NAME=CPU_ONLINE >\\nCORE_1 /sys/cpu1/online\\n\
-        < PARAM TYPE=CLOCK NAME=CPU_A78_0 >\\nFREQ_TABLE /sys/table\\nMAX_FREQ /sys/p0/max\\n\
-        < POWER_MODEL ID=0 NAME=15W >\\nCPU_ONLINE CORE_1 0\\nCPU_A78_0 MAX_FREQ 1497600\\n\
-        < POWER_MODEL ID=2 NAME=MAXN_SUPER >\\nCPU_ONLINE CORE_1 1\\nCPU_A78_0 MAX_FREQ -1\\n\
-        < PM_CONFIG DEFAULT=2 >\n/sys/cpu1/online\t1\n/sys/p0/max\t1728000\n";
-
-    fn mode(status: &str) -> Result<Option<PowerMode>, String> {
-        let text = format!("{CONF}/var/lib/nvpmodel/status\t{status}\n");
-        PowerMode::read(&Root::stored(Tree::parse(&text).unwrap()))
-    }
-
-    #[test]
-    fn the_mode_has_its_name_from_the_configuration() {
-        let maxn = mode("pmode:0002 fmode:quiet").unwrap().unwrap();
-        assert_eq!((maxn.label().as_str(), maxn.contradictions.len()), ("2 MAXN_SUPER", 0));
-    }
-
-    #[test]
-    fn a_status_that_the_caps_contradict_is_told() {
-        let low = mode("pmode:0000").unwrap().unwrap();
-        assert_eq!(low.label(), "0 15W");
-        assert_eq!(low.contradictions.len(), 2, "{:?}", low.contradictions);
-        assert!(low.contradictions[1].contains("1728000"));
-    }
-
-    #[test]
-    fn an_unreadable_mode_is_an_error_only_where_a_mode_is_expected() {
-        let read = |text: &str| PowerMode::read(&Root::stored(Tree::parse(text).unwrap()));
-        assert_eq!(read("/x\t1\n"), Ok(None));
-        assert!(read("/etc/nv_tegra_release\t# R36\n").unwrap_err().contains("nvpmodel"));
-        assert!(mode("nonsense").is_err());
-    }
-}
+mod tests;

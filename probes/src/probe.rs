@@ -1,11 +1,10 @@
 //! What a probe is: a group of channels that are read together.
 //!
-//! Terms: a *channel* is one value; a *tier* groups channels that are read at one rate; an *absence* is
-//! a channel that a board of this kind could have and this one cannot give, with its cause; a *fault* is
-//! one read that failed. Discovery allocates; [`Probe::read`] does not.
+//! Terms: a *channel* is one value; a *tier* groups channels that are read at one rate; a *fault* is one
+//! read that failed or gave a value that cannot be true. Discovery allocates; [`Probe::read`] does not.
 
+use crate::absence::{Absence, AbsenceCause};
 use crate::errno;
-use crate::root::ReadError;
 use clipmark_profile::channel::{Channel, ChannelKind, Role};
 use clipmark_profile::units::Nanos;
 use rustix::io::Errno;
@@ -41,12 +40,25 @@ pub enum Fault {
     Unparsable,
     /// The text lacks the line that holds the value.
     NoSuchLine,
-    /// The value does not fit the channel.
+    /// The driver says that it does not know the value, e.g. `<unknown>`.
+    NotKnown,
+    /// The value does not fit the channel, or all its bits are set.
     OutOfRange,
+    /// The value cannot be true: it is outside the plausible range of its kind.
+    Implausible {
+        /// What the channel measures.
+        kind: ChannelKind,
+        /// The value, in the kind's unit.
+        value: i32,
+    },
     /// A counter was read once and has no earlier value to compare with.
     NeedsTwoReadings,
     /// A counter that should run has not moved since it was first read.
     Still,
+    /// A counter in a capture of one instant, in which nothing moves.
+    OneInstant,
+    /// A rail that reads 0 while others carry power.
+    ReadsZero,
     /// A setting that is there and not set.
     Unset,
 }
@@ -57,12 +69,27 @@ impl fmt::Display for Fault {
             Self::Refused(errno) => write!(f, "{} ({})", errno::name(*errno), errno::hint(*errno, "")),
             Self::Unparsable => f.write_str("unexpected text; the driver may have changed its format"),
             Self::NoSuchLine => f.write_str("the file lacks the line with this value"),
+            Self::NotKnown => f.write_str("the driver answers that it does not know the value"),
             Self::OutOfRange => f.write_str("a value outside the channel's range"),
+            Self::Implausible { kind, value } => implausible(f, *kind, *value),
             Self::NeedsTwoReadings => f.write_str("a counter gives a value from its second reading on"),
             Self::Still => f.write_str("the counter does not move"),
+            Self::OneInstant => {
+                f.write_str("the capture holds one instant, and a counter gives power only over time")
+            }
+            Self::ReadsZero => f.write_str("it reads 0 while other rails carry power"),
             Self::Unset => f.write_str("nothing is set (0)"),
         }
     }
+}
+
+fn implausible(f: &mut fmt::Formatter<'_>, kind: ChannelKind, value: i32) -> fmt::Result {
+    let unit = kind.unit();
+    let (low, high) = kind.plausible().unwrap_or((i32::MIN, i32::MAX));
+    write!(
+        f,
+        "{value} {unit} is outside {low} to {high} {unit}, the plausible range: the sensor is off or broken, or its driver misreads it"
+    )
 }
 
 /// The outcome of reading one channel.
@@ -77,15 +104,6 @@ pub struct Sensed {
     pub source: String,
     /// What its values mean on this board, where that is not plain.
     pub meaning: Option<String>,
-}
-
-/// A channel that this board cannot give.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Absence {
-    /// The id that the channel would have.
-    pub id: String,
-    /// Why, with the path concerned and what to do where something can be done.
-    pub cause: String,
 }
 
 /// Receives the readings of one probe, in the order of its channels.
@@ -123,6 +141,23 @@ pub trait Probe: Send + fmt::Debug {
     fn read(&mut self, at: Nanos, sink: &mut Sink<'_>);
 }
 
+/// Reads every channel of `probe` once into `slots`. What is outside the plausible range of its kind is a
+/// fault, whichever probe read it.
+pub fn read_plausible(probe: &mut dyn Probe, at: Nanos, slots: &mut [Reading]) {
+    probe.read(at, &mut Sink::new(slots));
+    for (slot, sensed) in slots.iter_mut().zip(probe.channels()) {
+        *slot = slot.and_then(|value| plausible(sensed.channel.kind, value));
+    }
+}
+
+/// `value`, unless no reading of `kind` can be that.
+pub(crate) const fn plausible(kind: ChannelKind, value: i32) -> Reading {
+    match kind.plausible() {
+        Some((low, high)) if value < low || value > high => Err(Fault::Implausible { kind, value }),
+        _ => Ok(value),
+    }
+}
+
 /// What discovery found.
 #[derive(Debug, Default)]
 pub struct Discovery {
@@ -136,9 +171,24 @@ pub struct Discovery {
     pub trips: Vec<(String, String, i32)>,
     /// How the total power is formed, where there is a total.
     pub power_topology: Option<String>,
+    /// Which temperatures stand for the chip.
+    pub chip_zones: ChipZones,
     /// What a reader must know of the readings.
     pub notes: Vec<String>,
     ids: BTreeSet<String>,
+}
+
+/// How the temperatures were found that the start gate, the temperature limit and the thermal cause look
+/// at: those with [`Role::Junction`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ChipZones {
+    /// Their names say that they stand for the chip.
+    Known,
+    /// No name says so: every temperature that could be the chip's.
+    Hottest,
+    /// There is none.
+    #[default]
+    None,
 }
 
 /// Settings of a power monitor.
@@ -172,14 +222,8 @@ impl Discovery {
     }
 
     /// Notes that a channel is missing, with its cause.
-    pub fn absence(&mut self, kind: ChannelKind, name: &str, cause: impl Into<String>) {
-        let id = Channel::new(kind, &clean(name), Role::Context).id;
-        self.absent.push(Absence { id, cause: cause.into() });
-    }
-
-    /// Notes that a channel is missing because a path could not be read.
-    pub fn unreadable(&mut self, kind: ChannelKind, name: &str, error: &ReadError) {
-        self.absence(kind, name, error.to_string());
+    pub fn absence(&mut self, kind: ChannelKind, name: &str, cause: impl Into<AbsenceCause>) {
+        self.absent.push(Absence::new(kind, &clean(name), cause));
     }
 }
 

@@ -108,26 +108,27 @@ impl Root {
         Ok(Self::stored(tree))
     }
 
-    /// [`Self::open`], with capture files laid over it in order. Over a live system or a directory, what
-    /// probes look at is captured first.
-    ///
-    /// # Errors
-    /// When `path` or an overlay cannot be opened or is in another format.
-    pub fn open_with_overlays(path: &Path, overlays: &[PathBuf]) -> Result<Self, RootError> {
-        let root = Self::open(path)?;
-        if overlays.is_empty() {
-            return Ok(root);
+    /// The tree of a capture that nobody else holds, or the root itself.
+    pub(crate) fn into_tree(self) -> Result<Tree, Self> {
+        match self.0 {
+            Base::Stored(tree) => Arc::try_unwrap(tree).map_err(|tree| Self(Base::Stored(tree))),
+            Base::Live | Base::Directory { .. } => Err(self),
         }
-        let mut tree = match root.0 {
-            Base::Stored(tree) => Arc::try_unwrap(tree).unwrap_or_default(),
-            Base::Live | Base::Directory { .. } => crate::capture::capture(&root),
-        };
-        for overlay in overlays {
-            let text = std::fs::read_to_string(overlay)
-                .map_err(|source| RootError::Open { path: overlay.clone(), source })?;
-            tree.apply(&text).map_err(|source| RootError::Format { path: overlay.clone(), source })?;
+    }
+
+    /// Whether files can change while they are read: on a running system, in a bind mount of one, and in a
+    /// capture that holds series.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        const SYSFS: rustix::fs::FsWord = 0x6265_6572;
+        match &self.0 {
+            Base::Live => true,
+            Base::Directory { fd, .. } => {
+                let sys = open_below(fd, "/sys", OFlags::PATH);
+                sys.and_then(|sys| rustix::fs::fstatfs(sys)).is_ok_and(|found| found.f_type == SYSFS)
+            }
+            Base::Stored(tree) => tree.last_change().is_some(),
         }
-        Ok(Self::stored(tree))
     }
 
     /// Whether this is the running system.
@@ -319,6 +320,14 @@ impl ReadError {
         Self::Refused { path: path.to_owned(), errno }
     }
 
+    /// The path on the board.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Refused { path, .. } | Self::Unparsable { path, .. } => path,
+        }
+    }
+
     /// The error that the kernel answered with, if it was one.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
@@ -413,5 +422,4 @@ fn natural_order(one: &str, two: &str) -> Ordering {
 }
 
 #[cfg(test)]
-#[path = "root_tests.rs"]
 mod tests;

@@ -420,5 +420,4 @@ impl Replay {
 }
 
 #[cfg(test)]
-#[path = "sampler_tests.rs"]
 mod tests;

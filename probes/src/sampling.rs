@@ -7,7 +7,7 @@
 
 use crate::cadence;
 use crate::latest::Latest;
-use crate::probe::{Fault, Reading, Sink, Tier};
+use crate::probe::{Fault, Reading, Tier, read_plausible};
 use crate::registry::Sensors;
 use clipmark_profile::sensors::{Column, TierSeries};
 use clipmark_profile::units::Nanos;
@@ -214,7 +214,7 @@ impl Lane {
         for index in &self.probes {
             let Some(probe) = sensors.probes.get_mut(*index) else { continue };
             let (own, others) = rest.split_at_mut(probe.channels().len());
-            probe.read(started, &mut Sink::new(own));
+            read_plausible(probe.as_mut(), started, own);
             rest = others;
         }
         let cost = clock().since(started);
@@ -263,5 +263,4 @@ impl Lane {
 }
 
 #[cfg(test)]
-#[path = "sampling_tests.rs"]
 mod tests;

@@ -233,5 +233,4 @@ fn number(rest: &mut &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[path = "series_file_tests.rs"]
 mod tests;

@@ -5,8 +5,10 @@
 //! its maximum is no throttling by itself, least of all where the floor allows it.
 
 use crate::board::Board;
+use crate::environment::{ClockControl, clock_control};
 use crate::latest::says_throttled;
 use crate::probe::{Reading, Sensed};
+use crate::registry::Sensors;
 use clipmark_profile::channel::{ChannelKind, Role};
 
 /// A measured clock below this share of the requested one is held down by the hardware.
@@ -39,12 +41,8 @@ pub struct ThrottleState {
 
 /// Judges one reading of every channel.
 #[must_use]
-pub fn assess<'a>(
-    board: &Board,
-    channels: impl IntoIterator<Item = &'a Sensed>,
-    readings: &[Reading],
-) -> ThrottleState {
-    let values = channels.into_iter().zip(readings).map(|(sensed, reading)| (sensed, reading.ok()));
+pub fn assess(sensors: &Sensors, readings: &[Reading]) -> ThrottleState {
+    let values = sensors.channels().zip(readings).map(|(sensed, reading)| (sensed, reading.ok()));
     let values: Vec<(&Sensed, Option<i32>)> = values.collect();
     let mut state =
         ThrottleState { throttling: Throttling::Unknown, reasons: Vec::new(), remarks: Vec::new() };
@@ -56,12 +54,13 @@ pub fn assess<'a>(
         if says_throttled(channel, Some(value)) {
             state.reasons.push(active(sensed, value));
         }
-        state.remarks.extend(remark(board, sensed, value));
+        state.remarks.extend(remark(&sensors.board, sensed, value));
     }
     let measured = measured_clocks(&values);
     could_tell |= !measured.is_empty();
     state.reasons.extend(measured.into_iter().filter_map(MeasuredClock::held_down));
-    state.remarks.extend(unlocked(&values));
+    let cpus_held = clock_control(&sensors.root) == ClockControl::Held;
+    state.remarks.extend(unlocked(&values, cpus_held));
     state.throttling = match (state.reasons.is_empty(), could_tell) {
         (false, _) => Throttling::Active,
         (true, true) => Throttling::None,
@@ -134,12 +133,13 @@ impl MeasuredClock<'_> {
     }
 }
 
-/// That floors leave room, so that a low clock is the governor's choice.
-fn unlocked(values: &[(&Sensed, Option<i32>)]) -> Option<String> {
+/// That floors leave room, so that a low clock is the governor's choice. A governor may hold the CPUs' clocks
+/// at their cap with a floor below it.
+fn unlocked(values: &[(&Sensed, Option<i32>)], cpus_held: bool) -> Option<String> {
     let value = |id: String| values.iter().find(|(sensed, _)| sensed.channel.id == id)?.1;
     let free = values.iter().filter_map(|(sensed, _)| {
         let name = sensed.channel.id.strip_prefix("floor.")?;
-        let wanted = name.starts_with("cpu") || name == "gpu";
+        let wanted = (name.starts_with("cpu") && !cpus_held) || name == "gpu";
         let (floor, cap) = (value(format!("floor.{name}"))?, value(format!("cap.{name}"))?);
         (wanted && floor < cap).then(|| name.to_owned())
     });

@@ -2,11 +2,14 @@
 //!
 //! Zones that the board file calls constants are dropped. Trip points that slow nothing down (by the
 //! board file, or because only harmless cooling devices are bound to them) are left out, so that a
-//! temperature above a listed trip means something.
+//! temperature above a listed trip means something. The *chip's zones* are those that the start gate, the
+//! temperature limit and the thermal cause look at: the first of the board file's alternatives of which a
+//! zone can be read, else every temperature that could be the chip's.
 
+use crate::absence::AbsenceCause;
 use crate::board::{Board, any_match};
 use crate::hwmon::Hwmon;
-use crate::probe::{Discovery, Tier};
+use crate::probe::{ChipZones, Discovery, Tier, plausible};
 use crate::root::Root;
 use crate::values::{Decode, Values};
 use clipmark_profile::channel::{ChannelKind, Role};
@@ -14,8 +17,8 @@ use clipmark_profile::channel::{ChannelKind, Role};
 const ZONES: &str = "/sys/class/thermal";
 /// Of a device with many sensors, those that stand for all: one read instead of one per core.
 const SUMMARIES: [&str; 5] = ["Package id", "Physical id", "Tctl", "Tdie", "Composite"];
-/// Limits above this are a driver's way to say that there is none.
-const IMPLAUSIBLE_MILLICELSIUS: i64 = 200_000;
+/// Limits below the first and above the second are a driver's way to say that there is none.
+const TRIPS_MILLICELSIUS: (i64, i64) = (1, 200_000);
 
 /// A sensor before its role is decided.
 #[derive(Debug)]
@@ -31,22 +34,61 @@ pub(crate) fn discover(root: &Root, board: &Board, found: &mut Discovery) {
     for device in Hwmon::all(root).iter().filter(|device| !device.mirrors_a_zone()) {
         sensors.extend(hwmon_sensors(root, board, device));
     }
-    let mut alternatives = board.thermal.junction.iter();
-    let junction =
-        alternatives.find(|patterns| sensors.iter().any(|sensor| any_match(patterns, &sensor.name)));
+    let (kind, chip) = chip_zones(root, board, &sensors);
+    found.chip_zones = kind;
     let mut values = Values::new(Tier::Medium);
-    for sensor in &sensors {
-        let decides = junction.is_some_and(|patterns| any_match(patterns, &sensor.name));
-        let role = if decides { Role::Junction } else { Role::Context };
+    let mut names = Vec::new();
+    for (at, sensor) in sensors.iter().enumerate() {
+        let role = if chip.contains(&at) { Role::Junction } else { Role::Context };
         let channel = found.channel(ChannelKind::Temperature, &sensor.name, role);
+        if role == Role::Junction {
+            names.push(channel.id.clone());
+        }
         let trips = sensor.trips.iter().map(|(kind, at)| (channel.id.clone(), kind.clone(), *at));
         found.trips.extend(trips);
         values.add(root, found, channel, &sensor.path, Decode::Integer(1, 1));
     }
+    if kind == ChipZones::Hottest {
+        found.notes.push(format!(
+            "no temperature is known to be the chip's: the start gate, the temperature limit and the thermal cause look at the hottest of {}",
+            names.join(", ")
+        ));
+    }
     if sensors.is_empty() {
-        found.absence(ChannelKind::Temperature, "any", "no thermal zone and no hwmon temperature here");
+        let cause = "no thermal zone and no hwmon temperature here";
+        found.absence(ChannelKind::Temperature, "any", AbsenceCause::NoSource(cause));
     }
     values.finish(found);
+}
+
+/// Indices of the sensors that stand for the chip, and how that is known.
+fn chip_zones(root: &Root, board: &Board, sensors: &[Found]) -> (ChipZones, Vec<usize>) {
+    let readable: Vec<bool> = sensors.iter().map(|sensor| sensor.is_readable(root)).collect();
+    let that = |fits: &dyn Fn(&str) -> bool| {
+        let fitting = sensors.iter().enumerate().filter(|(_, sensor)| fits(&sensor.name));
+        fitting.map(|(at, _)| at).collect::<Vec<usize>>()
+    };
+    let named = board.thermal.junction.iter().map(|patterns| that(&|name| any_match(patterns, name)));
+    let named: Vec<Vec<usize>> = named.filter(|zones| !zones.is_empty()).collect();
+    if let Some(zones) = named.iter().find(|zones| zones.iter().any(|at| readable[*at])) {
+        return (ChipZones::Known, zones.clone());
+    }
+    let mut others = that(&|name| !any_match(&board.thermal.elsewhere, name));
+    // A card in a slot is not the chip that runs this program.
+    others.retain(|at| readable[*at] && !sensors[*at].path.contains("/pci"));
+    match (others.is_empty(), named.into_iter().next()) {
+        (false, _) => (ChipZones::Hottest, others),
+        // None of them can be read now; a unit that is off may wake up.
+        (true, Some(zones)) => (ChipZones::Known, zones),
+        (true, None) => (ChipZones::None, Vec::new()),
+    }
+}
+
+impl Found {
+    fn is_readable(&self, root: &Root) -> bool {
+        let value = root.read_number(&self.path).ok().and_then(|value| i32::try_from(value).ok());
+        value.is_some_and(|value| plausible(ChannelKind::Temperature, value).is_ok())
+    }
 }
 
 fn zones(root: &Root, board: &Board, found: &mut Discovery) -> Vec<Found> {
@@ -58,7 +100,7 @@ fn zones(root: &Root, board: &Board, found: &mut Discovery) -> Vec<Found> {
         let dir = format!("{ZONES}/{zone}");
         let Ok(name) = root.read_text(&format!("{dir}/type")) else { continue };
         if any_match(&board.thermal.drop, &name) {
-            let cause = format!("{} lists it as a constant, not a measurement", board.id);
+            let cause = AbsenceCause::Constant { board: board.id.clone() };
             found.absence(ChannelKind::Temperature, &name, cause);
             continue;
         }
@@ -75,7 +117,7 @@ fn trips(root: &Root, board: &Board, dir: &str, zone: &str) -> Vec<(String, i32)
         let Some(number) = number else { continue };
         let Ok(kind) = root.read_text(&format!("{dir}/trip_point_{number}_type")) else { continue };
         let Ok(at) = root.read_number(&format!("{dir}/{name}")) else { continue };
-        let Ok(at) = i32::try_from(at) else { continue };
+        let Some(at) = trip_value(at) else { continue };
         let listed = board
             .thermal
             .decoy_trips
@@ -88,6 +130,12 @@ fn trips(root: &Root, board: &Board, dir: &str, zone: &str) -> Vec<(String, i32)
     trips
 }
 
+/// A trip point or limit that is set.
+fn trip_value(at: i64) -> Option<i32> {
+    let (low, high) = TRIPS_MILLICELSIUS;
+    i32::try_from(at).ok().filter(|_| (low..high).contains(&at))
+}
+
 /// Whether cooling devices are bound to a trip and none of them slows anything down.
 fn bound_to_harmless(root: &Root, board: &Board, dir: &str, trip: &str) -> bool {
     let names = root.list(dir).unwrap_or_default();
@@ -97,7 +145,7 @@ fn bound_to_harmless(root: &Root, board: &Board, dir: &str, trip: &str) -> bool 
     });
     let kinds: Vec<String> =
         bound.filter_map(|device| root.read_text(&format!("{dir}/{device}/type")).ok()).collect();
-    !kinds.is_empty() && !kinds.iter().any(|kind| any_match(&board.throttles, kind))
+    !kinds.is_empty() && kinds.iter().all(|kind| any_match(&board.harmless, kind))
 }
 
 fn hwmon_sensors(root: &Root, board: &Board, device: &Hwmon) -> Vec<Found> {
@@ -117,8 +165,7 @@ fn hwmon_sensors(root: &Root, board: &Board, device: &Hwmon) -> Vec<Found> {
         };
         let limit = |attribute: &str, kind: &str| {
             let at = root.read_number(&device.path(&format!("temp{number}_{attribute}"))).ok()?;
-            let plausible = (1..IMPLAUSIBLE_MILLICELSIUS).contains(&at);
-            Some((kind.to_owned(), i32::try_from(at).ok().filter(|_| plausible)?))
+            Some((kind.to_owned(), trip_value(at)?))
         };
         let trips = [limit("max", "max"), limit("crit", "critical")].into_iter().flatten().collect();
         Found { name, path: device.path(&format!("temp{number}_input")), trips }
@@ -126,3 +173,6 @@ fn hwmon_sensors(root: &Root, board: &Board, device: &Hwmon) -> Vec<Found> {
     let sensors = chosen.into_iter().map(sensor);
     sensors.filter(|sensor| !any_match(&board.thermal.drop, &sensor.name)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -268,5 +268,4 @@ impl Tree {
 }
 
 #[cfg(test)]
-#[path = "tree_tests.rs"]
 mod tests;

@@ -1,5 +1,6 @@
 //! The probe that most channels need: one file, one value.
 
+use crate::absence::{Absence, AbsenceCause, DEBUGFS};
 use crate::probe::{Discovery, Fault, Probe, Reading, Sensed, Sink, Tier};
 use crate::root::{Handle, Root};
 use clipmark_profile::channel::Channel;
@@ -63,7 +64,7 @@ impl Values {
         match root.open_value(path) {
             Ok(handle) => self.push(channel, path.to_owned(), vec![handle], decode),
             Err(error) => {
-                found.absent.push(crate::probe::Absence { id: channel.id, cause: error.to_string() })
+                found.absent.push(Absence { id: channel.id, kind: channel.kind, cause: error.into() });
             }
         }
     }
@@ -170,23 +171,26 @@ impl Decode {
 
 /// The first of `paths` that can be read, and its text; else why none can: a refusal says more than
 /// missing files.
-pub(crate) fn first_readable<'a>(root: &Root, paths: &'a [String]) -> Result<(&'a str, String), String> {
+pub(crate) fn first_readable<'a>(
+    root: &Root,
+    paths: &'a [String],
+) -> Result<(&'a str, String), AbsenceCause> {
     let mut refusal = None;
     for path in paths {
         match root.read_text(path) {
             Ok(text) => return Ok((path, text)),
-            Err(error) if error.errno() != Some(Errno::NOENT) => refusal = Some(error.to_string()),
+            Err(error) if error.errno() != Some(Errno::NOENT) => refusal = Some(error),
             Err(_) => {}
         }
     }
-    let debugfs = paths.iter().any(|path| path.starts_with("/sys/kernel/debug"));
-    Err(match (refusal, paths.len()) {
-        (Some(refusal), _) => refusal,
-        (None, 0) => "this kind of board is not known to tell it".to_owned(),
-        (None, _) if debugfs && root.list("/sys/kernel/debug").map_or(true, |names| names.is_empty()) => {
-            "debugfs is not mounted: mount -t debugfs none /sys/kernel/debug".to_owned()
+    let is_debugfs = paths.iter().any(|path| path.starts_with(DEBUGFS));
+    Err(match refusal {
+        Some(refusal) => refusal.into(),
+        None if paths.is_empty() => AbsenceCause::NotKnown,
+        None if is_debugfs && root.list(DEBUGFS).map_or(true, |names| names.is_empty()) => {
+            AbsenceCause::DebugfsNotMounted
         }
-        (None, _) => format!("none of {} is there", paths.join(", ")),
+        None => AbsenceCause::NoFile(paths.to_vec()),
     })
 }
 
@@ -199,9 +203,15 @@ fn trim(text: &[u8]) -> &[u8] {
     text.trim_ascii().strip_suffix(&[0]).unwrap_or(text.trim_ascii())
 }
 
+/// All bits set, in the widths that drivers use: no reading.
+const ALL_ONES: [i64; 3] = [i32::MAX as i64, u32::MAX as i64, i64::MAX];
+
 /// The one decimal integer that `text` is.
 pub(crate) fn integer(text: &[u8]) -> Result<i64, Fault> {
     let text = trim(text);
+    if text.first() == Some(&b'<') {
+        return Err(Fault::NotKnown);
+    }
     let (negative, digits) = match text.split_first() {
         Some((b'-', rest)) => (true, rest),
         _ => (false, text),
@@ -216,6 +226,9 @@ pub(crate) fn integer(text: &[u8]) -> Result<i64, Fault> {
         }
         let next = value.checked_mul(10).and_then(|value| value.checked_add(i64::from(digit - b'0')));
         value = next.ok_or(Fault::OutOfRange)?;
+    }
+    if ALL_ONES.contains(&value) {
+        return Err(Fault::OutOfRange);
     }
     Ok(if negative { -value } else { value })
 }
@@ -248,54 +261,4 @@ fn find(text: &[u8], key: &[u8]) -> Option<Range<usize>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(decode: Decode, text: &str, expected: Result<i64, Fault>) {
-        assert_eq!(decode.decode(text.as_bytes()), expected, "{decode:?} of {text:?}");
-    }
-
-    #[test]
-    fn texts_of_drivers_become_values() {
-        check(Decode::Integer(1, 1), "5016\n", Ok(5016));
-        check(Decode::Integer(1, 1), "-44000\n", Ok(-44000));
-        check(Decode::Integer(1, 1000), "1020000000\n", Ok(1_020_000));
-        check(Decode::Integer(1, 1), "<unsupported>\n", Err(Fault::Unparsable));
-        check(Decode::Integer(1, 1), "", Err(Fault::Unparsable));
-        check(Decode::Integer(1, 1), "99999999999999999999\n", Err(Fault::OutOfRange));
-        check(Decode::NonZero(1000), "0\n", Err(Fault::Unset));
-        check(Decode::Hexadecimal, "80008\n", Ok(0x80008));
-        check(Decode::PercentAt, "37@300000000Hz\n", Ok(370));
-        check(Decode::MeanPercent, "NPU load:  Core0: 10%, Core1: 20%, Core2: 60%,\n", Ok(300));
-        let meminfo = "MemTotal: 16334100 kB\nMemAvailable:   123456 kB\n";
-        check(Decode::After("MemAvailable:", 1), meminfo, Ok(123_456));
-        check(Decode::After("MemAvailable:", 1), "MemTotal: 1 kB\n", Err(Fault::NoSuchLine));
-        let psi = "some avg10=0.00 avg60=0.00 avg300=0.00 total=5000\nfull avg10=0.00 total=1\n";
-        check(Decode::After("total=", 1000), psi, Ok(5));
-    }
-
-    #[test]
-    fn a_gated_unit_is_asked_rarely_and_found_again_when_it_wakes() {
-        let text = "/t\t@series 0:!EAGAIN,10000:5\n";
-        let root = Root::stored(crate::tree::Tree::parse(text).unwrap());
-        let handles = vec![root.open_value("/t").unwrap()];
-        let mut source = Source { handles, decode: Decode::Integer(1, 1), gated: 0, skip: 0 };
-        let mut readings = Vec::new();
-        for second in 0..40 {
-            root.set_time(Nanos::from_secs(second));
-            readings.push(source.read());
-        }
-        let gated = Err(Fault::Refused(Errno::AGAIN));
-        let woken = readings.iter().position(|reading| *reading == Ok(5)).unwrap();
-        assert!((10..=10 + 16).contains(&woken), "{woken}");
-        assert!(readings[..woken].iter().all(|reading| *reading == gated));
-        assert!(readings[woken..].iter().all(|reading| *reading == Ok(5)));
-    }
-
-    #[test]
-    fn a_value_too_large_for_its_channel_is_a_fault() {
-        assert_eq!(narrow(i64::from(i32::MAX) + 1), Err(Fault::OutOfRange));
-        assert_eq!(narrow(-1), Ok(-1));
-        assert_ne!(Fault::Refused(Errno::AGAIN).to_string(), "");
-    }
-}
+mod tests;

@@ -112,6 +112,20 @@ impl ChannelKind {
         }
     }
 
+    /// The least and the greatest value that a reading of this kind can be, in its unit: what is outside is
+    /// no reading. docs/method.md, "Plausible readings", has the reason of each.
+    #[must_use]
+    pub const fn plausible(self) -> Option<(i32, i32)> {
+        match self {
+            Self::Power => Some((-3_700_000, 3_700_000)),
+            Self::Voltage => Some((0, 60_000)),
+            Self::Temperature => Some((-55_000, 125_000)),
+            Self::Clock | Self::ClockFloor | Self::ClockCap => Some((0, 12_000_000)),
+            Self::FanSpeed => Some((0, 60_000)),
+            _ => None,
+        }
+    }
+
     /// Whether values only ever grow and a difference is what counts.
     #[must_use]
     pub const fn is_counter(self) -> bool {

@@ -228,12 +228,31 @@ pub struct BackendError {
     pub cause: Cause,
     /// The runtime's own words, with the thing concerned and what to do where that is known.
     pub message: String,
+    /// What is not installed, where that is why.
+    pub missing: Option<MissingPart>,
+}
+
+/// A part of a runtime that is not installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingPart {
+    /// The runtime itself.
+    Runtime,
+    /// The driver of the device, or the device.
+    Driver,
+    /// The part that reads ONNX.
+    Parser,
 }
 
 impl BackendError {
     /// A failure at `stage`.
     pub fn new(stage: Stage, cause: Cause, message: impl Into<String>) -> Self {
-        Self { stage, cause, message: message.into() }
+        Self { stage, cause, message: message.into(), missing: None }
+    }
+
+    /// A runtime that cannot be used here because `part` is not installed.
+    pub fn missing(part: MissingPart, message: impl Into<String>) -> Self {
+        Self { missing: Some(part), ..Self::new(Stage::Load, Cause::BackendUnavailable, message) }
     }
 }
 

@@ -4,7 +4,7 @@
 //! worker), the system's library folders, the loader's own search path, Python's site-packages, where
 //! the PyPI wheel `onnxruntime` keeps it. A path that is given explicitly is the only one tried.
 
-use super::{BackendError, LIBRARY_VARIABLE};
+use super::{BackendError, LIBRARY_VARIABLE, MissingPart};
 use clipmark_profile::record::{Cause, Stage};
 use ort::environment::Environment;
 use std::path::{Path, PathBuf};
@@ -22,14 +22,12 @@ pub(super) struct Loaded {
 /// # Errors
 /// Where it was looked for, why it could not be used, and what to do.
 pub(super) fn loaded() -> Result<&'static Loaded, BackendError> {
-    static LIBRARY: OnceLock<Result<Loaded, String>> = OnceLock::new();
+    static LIBRARY: OnceLock<Result<Loaded, BackendError>> = OnceLock::new();
     let loaded = LIBRARY.get_or_init(|| load(std::env::var_os(LIBRARY_VARIABLE).map(PathBuf::from)));
-    loaded
-        .as_ref()
-        .map_err(|message| BackendError::new(Stage::Load, Cause::BackendUnavailable, message.clone()))
+    loaded.as_ref().map_err(Clone::clone)
 }
 
-fn load(explicit: Option<PathBuf>) -> Result<Loaded, String> {
+fn load(explicit: Option<PathBuf>) -> Result<Loaded, BackendError> {
     let candidates = match &explicit {
         Some(path) => vec![path.clone()],
         None => candidates(Path::new("/"), std::env::var_os("VIRTUAL_ENV").map(PathBuf::from), home()),
@@ -41,22 +39,27 @@ fn load(explicit: Option<PathBuf>) -> Result<Loaded, String> {
             Ok(builder) => {
                 let environment =
                     builder.with_name("clipmark").with_telemetry(false).build().map_err(|error| {
-                        format!("ONNX Runtime at {} does not start: {error}", path.display())
+                        let message = format!("ONNX Runtime at {} does not start: {error}", path.display());
+                        BackendError::new(Stage::Load, Cause::BackendUnavailable, message)
                     })?;
                 let version = version(&path);
                 return Ok(Loaded { environment, path, version });
             }
         }
     }
-    let found = match explicit {
+    let found = match &explicit {
         Some(path) => format!("ONNX Runtime cannot be loaded from {}", path.display()),
         None => "ONNX Runtime is not installed where clipmark looks for it".into(),
     };
     let least = ort::MINOR_VERSION;
-    Err(format!(
+    let message = format!(
         "{found} ({}); install it, e.g. `pip install onnxruntime` (1.{least} or later), or name libonnxruntime.so by --onnxruntime PATH or {LIBRARY_VARIABLE}",
         reasons.join("; ")
-    ))
+    );
+    Err(match explicit {
+        Some(_) => BackendError::new(Stage::Load, Cause::BackendUnavailable, message),
+        None => BackendError::missing(MissingPart::Runtime, message),
+    })
 }
 
 fn home() -> Option<PathBuf> {
@@ -131,7 +134,7 @@ mod tests {
         for part in
             ["/nonexistent/libonnxruntime.so", "pip install onnxruntime", "--onnxruntime", LIBRARY_VARIABLE]
         {
-            assert!(error.contains(part), "{error}");
+            assert!(error.message.contains(part), "{error}");
         }
     }
 }

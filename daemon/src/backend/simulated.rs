@@ -1,6 +1,6 @@
 //! The backend `simulated`: declared latencies on a virtual clock, and declared faults for real.
 //!
-//! The model is a TOML file instead of an ONNX file: `[subject]` is a [`SimulatedSpec`], each `[[fault]]`
+//! The model is a TOML file instead of an ONNX file: `[variant]` is a [`SimulatedSpec`], each `[[fault]]`
 //! something that goes wrong. Latency, memory need and failures of the variant are virtual: no time
 //! passes. Faults are real: the process aborts, hangs or exits, and `touch_memory` allocates what the
 //! variant declares to need. Everything it produces is labelled simulated. With an ONNX file it simulates
@@ -26,6 +26,7 @@ pub struct Simulated;
 #[serde(deny_unknown_fields, default)]
 pub struct SimulatedModel {
     /// Latency, noise, memory and failures, all virtual.
+    #[serde(alias = "subject")]
     pub variant: SimulatedSpec,
     /// Really allocate the memory that the variant needs.
     pub touch_memory: bool,
@@ -153,7 +154,7 @@ impl Backend for Simulated {
 }
 
 fn failed(failure: Failure) -> BackendError {
-    BackendError { stage: failure.stage, cause: failure.cause, message: failure.message }
+    BackendError::new(failure.stage, failure.cause, failure.message)
 }
 
 /// Lets `kind` happen; returns only from those that happen elsewhere.

@@ -9,8 +9,10 @@ use crate::config::{DEFAULT_MODELS, DEFAULT_PATH};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::preflight::{BackendCheck, Requirement, Standing, requirements};
 use crate::worker::handle::{Trouble, Worker, WorkerConfig};
+use crate::worker::protocol::Unusable;
 use clipmark_probes::environment;
 use clipmark_probes::registry::Sensors;
+use clipmark_profile::record::{Cause, Failure, Stage};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,10 +84,16 @@ pub(crate) fn backends() -> Vec<BackendCheck> {
     let names = backend::registry().into_iter().map(|backend| backend.name());
     let ask = |name: &str| {
         let settings = WorkerConfig::own(None, BACKEND_LIMIT, BACKEND_LIMIT);
-        let mut worker = Worker::spawn(&settings).map_err(|failure| failure.message)?;
-        worker.check(name).map_err(|trouble| match trouble {
-            Trouble::Failed(failure) => failure.message,
-            Trouble::Stopped => "it was not waited for".to_owned(),
+        let died = |failure: Failure| Unusable { failure, missing: None };
+        let mut worker = Worker::spawn(&settings).map_err(died)?;
+        worker.examine(name).unwrap_or_else(|trouble| match trouble {
+            Trouble::Failed(failure) => Err(died(failure)),
+            // Nobody stops this worker.
+            Trouble::Stopped => Err(died(Failure {
+                stage: Stage::Load,
+                cause: Cause::BackendUnavailable,
+                message: "the check was stopped".to_owned(),
+            })),
         })
     };
     names.map(|name| (name.to_owned(), ask(name))).collect()

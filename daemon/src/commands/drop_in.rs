@@ -52,7 +52,7 @@ fn facts(sensors: &Sensors, root: &Path, config: &Path) -> Result<Facts, Command
 /// Signals that only root can read: those that this user was refused, and those whose files are closed to
 /// others, which shows where the check itself runs as root.
 fn guarded(sensors: &Sensors, root: &Path) -> Vec<String> {
-    let refused = sensors.absent.iter().filter(|absence| absence.cause.contains("EACCES"));
+    let refused = sensors.absent.iter().filter(|absence| absence.cause.needs_privilege());
     let refused = refused.map(|absence| format!("{} ({})", absence.id, absence.cause));
     let closed = sensors.channels().filter_map(|sensed| {
         let mut paths = sensed.source.split_whitespace().filter(|word| word.starts_with('/'));

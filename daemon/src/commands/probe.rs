@@ -2,11 +2,11 @@
 
 use crate::commands::{print, watch};
 use crate::exit_codes::{CommandError, ExitCode};
+use clipmark_probes::absence::Absence;
 use clipmark_probes::board::Boards;
-use clipmark_probes::probe::{Fault, Reading, Sensed};
+use clipmark_probes::probe::{Reading, Sensed};
 use clipmark_probes::registry::Sensors;
 use clipmark_probes::root::Root;
-use clipmark_probes::sampler::monotonic_now;
 use clipmark_probes::state::{self, ThrottleState, Throttling};
 use clipmark_probes::{capture, environment};
 use clipmark_profile::channel::{Channel, ChannelKind, Role};
@@ -15,10 +15,6 @@ use clipmark_profile::units::Nanos;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// Time between the two readings that counters need.
-const COUNTER_PAUSE: Duration = Duration::from_millis(100);
 
 const READ_EXAMPLES: &str = "Examples:
   clipmarkd probe read                     this board
@@ -94,8 +90,7 @@ impl BoardArgs {
     pub fn open(&self) -> Result<(Root, Boards), CommandError> {
         let usage =
             |error: Box<dyn std::error::Error + Send + Sync>| CommandError::new(ExitCode::Usage, error);
-        let root =
-            Root::open_with_overlays(&self.root, &self.overlays).map_err(|error| usage(error.into()))?;
+        let root = capture::open(&self.root, &self.overlays).map_err(|error| usage(error.into()))?;
         let boards = Boards::embedded().map_err(|error| usage(error.into()))?;
         let boards = match &self.boards {
             Some(directory) => boards.with_directory(directory).map_err(|error| usage(error.into()))?,
@@ -196,16 +191,15 @@ struct TripReport {
 impl Report {
     fn read(root: &Root, boards: &Boards, at: Nanos) -> Self {
         let mut sensors = Sensors::discover(root, boards);
-        let readings = settled_reading(&mut sensors, at);
-        let state = state::assess(&sensors.board, sensors.channels(), &readings);
+        let readings = sensors.read_settled(at);
+        let state = state::assess(&sensors, &readings);
         let total = sensors.total_power_mw(&readings);
         let mut channels: Vec<ChannelReport> = sensors
             .channels()
             .zip(&readings)
             .map(|(sensed, reading)| ChannelReport::of(sensed, *reading))
             .collect();
-        channels
-            .extend(sensors.absent.iter().map(|absence| ChannelReport::absent(&absence.id, &absence.cause)));
+        channels.extend(sensors.absent.iter().map(ChannelReport::absent));
         let has_total = sensors.power_topology.is_some();
         let trips = sensors.trips.iter().map(|(channel, kind, at)| TripReport {
             channel: channel.clone(),
@@ -246,19 +240,16 @@ impl Report {
         for remark in &self.throttling.remarks {
             line(format!("  note       {remark}"));
         }
-        line(String::new());
         let width = self.channels.iter().map(|channel| channel.id.len()).max().unwrap_or(0);
         for kind in ChannelKind::ALL {
-            for channel in self.channels.iter().filter(|channel| channel.kind == Some(kind)) {
-                line(channel.to_line(width));
-            }
+            let channels = self.channels.iter().filter(|channel| channel.kind == Some(kind));
+            channels.filter_map(|channel| channel.to_line(width)).for_each(&mut line);
         }
-        line(String::new());
-        line("absent".to_owned());
-        for channel in &self.channels {
-            if let Some(cause) = &channel.absent {
-                line(format!("{:width$}  {cause}", channel.id));
-            }
+        let absent = self.channels.iter().filter_map(|channel| Some((&channel.id, channel.absent.as_ref()?)));
+        let absent: Vec<String> = absent.map(|(id, cause)| format!("{id:width$}  {cause}")).collect();
+        if !absent.is_empty() {
+            line("absent".to_owned());
+            absent.into_iter().for_each(&mut line);
         }
         for note in self.notes.iter().chain(&self.environment.warnings) {
             line(format!("note: {note}"));
@@ -271,7 +262,12 @@ impl Report {
             (Some(mw), Some(topology), Some(scope)) => {
                 format!("{:.3} W = {topology} ({scope})", mw as f64 / 1000.0)
             }
-            (None, Some(topology), _) => format!("absent: {topology} was not read in full"),
+            (None, Some(topology), _) => {
+                let is_rail = |channel: &&ChannelReport| channel.role == Some(Role::TotalPower);
+                let mut rails = self.channels.iter().filter(is_rail);
+                let cause = rails.find_map(|rail| rail.absent.as_deref()).unwrap_or("it was not read");
+                format!("absent: {topology}: {cause}")
+            }
             _ => {
                 let total = self.channels.iter().find(|channel| channel.id == "power.total");
                 let cause = total.and_then(|channel| channel.absent.as_deref());
@@ -307,27 +303,28 @@ impl ChannelReport {
         }
     }
 
-    fn absent(id: &str, cause: &str) -> Self {
+    fn absent(absence: &Absence) -> Self {
         Self {
-            id: id.to_owned(),
-            kind: None,
+            id: absence.id.clone(),
+            kind: Some(absence.kind),
             role: None,
             value: None,
             unit: None,
             source: None,
             meaning: None,
-            absent: Some(cause.to_owned()),
+            absent: Some(absence.cause.to_string()),
         }
     }
 
-    fn to_line(&self, width: usize) -> String {
-        let (Some(value), Some(kind)) = (self.value, self.kind) else { return String::new() };
+    /// The channel's line, where it has a value.
+    fn to_line(&self, width: usize) -> Option<String> {
+        let (value, kind) = (self.value?, self.kind?);
         let mut text = format!("{:width$}  {:>14}", self.id, show(kind, value));
         let _ = write!(text, "  {}", self.source.as_deref().unwrap_or_default());
         if let Some(meaning) = &self.meaning {
             let _ = write!(text, "  ({meaning})");
         }
-        text
+        Some(text)
     }
 }
 
@@ -337,21 +334,6 @@ pub(crate) fn show(kind: ChannelKind, value: i32) -> String {
         ChannelKind::ThrottleFlags => format!("{value:#x} bits"),
         _ => format!("{value} {}", kind.unit()),
     }
-}
-
-/// One reading in which counters have had their two: a live board is read again after a moment, a capture
-/// a second further.
-fn settled_reading(sensors: &mut Sensors, at: Nanos) -> Vec<Reading> {
-    if !sensors.root.is_live() {
-        sensors.read(Nanos(at.get().saturating_sub(Nanos::PER_SECOND)));
-        return sensors.read(at);
-    }
-    let readings = sensors.read(monotonic_now());
-    if !readings.contains(&Err(Fault::NeedsTwoReadings)) {
-        return readings;
-    }
-    std::thread::sleep(COUNTER_PAUSE);
-    sensors.read(monotonic_now())
 }
 
 #[cfg(test)]

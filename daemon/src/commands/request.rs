@@ -173,15 +173,26 @@ impl RequestArgs {
     /// file.
     #[must_use]
     pub fn in_flags(&self, error: RunError, has_plan: bool) -> RunError {
-        let RunError::Plan(PlanError::OutOfRange { field, value, bound }) = error else { return error };
+        match error {
+            RunError::Plan(PlanError::OutOfRange { field, value, bound }) => {
+                RunError::Plan(PlanError::OutOfRange { field: self.named(field, has_plan), value, bound })
+            }
+            RunError::TemperatureLimit { field, celsius, cause } => {
+                RunError::TemperatureLimit { field: self.named(field, has_plan), celsius, cause }
+            }
+            other => other,
+        }
+    }
+
+    /// The request's field `field`, or a part of it, as the command line calls it.
+    fn named(&self, field: String, has_plan: bool) -> String {
         let end = field.find(['.', ' ']).unwrap_or(field.len());
         let (key, part) = field.split_at(end);
-        let field = match (self.flag(key, has_plan), part.strip_prefix('.').and_then(Axis::from_column)) {
+        match (self.flag(key, has_plan), part.strip_prefix('.').and_then(Axis::from_column)) {
             (Some(flag), Some(axis)) => format!("{axis} of {flag}"),
             (Some(flag), None) => format!("{flag}{part}"),
             (None, _) => field,
-        };
-        RunError::Plan(PlanError::OutOfRange { field, value, bound })
+        }
     }
 }
 

@@ -1,16 +1,10 @@
 //! One reading of every sensor.
 
 use clipmark_probes::board::{BoardError, Boards};
-use clipmark_probes::probe::Fault;
 use clipmark_probes::registry::Sensors;
 use clipmark_probes::root::Root;
 use clipmark_profile::message::{OperationResult, Reading};
 use clipmark_profile::units::Nanos;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-/// Counters give a value from their second reading on; so long lies between the two.
-const BETWEEN: Duration = Duration::from_millis(500);
 
 /// Reads every channel of the board under `root`.
 ///
@@ -19,13 +13,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 pub(super) fn read(root: &Root) -> Result<OperationResult, BoardError> {
     let boards = Boards::embedded()?;
     let mut sensors = Sensors::discover(root, &boards);
-    let start = Instant::now();
-    let at = |start: Instant| Nanos(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    let mut values = sensors.read(at(start));
-    if values.contains(&Err(Fault::NeedsTwoReadings)) {
-        sleep(BETWEEN);
-        values = sensors.read(at(start));
-    }
+    let values = sensors.read_settled(Nanos(0));
     let read = sensors.channels().zip(&values).map(|(sensed, value)| Reading {
         channel: sensed.channel.id.clone(),
         value: value.ok().map(i64::from),
@@ -36,7 +24,7 @@ pub(super) fn read(root: &Root) -> Result<OperationResult, BoardError> {
         channel: absence.id.clone(),
         value: None,
         unit: String::new(),
-        absent: Some(absence.cause.clone()),
+        absent: Some(absence.cause.to_string()),
     });
     let mut notes = vec![format!("board file: {}", sensors.board.id)];
     notes.extend(sensors.power_topology.iter().map(|topology| format!("total power: {topology}")));

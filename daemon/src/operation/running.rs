@@ -103,8 +103,16 @@ fn done(finished: &Finished, policy: SeriesPolicy) -> Done {
 
 /// Whether the request itself is at fault, not what became of it.
 fn is_refusal(error: &RunError) -> bool {
-    use RunError::{Backend, Digest, Option, Plan, SameName};
-    matches!(error, Plan(_) | Digest { .. } | SameName(_) | Option(_) | Backend(ResolveError::Unknown { .. }))
+    use RunError::{Backend, Digest, Option, Plan, SameName, TemperatureLimit};
+    matches!(
+        error,
+        TemperatureLimit { .. }
+            | Plan(_)
+            | Digest { .. }
+            | SameName(_)
+            | Option(_)
+            | Backend(ResolveError::Unknown { .. })
+    )
 }
 
 fn code(error: &(dyn std::error::Error + 'static)) -> ReasonCode {

@@ -3,12 +3,13 @@
 use super::clock::RunClock;
 use super::error::RunError;
 use super::gate::Reference;
+use super::limit::TemperatureLimit;
 use super::outputs;
 use super::pool::Pool;
 use super::sensing::{Sampling, Sensing};
 use super::soak::Soak;
 use super::variants::RunModel;
-use super::watch::{BoardNow, ProgressSink, RunEvent};
+use super::watch::{ProgressSink, RunEvent};
 use super::{Finished, RunContext, RunEnding};
 use crate::record_store::{self, Head, RecordStore, RunEnd};
 use crate::worker::clock::monotonic;
@@ -19,9 +20,10 @@ use clipmark_profile::point::PointId;
 use clipmark_profile::record::PointOutcome;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::sweep::{JournalEntry, Sweep};
-use clipmark_profile::units::{MilliCelsius, Nanos};
+use clipmark_profile::units::Nanos;
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Longest wait for the sampler's first readings.
 const FIRST_READINGS: Nanos = Nanos::from_secs(5);
@@ -56,22 +58,25 @@ pub(super) fn run(
     } else {
         Sensing::Off
     };
-    let clock = RunClock::of(&sensing, origin, elapsed);
-    let pool = Pool::new(plan, models, settings, &clock, setting.cache_dir.clone());
-    let mut drive = Drive { plan, setting, clock: &clock, restarted, sweep, pool, sensing: &sensing };
-    let soaks = plan.request.mode != Mode::Sweep;
-    // Before anything loads the board.
-    let reference = if soaks { drive.reference() } else { Reference::default() };
-    let mut ending = drive.sweep(&mut store, watcher)?;
-    store.settle(&drive.sweep.outcomes())?;
-    if soaks && ending == RunEnding::Complete {
-        ending = drive.soaks(&reference, &mut store, watcher)?;
-    }
-    drive.pool.close();
-    drop(drive);
+    let limit = TemperatureLimit::of(&plan.request);
+    let over = AtomicBool::new(false);
+    let ending = std::thread::scope(|scope| {
+        let now = move || monotonic().since(origin);
+        let watch = limit.watch(scope, &sensing, now, Arc::clone(&setting.stop), &over);
+        let clock = RunClock::of(&sensing, origin, elapsed);
+        let pool = Pool::new(plan, models, settings, &clock, setting.cache_dir.clone());
+        let (clock, sensing, limit) = (&clock, &sensing, &limit);
+        let mut drive = Drive { plan, setting, clock, restarted, sweep, pool, sensing, limit };
+        let ending = drive.all(&mut store, watcher);
+        drive.pool.close();
+        over.store(true, Ordering::Relaxed);
+        watch.iter().for_each(|watch| watch.thread().unpark());
+        ending
+    })?;
     let sensors = sensing.stop()?;
     let partial = ending != RunEnding::Complete;
-    store.finish(&RunEnd { partial, reason: reason(ending).into() })?;
+    let reason = limit.breach().unwrap_or_else(|| reason(ending).into());
+    store.finish(&RunEnd { partial, reason })?;
     let mut record = record_store::read(store.out())?;
     record.sensors = sensors.or(record.sensors);
     let profile = study(&record);
@@ -83,7 +88,7 @@ const fn reason(ending: RunEnding) -> &'static str {
     match ending {
         RunEnding::Complete => "the plan was carried out",
         RunEnding::Stopped => "the run was stopped",
-        RunEnding::TooHot => "the board reached the abort temperature",
+        RunEnding::TooHot => "the board reached the temperature limit",
     }
 }
 
@@ -113,9 +118,30 @@ struct Drive<'a> {
     sweep: Sweep,
     pool: Pool<'a>,
     sensing: &'a Sensing,
+    limit: &'a TemperatureLimit,
 }
 
 impl Drive<'_> {
+    /// The sweep, then the soaks.
+    fn all(
+        &mut self,
+        store: &mut RecordStore,
+        watcher: &mut dyn ProgressSink,
+    ) -> Result<RunEnding, RunError> {
+        let soaks = self.plan.request.mode != Mode::Sweep;
+        // Before anything loads the board.
+        let reference = if soaks { self.reference() } else { Reference::default() };
+        let mut ending = self.sweep(store, watcher)?;
+        store.settle(&self.sweep.outcomes())?;
+        if soaks && ending == RunEnding::Complete {
+            ending = self.soaks(&reference, store, watcher)?;
+        }
+        if let Some(breach) = self.limit.breach() {
+            watcher.tell(&RunEvent::Note(&format!("the run ends: {breach}")));
+        }
+        Ok(ending)
+    }
+
     fn sweep(
         &mut self,
         store: &mut RecordStore,
@@ -123,7 +149,7 @@ impl Drive<'_> {
     ) -> Result<RunEnding, RunError> {
         loop {
             let board = self.sensing.board_now();
-            if let Some(ending) = self.must_end(board) {
+            if let Some(ending) = self.must_end() {
                 self.sweep.cancel();
                 return Ok(ending);
             }
@@ -165,9 +191,9 @@ impl Drive<'_> {
         };
         let length = Nanos((self.plan.request.soak_s.unwrap_or(DEFAULT_SOAK_S) * 1e9) as u64);
         for point in soak_points(self.plan, || study(&record)).into_iter().filter(|&point| !done(point)) {
-            let (plan, sensing, clock) = (self.plan, self.sensing, self.clock);
+            let (plan, sensing, clock, limit) = (self.plan, self.sensing, self.clock, self.limit);
             let stop = self.setting.stop.as_ref();
-            let soak = Soak { plan, point, length, reference, sensing, clock, stop };
+            let soak = Soak { plan, point, length, reference, sensing, clock, stop, limit };
             let ending = soak.run(&mut self.pool, store, watcher)?;
             if ending != RunEnding::Complete {
                 return Ok(ending);
@@ -176,11 +202,10 @@ impl Drive<'_> {
         Ok(RunEnding::Complete)
     }
 
-    fn must_end(&self, board: BoardNow) -> Option<RunEnding> {
-        if self.setting.stop.load(Ordering::Relaxed) {
-            return Some(RunEnding::Stopped);
+    fn must_end(&self) -> Option<RunEnding> {
+        if self.limit.look(self.sensing.latest(), self.clock.now()).is_some() {
+            return Some(RunEnding::TooHot);
         }
-        let limit = MilliCelsius((self.plan.request.abort_celsius? * 1e3) as i32);
-        board.hottest.is_some_and(|hottest| hottest >= limit).then_some(RunEnding::TooHot)
+        self.setting.stop.load(Ordering::Relaxed).then_some(RunEnding::Stopped)
     }
 }

@@ -1,5 +1,6 @@
 //! Why a run cannot be carried out. A point that fails is a result and is not here.
 
+use super::limit::UnkeptLimit;
 use crate::backend::ResolveError;
 use crate::backend::options::OptionError;
 use crate::exit_codes::{CommandError, ExitCode};
@@ -49,6 +50,16 @@ pub enum RunError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The temperature limit cannot be kept on this board.
+    #[error("the temperature limit of {celsius} \u{b0}C ({field}) cannot be kept: {cause}")]
+    TemperatureLimit {
+        /// The request's field.
+        field: String,
+        /// The limit.
+        celsius: f64,
+        /// Why not.
+        cause: UnkeptLimit,
     },
     /// The record cannot be written or read.
     #[error(transparent)]
@@ -102,6 +113,7 @@ impl From<RunError> for CommandError {
             | RunError::SameName(_)
             | RunError::Option(_)
             | RunError::Simulated { .. }
+            | RunError::TemperatureLimit { .. }
             | RunError::Complete { .. } => ExitCode::Usage,
             RunError::Model(_) | RunError::Digest { .. } => ExitCode::BadModel,
             RunError::Backend(ResolveError::Unknown { .. }) | RunError::Root(_) | RunError::Board(_) => {

@@ -50,10 +50,11 @@ impl Reference {
         channels.all(|(index, channel)| !counts(channel.kind) || latest.get(index).is_some())
     }
 
-    /// The board as it is now.
+    /// The board as it is now. What cannot be read yet, or reads 0 as units do that are off, is no mark: a unit
+    /// that wakes up later holds nothing up.
     pub(super) fn take(latest: &Latest) -> Self {
         let mark = |(index, channel): (usize, &clipmark_profile::channel::Channel)| {
-            let value = latest.get(index)?.value?;
+            let value = latest.get(index)?.value.filter(|value| *value != 0)?;
             counts(channel.kind).then(|| Mark { index, id: channel.id.clone(), kind: channel.kind, value })
         };
         Self { marks: latest.channels().iter().enumerate().filter_map(mark).collect() }

@@ -8,6 +8,7 @@ mod clock;
 mod drive;
 pub mod error;
 mod gate;
+pub mod limit;
 pub mod outputs;
 pub mod pool;
 pub mod sensing;
@@ -79,7 +80,7 @@ pub enum RunEnding {
     Complete,
     /// The user or a signal ended it.
     Stopped,
-    /// The board reached the abort temperature.
+    /// The board reached the temperature limit, or the limit could not be kept any more.
     TooHot,
 }
 
@@ -120,6 +121,7 @@ fn carry_out(
     setting: &RunContext,
     watcher: &mut dyn ProgressSink,
 ) -> Result<Finished, RunError> {
+    let limited = limit::require(&request, setting)?;
     let settings = worker_settings(&request, setting);
     let models = find_models(&request, setting)?;
     let names = backend_names(&request, setting);
@@ -132,7 +134,8 @@ fn carry_out(
         // Nothing is swept: the soaked points are the request's own.
         plan.points.clear();
     }
-    let notes = notes(&models, &backends);
+    let mut notes = notes(&models, &backends);
+    notes.extend(limited);
     watcher.tell(&RunEvent::Planned { plan: &plan, notes: &notes });
     let rules = rules(&plan);
     let header = header(setting, plan, &models, backends);
@@ -155,6 +158,7 @@ pub fn resume(setting: &RunContext, watcher: &mut dyn ProgressSink) -> Result<Fi
     store.reopen()?;
     let head = resumed.head;
     let plan = &head.header.plan;
+    let limited = limit::require(&plan.request, setting)?;
     let settings = worker_settings(&plan.request, setting);
     let models = find_models(&plan.request, setting)?;
     for model in &models {
@@ -165,7 +169,8 @@ pub fn resume(setting: &RunContext, watcher: &mut dyn ProgressSink) -> Result<Fi
         }
     }
     let note = format!("resuming after {} steps", resumed.journal.len());
-    watcher.tell(&RunEvent::Planned { plan, notes: &[note] });
+    let notes: Vec<String> = [note].into_iter().chain(limited).collect();
+    watcher.tell(&RunEvent::Planned { plan, notes: &notes });
     let sweep = Sweep::replay(plan, head.rules.clone(), &resumed.journal)?;
     let parts = drive::Parts { head: &head, models: &models, settings, setting, store, sweep };
     drive::run(parts, resumed.ended, true, watcher)

@@ -83,7 +83,7 @@ impl Sensing {
     pub fn board_now(&self) -> BoardNow {
         let Some(latest) = self.latest() else { return BoardNow::default() };
         BoardNow {
-            hottest: latest.hottest(),
+            hottest: latest.hottest().map(|hottest| hottest.value),
             power: latest.total_power(),
             cpu_khz: latest.slowest_clock("clock.cpu"),
             gpu_khz: latest.slowest_clock("clock.gpu"),

@@ -8,6 +8,7 @@
 
 use super::clock::RunClock;
 use super::gate::{Look, Reference};
+use super::limit::TemperatureLimit;
 use super::pool::Pool;
 use super::sensing::Sensing;
 use super::watch::{ProgressSink, RunEvent};
@@ -24,7 +25,7 @@ use clipmark_profile::plan::{Load, Plan};
 use clipmark_profile::point::PointId;
 use clipmark_profile::record::{GateOutcome, PointOutcome, SoakEvidence};
 use clipmark_profile::stats::robust;
-use clipmark_profile::units::{MilliCelsius, Nanos};
+use clipmark_profile::units::Nanos;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Length of a chunk: how often the view is renewed and the abort temperature looked at.
@@ -53,6 +54,7 @@ pub(super) struct Soak<'a> {
     pub(super) sensing: &'a Sensing,
     pub(super) clock: &'a RunClock<'a>,
     pub(super) stop: &'a AtomicBool,
+    pub(super) limit: &'a TemperatureLimit,
 }
 
 /// What cuts a soak short, other than its engine's failure.
@@ -77,7 +79,7 @@ impl Soak<'_> {
         // Built before the gate: building heats the board.
         let worker = match pool.alone(self.point) {
             Ok(worker) => worker,
-            Err(Trouble::Stopped) => return Ok(RunEnding::Stopped),
+            Err(Trouble::Stopped) => return Ok(self.stopped().ending()),
             Err(Trouble::Failed(failure)) => {
                 evidence.outcome = PointOutcome::Failed(failure);
                 store.begin_soak(&evidence)?;
@@ -99,11 +101,7 @@ impl Soak<'_> {
         }
         tape.flush()?;
         evidence.truncated = tape.truncated;
-        let ending = match &cut {
-            None => RunEnding::Complete,
-            Some(Cut::Stopped) => RunEnding::Stopped,
-            Some(Cut::TooHot(_)) => RunEnding::TooHot,
-        };
+        let ending = cut.as_ref().map_or(RunEnding::Complete, Cut::ending);
         if let Some(cut) = cut {
             evidence.aborted = Some(cut.words());
         } else if evidence.outcome == PointOutcome::Interrupted {
@@ -146,14 +144,15 @@ impl Soak<'_> {
     }
 
     fn cut(&self) -> Option<Cut> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Some(Cut::Stopped);
+        if let Some(breach) = self.limit.look(self.sensing.latest(), self.clock.now()) {
+            return Some(Cut::TooHot(breach));
         }
-        let limit = MilliCelsius((self.plan.request.abort_celsius? * 1e3) as i32);
-        let hottest = self.sensing.board_now().hottest.filter(|&hottest| hottest >= limit)?;
-        let celsius = |value: MilliCelsius| f64::from(value.get()) / 1e3;
-        let (hottest, limit) = (celsius(hottest), celsius(limit));
-        Some(Cut::TooHot(format!("the board reached {hottest:.1} \u{b0}C; it was to stop at {limit:.1}")))
+        self.stop.load(Ordering::Relaxed).then_some(Cut::Stopped)
+    }
+
+    /// Why a worker was stopped.
+    fn stopped(&self) -> Cut {
+        self.limit.breach().map_or(Cut::Stopped, Cut::TooHot)
     }
 
     fn wait_at_gate(&self, evidence: &mut SoakEvidence, watcher: &mut dyn ProgressSink) -> Option<Cut> {
@@ -214,7 +213,7 @@ impl Soak<'_> {
         loop {
             let measured = match worker.end_measure(&order) {
                 Ok(measured) => self.clock.place(measured),
-                Err(Trouble::Stopped) => return Ok(Some(Cut::Stopped)),
+                Err(Trouble::Stopped) => return Ok(Some(self.stopped())),
                 Err(Trouble::Failed(failure)) => {
                     evidence.outcome = PointOutcome::Failed(failure);
                     return Ok(None);
@@ -248,6 +247,13 @@ impl Soak<'_> {
 }
 
 impl Cut {
+    const fn ending(&self) -> RunEnding {
+        match self {
+            Self::Stopped => RunEnding::Stopped,
+            Self::TooHot(_) => RunEnding::TooHot,
+        }
+    }
+
     fn words(self) -> String {
         match self {
             Self::Stopped => "the run was stopped".into(),

@@ -6,7 +6,8 @@
 use super::account::{counters, resident};
 use super::frame::{self, FrameError};
 use super::protocol::{
-    Account, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply, WorkerCommand,
+    Account, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply, Unusable,
+    WorkerCommand,
 };
 use super::timed::{Samples, Span, Stream, measure, measure_virtual};
 use crate::backend::completion::{CompletionError, check_completion};
@@ -99,7 +100,11 @@ pub fn obey(input: &mut impl Read, output: &mut impl Write) -> Result<(), FrameE
     while let Some(command) = frame::read::<WorkerCommand>(input)? {
         let reply = match command {
             WorkerCommand::Quit => return Ok(()),
-            WorkerCommand::Check { backend } => check(&backend).map(Reply::Checked),
+            WorkerCommand::Check { backend } => {
+                let unusable =
+                    |error: BackendError| Unusable { missing: error.missing, failure: error.into() };
+                Ok(Reply::Checked(check(&backend).map_err(unusable)))
+            }
             WorkerCommand::Prepare(order) => prepare(&order).map(|(engine, prepared)| {
                 held = Some(engine);
                 Reply::Prepared(prepared)

@@ -3,7 +3,9 @@
 use super::account::cgroup_memory_kills;
 use super::death::{End, ExitContext, judge};
 use super::frame::{self, FrameError};
-use super::protocol::{Account, MeasureOrder, Measured, PrepareOrder, Prepared, Reply, WorkerCommand};
+use super::protocol::{
+    Account, MeasureOrder, Measured, PrepareOrder, Prepared, Reply, Unusable, WorkerCommand,
+};
 use crate::placement::{Group, Placement, memory_kills};
 use clipmark_profile::record::{BackendRecord, Cause, Failure, Stage};
 use std::ffi::OsString;
@@ -201,9 +203,17 @@ impl Worker {
     /// # Errors
     /// The backend's reason, or the worker's death.
     pub fn check(&mut self, backend: &str) -> Result<BackendRecord, Trouble> {
+        self.examine(backend)?.map_err(|unusable| Trouble::Failed(unusable.failure))
+    }
+
+    /// As [`Self::check`], with what is missing where the backend cannot be used.
+    ///
+    /// # Errors
+    /// The worker's death.
+    pub fn examine(&mut self, backend: &str) -> Result<Result<BackendRecord, Unusable>, Trouble> {
         let command = WorkerCommand::Check { backend: backend.into() };
         match self.ask(&command, Stage::Load, self.settings.prepare_limit)? {
-            Reply::Checked(record) => Ok(record),
+            Reply::Checked(found) => Ok(found),
             other => Err(self.unexpected(&other, Stage::Load)),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Both ends are the same binary, so there is no version: the parent starts `/proc/self/exe`.
 
-use crate::backend::EngineSpec;
+use crate::backend::{EngineSpec, MissingPart};
 use clipmark_profile::record::{BackendRecord, EngineBuild, Failure, OperatorCost};
 use clipmark_profile::units::{Bytes, Nanos};
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ pub struct MeasureOrder {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     /// To [`WorkerCommand::Check`].
-    Checked(BackendRecord),
+    Checked(Result<BackendRecord, Unusable>),
     /// To [`WorkerCommand::Prepare`].
     Prepared(Prepared),
     /// To [`WorkerCommand::Measure`].
@@ -93,6 +93,15 @@ pub enum Reply {
     Failed(Failure),
     /// To any command: something panicked, in these words, and the worker ends with it.
     Panicked(String),
+}
+
+/// Why a backend cannot be used here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unusable {
+    /// Its reason.
+    pub failure: Failure,
+    /// What is not installed, where that is why.
+    pub missing: Option<MissingPart>,
 }
 
 /// A prepared engine.

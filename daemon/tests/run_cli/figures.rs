@@ -95,7 +95,7 @@ fn standard_output_is_the_profile_alone() {
 
 #[test]
 fn every_planned_point_has_an_outcome_whatever_fails() {
-    let variant = "[subject]\n[[fault]]\nkind = \"crash\"\nstage = \"measure\"\nbatch_size = 2\nclip_length = 16\n\
+    let variant = "[variant]\n[[fault]]\nkind = \"crash\"\nstage = \"measure\"\nbatch_size = 2\nclip_length = 16\n\
                    after_iterations = 10\n";
     let (_keep, folder) = folder_with(variant);
     let output = run(&folder, &quick("o"));

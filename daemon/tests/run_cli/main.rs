@@ -1,5 +1,6 @@
 //! `clipmarkd run`, `replay` and `show` through the real binary.
 
+mod boards;
 mod errors;
 mod figures;
 mod resume;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 /// A variant whose engines are simulated: no time passes while they run.
 const VARIANT: &str =
-    "[subject]\nseed = 7\n[variant.noise]\nsigma = 0.05\n[variant.latency]\nfixed_us = 900.0\n";
+    "[variant]\nseed = 7\n[variant.noise]\nsigma = 0.05\n[variant.latency]\nfixed_us = 900.0\n";
 
 /// The binary, in `folder`.
 fn clipmarkd(folder: &Path) -> Command {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Without noise an engine that was built again repeats itself exactly.
-const STEADY: &str = "[subject]\nseed = 7\n[variant.noise]\nsigma = 0.0\n";
+const STEADY: &str = "[variant]\nseed = 7\n[variant.noise]\nsigma = 0.0\n";
 
 /// What must not depend on where a run was cut: everything but times of day, lengths and memory.
 fn essence(profile: &Value) -> Value {
@@ -180,7 +180,7 @@ fn a_run_killed_again_and_again_still_ends_in_the_same_profile() {
 #[test]
 fn an_interrupt_keeps_what_is_measured_and_the_run_can_go_on() {
     let variant =
-        "[subject]\n[[fault]]\nkind = \"hang\"\nstage = \"prepare\"\nbatch_size = 2\nclip_length = 16\n";
+        "[variant]\n[[fault]]\nkind = \"hang\"\nstage = \"prepare\"\nbatch_size = 2\nclip_length = 16\n";
     let (_keep, folder) = folder_with(variant);
     let mut arguments = quick("o");
     arguments.extend(["--prepare-limit", "2s", "--inference-limit", "1s"]);
@@ -204,7 +204,7 @@ fn an_interrupt_keeps_what_is_measured_and_the_run_can_go_on() {
 #[test]
 fn a_second_interrupt_ends_the_run_at_once() {
     let variant =
-        "[subject]\n[[fault]]\nkind = \"hang\"\nstage = \"measure\"\nbatch_size = 2\nclip_length = 16\n";
+        "[variant]\n[[fault]]\nkind = \"hang\"\nstage = \"measure\"\nbatch_size = 2\nclip_length = 16\n";
     let (_keep, folder) = folder_with(variant);
     let (mut child, mut lines) = followed(&folder, &quick("o"));
     assert!(lines.by_ref().any(|line| line.contains("B2 T16")));
@@ -227,7 +227,7 @@ fn a_model_that_changed_since_is_refused() {
     let (_keep, folder) = folder_with(super::VARIANT);
     assert_eq!(code(&run(&folder, &quick("whole"))), 0);
     cut_after(&folder.join("whole"), &folder.join("cut"), 1);
-    std::fs::write(folder.join("variant.toml"), "[subject]\nseed = 8\n").expect("writable");
+    std::fs::write(folder.join("variant.toml"), "[variant]\nseed = 8\n").expect("writable");
     let resumed = run(&folder, &["run", "--no-sampler", "--simulate", "variant.toml", "--resume", "cut"]);
     assert_eq!(code(&resumed), 3, "{}", errors(&resumed));
     assert!(errors(&resumed).contains("SHA-256"), "{}", errors(&resumed));

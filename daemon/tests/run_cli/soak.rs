@@ -27,7 +27,7 @@ fn soak(variant: &str, more: &str) -> serde_json::Value {
 }
 
 const STEADY: &str =
-    "[subject]\n[variant.noise]\nsigma = 0.0\n[variant.latency]\nfixed_us = 2000.0\nlinear_us = 0.0\n";
+    "[variant]\n[variant.noise]\nsigma = 0.0\n[variant.latency]\nfixed_us = 2000.0\nlinear_us = 0.0\n";
 
 #[test]
 fn a_soak_alone_measures_the_given_point_for_its_length() {

@@ -1,7 +1,7 @@
 //! Finding and opening shared libraries: a folder given by the user first, then the loader's own search,
 //! then the folders where JetPack puts them.
 
-use crate::error::TrtError;
+use crate::error::{NvidiaLibrary, TrtError};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ pub(crate) struct Opened {
 /// [`TrtError::LibraryNotFound`] with every name tried and the loader's last answer.
 pub(crate) fn open(
     search: &Search,
-    library: &'static str,
+    library: NvidiaLibrary,
     files: &[String],
     hint: &'static str,
 ) -> Result<Opened, TrtError> {
@@ -114,7 +114,8 @@ mod tests {
     #[test]
     fn a_missing_library_is_reported_with_what_was_tried_and_what_to_do() {
         let search = Search { folders: vec!["/nonexistent".into()], only: true };
-        let error = open(&search, "libnvinfer", &["libnvinfer.so.11".into()], "install TensorRT").err();
+        let error =
+            open(&search, NvidiaLibrary::TensorRt, &["libnvinfer.so.11".into()], "install TensorRT").err();
         let shown = error.expect("nothing to open").to_string();
         assert!(shown.contains("libnvinfer.so.11") && shown.contains("install TensorRT"), "{shown}");
         assert!(shown.contains(FOLDER_VARIABLE), "{shown}");

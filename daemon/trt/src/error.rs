@@ -43,6 +43,30 @@ impl std::fmt::Display for ParserError {
     }
 }
 
+/// A library that is looked for at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NvidiaLibrary {
+    /// The CUDA driver's.
+    Driver,
+    /// TensorRT itself.
+    TensorRt,
+    /// Its ONNX parser.
+    Parser,
+    /// Its plugins.
+    Plugins,
+}
+
+impl std::fmt::Display for NvidiaLibrary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Driver => "the CUDA driver (libcuda.so.1)",
+            Self::TensorRt => "TensorRT (libnvinfer)",
+            Self::Parser => "TensorRT's ONNX parser (libnvonnxparser)",
+            Self::Plugins => "TensorRT's plugins",
+        })
+    }
+}
+
 /// A failure of the binding, of the driver or of TensorRT itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrtError {
@@ -52,7 +76,7 @@ pub enum TrtError {
     )]
     LibraryNotFound {
         /// The file looked for.
-        library: &'static str,
+        library: NvidiaLibrary,
         /// Every name that was tried, with the loader's last answer.
         tried: String,
         /// What to install.

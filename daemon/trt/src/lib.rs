@@ -31,7 +31,7 @@ pub use constants::TACTIC_SOURCES;
 pub use cuda::{DeviceInfo, Wait};
 pub use dl::{FOLDER_VARIABLE, Search};
 pub use engine::{Element, Engine, IoTensor};
-pub use error::{ParserError, TrtError};
+pub use error::{NvidiaLibrary, ParserError, TrtError};
 pub use session::{DeviceTimes, Session, Tensor};
 pub use tensorrt::TensorRt;
 pub use version::{Major, Version};

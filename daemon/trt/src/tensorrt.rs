@@ -3,7 +3,7 @@
 use crate::callbacks::Logger;
 use crate::cuda::{Device, DeviceInfo, Wait};
 use crate::dl::{Opened, Search, open};
-use crate::error::TrtError;
+use crate::error::{NvidiaLibrary, TrtError};
 use crate::object::{Object, Release};
 use crate::version::{Major, Version};
 use std::cell::OnceCell;
@@ -116,7 +116,7 @@ impl Library {
 
     fn open_parser(&self) -> Result<Parser, TrtError> {
         let files = [format!("libnvonnxparser.so.{}", self.version.major.number())];
-        let library = open(&self.search, "TensorRT's ONNX parser (libnvonnxparser)", &files, PARSER_HINT)?;
+        let library = open(&self.search, NvidiaLibrary::Parser, &files, PARSER_HINT)?;
         // SAFETY: the types are these functions' C signatures in NvOnnxParser.h.
         let (create, version): (CreateParser, Version32) = unsafe {
             (library.function("createNvOnnxParser_INTERNAL")?, library.function("getNvOnnxParserVersion")?)
@@ -131,7 +131,7 @@ impl Library {
 fn open_infer(search: &Search) -> Result<(Opened, i32), TrtError> {
     let file = |major: &Major| format!("libnvinfer.so.{}", major.number());
     let files: Vec<String> = Major::NEWEST_FIRST.iter().map(file).collect();
-    let infer = open(search, "TensorRT (libnvinfer)", &files, TENSORRT_HINT)?;
+    let infer = open(search, NvidiaLibrary::TensorRt, &files, TENSORRT_HINT)?;
     // SAFETY: the type is this function's C signature in NvInferRuntimeBase.h.
     let version = unsafe { infer.function::<Version32>("getInferLibVersion")? };
     // SAFETY: the function takes nothing and reads a constant.
@@ -142,7 +142,7 @@ fn open_infer(search: &Search) -> Result<(Opened, i32), TrtError> {
 /// Registers TensorRT's own plugins, which the parser needs for some operators. Their absence is no error.
 fn open_plugins(search: &Search, version: Version, logger: &'static Logger) -> Option<Opened> {
     let files = [format!("libnvinfer_plugin.so.{}", version.major.number())];
-    let library = open(search, "TensorRT's plugins", &files, "").ok()?;
+    let library = open(search, NvidiaLibrary::Plugins, &files, "").ok()?;
     // SAFETY: the type is this function's C signature in NvInferPlugin.h; the logger lives for ever and
     // the name space is an empty terminated string.
     unsafe {

@@ -217,10 +217,10 @@ fn explain(
         Some(found) => (found.cause, found.evidence),
         None if sensors.is_some_and(throttle::is_observable) => {
             return Err(format!(
-                "latency rose by {:.0} % at {} s while no clock, cooling device or over-current counter moved: \
-                 not called throttling; look for other work on the board",
+                "latency rose by {:.0} % at {} s, and {}: not called throttling; look for other work on the board",
                 (slowdown - 1.0) * 1e2,
-                segment.start_ms / 1000
+                segment.start_ms / 1000,
+                sensors.map(throttle::quiet_channels).unwrap_or_default(),
             ));
         }
         None => {

@@ -76,12 +76,35 @@ impl Side {
 #[must_use]
 pub fn is_observable(sensors: &SensorRecord) -> bool {
     sensors.channels.iter().any(|channel| {
-        matches!(channel.role, Role::CpuClock | Role::GpuClock | Role::MemoryClock | Role::Throttles)
-            || matches!(
-                channel.kind,
-                ChannelKind::OverCurrent | ChannelKind::ThrottleFlags | ChannelKind::ThrottleCount
-            )
+        is_clock(channel)
+            || is_flag(channel)
+            || channel.role == Role::Throttles
+            || channel.kind == ChannelKind::OverCurrent
     })
+}
+
+/// What would have shown throttling and did not, in words: of the kinds that this board has, and no other.
+pub(super) fn quiet_channels(sensors: &SensorRecord) -> String {
+    let has = |shows: &dyn Fn(&Channel) -> bool| sensors.channels.iter().any(shows);
+    let kinds = [
+        (has(&|channel| is_clock(channel)), "no clock fell by more than 3 %"),
+        (
+            has(&|channel| channel.role == Role::Throttles),
+            "no cooling device that slows something down became more active",
+        ),
+        (has(&|channel| channel.kind == ChannelKind::OverCurrent), "no over-current was counted"),
+        (has(&|channel| is_flag(channel)), "no throttle was counted or flagged"),
+    ];
+    let quiet: Vec<&str> = kinds.iter().filter(|(has, _)| *has).map(|(_, words)| *words).collect();
+    quiet.join(", ")
+}
+
+const fn is_clock(channel: &Channel) -> bool {
+    matches!(channel.role, Role::CpuClock | Role::GpuClock | Role::MemoryClock)
+}
+
+const fn is_flag(channel: &Channel) -> bool {
+    matches!(channel.kind, ChannelKind::ThrottleFlags | ChannelKind::ThrottleCount)
 }
 
 /// What the channels did around `onset_ns` (since the run's start), when latency rose there. The time before

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Without noise an engine that was built again repeats itself exactly.
-const STEADY: &str = "[subject]\nseed = 7\n[variant.noise]\nsigma = 0.0\n";
+const STEADY: &str = "[variant]\nseed = 7\n[variant.noise]\nsigma = 0.0\n";
 const GRID: [&str; 8] =
     ["--no-sampler", "--clip-lengths", "8,16", "--batch-sizes", "1,2", "--iterations", "60", "--simulate"];
 const FIGURES: [&str; 7] = ["iterations", "mean_ns", "p50_ns", "p95_ns", "p99_ns", "min_ns", "max_ns"];

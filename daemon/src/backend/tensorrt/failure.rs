@@ -1,8 +1,8 @@
 //! The binding's errors in the terms of a point's result.
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, MissingPart};
 use clipmark_profile::record::{Cause, Stage};
-use clipmark_trt::TrtError;
+use clipmark_trt::{NvidiaLibrary, TrtError};
 
 /// `error`, which happened at `stage`.
 pub(super) fn at(stage: Stage) -> impl Fn(TrtError) -> BackendError {
@@ -11,7 +11,16 @@ pub(super) fn at(stage: Stage) -> impl Fn(TrtError) -> BackendError {
 
 /// `error`, which kept TensorRT from starting.
 pub(super) fn unavailable(error: &TrtError) -> BackendError {
-    BackendError::new(Stage::Load, Cause::BackendUnavailable, error.to_string())
+    let missing = match error {
+        TrtError::NoDevice { .. } => Some(MissingPart::Driver),
+        TrtError::LibraryNotFound { library, .. } => Some(match library {
+            NvidiaLibrary::Driver => MissingPart::Driver,
+            NvidiaLibrary::Parser => MissingPart::Parser,
+            NvidiaLibrary::TensorRt | NvidiaLibrary::Plugins => MissingPart::Runtime,
+        }),
+        _ => None,
+    };
+    BackendError { missing, ..BackendError::new(Stage::Load, Cause::BackendUnavailable, error.to_string()) }
 }
 
 fn cause(error: &TrtError) -> Cause {

@@ -5,7 +5,9 @@
 //! is read from its own --help, so that every release gets the same work under its own names.
 
 use crate::backend::tensorrt::{TensorrtOptions, shapes_text};
+use crate::backend::{BackendError, MissingPart};
 use clipmark_profile::point::Precision;
+use clipmark_profile::record::{Cause, Stage};
 use clipmark_trt::{ShapeRange, TACTIC_SOURCES, Wait, die_with_parent};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,27 +30,29 @@ impl Program {
     /// Finds the program and asks it for its flags.
     ///
     /// Errors say what was looked for, or how the program failed.
-    pub(super) fn find(given: Option<&Path>) -> Result<Self, String> {
+    pub(super) fn find(given: Option<&Path>) -> Result<Self, BackendError> {
         let named = std::env::var_os(PROGRAM_VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
         let path = match given.map(Path::to_path_buf).or(named) {
             Some(path) => path,
             None => on_path().unwrap_or_else(|| PathBuf::from(USUAL)),
         };
         let output = die_with_parent(Command::new(&path).arg("--help")).output().map_err(|error| {
-            format!(
+            let message = format!(
                 "trtexec cannot be run as {} ({error}): install it (on a Jetson: sudo apt install libnvinfer-bin), or set \
                  {PROGRAM_VARIABLE} to its path",
                 path.display()
-            )
+            );
+            BackendError::missing(MissingPart::Runtime, message)
         })?;
         let help =
             [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         if !help.contains("--onnx") {
-            return Err(format!(
+            let message = format!(
                 "{} answers --help without naming --onnx: it is no trtexec, or it does not start here ({})",
                 path.display(),
                 help.lines().last().unwrap_or("no output")
-            ));
+            );
+            return Err(BackendError::new(Stage::Load, Cause::BackendUnavailable, message));
         }
         Ok(Self { path, version: banner_version(&help), help })
     }

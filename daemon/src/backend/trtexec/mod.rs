@@ -40,8 +40,7 @@ impl Trtexec {
     }
 
     fn find(&self) -> Result<Program, BackendError> {
-        let unavailable = |message| BackendError::new(Stage::Load, Cause::BackendUnavailable, message);
-        Program::find(self.program.as_deref()).map_err(unavailable)
+        Program::find(self.program.as_deref())
     }
 }
 

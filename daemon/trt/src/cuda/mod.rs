@@ -11,7 +11,7 @@ pub use device::{DeviceInfo, Wait};
 pub(crate) use stream::{Event, Graph, Stream};
 
 use crate::dl::{Opened, Search, open};
-use crate::error::TrtError;
+use crate::error::{NvidiaLibrary, TrtError};
 use std::ffi::{c_char, c_void};
 
 /// `CUresult`.
@@ -39,7 +39,7 @@ macro_rules! driver {
             /// # Errors
             /// The library, or a function in it, is missing.
             pub(crate) fn load(search: &Search) -> Result<Self, TrtError> {
-                let library = open(search, "the CUDA driver (libcuda.so.1)", &["libcuda.so.1".to_owned()], DRIVER_HINT)?;
+                let library = open(search, NvidiaLibrary::Driver, &["libcuda.so.1".to_owned()], DRIVER_HINT)?;
                 // SAFETY: each type is the C signature of that function in cuda.h, and the library is
                 // kept beside the pointers.
                 unsafe {

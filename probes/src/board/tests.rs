@@ -3,8 +3,8 @@ use super::*;
 fn find(compatible: &[&str], vendor: Option<&str>) -> String {
     let fingerprint = Fingerprint {
         compatible: compatible.iter().map(|entry| (*entry).to_owned()).collect(),
-        dmi: None,
         cpu_vendor: vendor.map(str::to_owned),
+        ..Fingerprint::default()
     };
     Boards::embedded().unwrap().find(&fingerprint).id
 }
@@ -63,7 +63,7 @@ fn a_directory_replaces_and_adds_boards() {
     let carrier = Fingerprint { compatible: vec!["vendor,carrier".into()], ..Fingerprint::default() };
     let board = boards.find(&carrier);
     assert_eq!((board.id.as_str(), board.name.as_str()), ("orin-nx", "mine"));
-    assert!(!board.throttles.is_empty(), "what the file leaves out comes from the generic board");
+    assert!(!board.harmless.is_empty(), "what the file leaves out comes from the generic board");
     std::fs::write(dir.path().join("bad.toml"), "id = \"x\"\nname = \"y\"\nunknown = 1\n").unwrap();
     assert!(Boards::embedded().unwrap().with_directory(dir.path()).is_err());
 }

@@ -29,7 +29,7 @@ fn a_replay_records_a_board_whose_values_move_over_a_minute() {
     assert!(replay.latest().throttling().is_empty());
     replay.advance_to(Nanos::from_secs(61));
     assert_eq!(replay.latest().total_power().unwrap().get(), 10_000);
-    assert_eq!(replay.latest().hottest().unwrap().get(), 100_000);
+    assert_eq!(replay.latest().hottest().unwrap().value.get(), 100_000);
     assert_eq!(replay.latest().throttling(), ["cooling.cpu-throttle-alert"]);
 
     let record = replay.finish().unwrap();
