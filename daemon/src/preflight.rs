@@ -93,8 +93,8 @@ pub fn requirements(
     list.push(clocks(root, found));
     list.extend(memory(found));
     list.push(load(found));
-    let has_nvidia = has_nvidia(root);
-    list.extend(backends.iter().map(|(name, outcome)| backend(name, outcome, has_nvidia)));
+    let nvidia = nvidia(root);
+    list.extend(backends.iter().map(|(name, outcome)| backend(name, outcome, nvidia)));
     if !backends.iter().any(|(_, outcome)| outcome.as_ref().is_ok_and(|record| !record.simulated)) {
         list.push(Requirement::missed(
             "a real backend",
@@ -279,29 +279,47 @@ fn load(found: &Environment) -> Requirement {
     }
 }
 
-/// Whether NVIDIA's hardware is here, or the driver for it.
-fn has_nvidia(root: &Root) -> bool {
+/// NVIDIA's hardware of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nvidia {
+    /// There is none.
+    None,
+    /// A Jetson, whose driver comes with Jetson Linux.
+    Jetson,
+    /// A card in a PC or server, or the driver for one.
+    Card,
+}
+
+/// NVIDIA's hardware here, or the driver for it.
+fn nvidia(root: &Root) -> Nvidia {
     const DRIVER: [&str; 3] = ["/dev/nvidiactl", "/dev/nvhost-gpu", "/proc/driver/nvidia"];
     const VENDOR: &str = "0x10de";
     let board = Fingerprint::read(root);
-    let is_board = board.compatible.iter().any(|entry| entry.starts_with("nvidia,"))
+    let is_jetson = board.compatible.iter().any(|entry| entry.starts_with("nvidia,"))
         || board.soc.as_deref() == Some("Tegra");
     let devices = root.list("/sys/bus/pci/devices").unwrap_or_default();
     let is_card = |device: &String| {
         let vendor = root.read_text(&format!("/sys/bus/pci/devices/{device}/vendor"));
         vendor.is_ok_and(|vendor| vendor.trim() == VENDOR)
     };
-    is_board || DRIVER.iter().any(|path| root.exists(path)) || devices.iter().any(is_card)
+    if is_jetson {
+        return Nvidia::Jetson;
+    }
+    let is_here = DRIVER.iter().any(|path| root.exists(path)) || devices.iter().any(is_card);
+    if is_here { Nvidia::Card } else { Nvidia::None }
 }
 
 /// The command or step that makes a backend usable which lacks `missing`.
-fn mend_of(name: &str, missing: Option<MissingPart>) -> &'static str {
+fn mend_of(name: &str, missing: Option<MissingPart>, nvidia: Nvidia) -> &'static str {
     match (name, missing) {
         ("onnxruntime", Some(_)) => "pip install onnxruntime",
         ("onnxruntime", None) => "pip install --upgrade onnxruntime",
         ("trtexec", Some(_)) => "sudo apt install libnvinfer-bin",
         ("trtexec", None) => {
             "sudo apt install --reinstall libnvinfer-bin   (where the cause names no other step)"
+        }
+        ("tensorrt", Some(MissingPart::Driver)) if nvidia == Nvidia::Jetson => {
+            "sudo apt install --reinstall nvidia-l4t-cuda   (start a container with --runtime nvidia)"
         }
         ("tensorrt", Some(MissingPart::Driver)) => {
             "nvidia-smi   (install the driver where it fails; start a container with --runtime nvidia)"
@@ -315,18 +333,18 @@ fn mend_of(name: &str, missing: Option<MissingPart>) -> &'static str {
     }
 }
 
-fn backend(name: &str, outcome: &Result<BackendRecord, Unusable>, has_nvidia: bool) -> Requirement {
+fn backend(name: &str, outcome: &Result<BackendRecord, Unusable>, nvidia: Nvidia) -> Requirement {
     let title = format!("backend {name}");
     match outcome {
         Ok(record) => {
             let kind = if record.simulated { ", simulated" } else { "" };
             Requirement::satisfied(&title, format!("{} on {}{kind}", record.version, record.device))
         }
-        Err(_) if matches!(name, "tensorrt" | "trtexec") && !has_nvidia => {
+        Err(_) if matches!(name, "tensorrt" | "trtexec") && nvidia == Nvidia::None => {
             Requirement::not_applicable(&title, "this machine has no NVIDIA GPU")
         }
         Err(unusable) => {
-            let mend = mend_of(name, unusable.missing);
+            let mend = mend_of(name, unusable.missing, nvidia);
             Requirement::advised(&title, unusable.failure.message.clone(), mend)
         }
     }

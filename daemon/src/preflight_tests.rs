@@ -147,6 +147,13 @@ fn a_backend_that_can_be_installed_comes_with_the_command_that_does_it() {
 }
 
 #[test]
+fn a_jetson_is_not_sent_to_the_tools_of_a_pc() {
+    let list = check("nano_cold", &[unusable("tensorrt", Some(MissingPart::Driver))]);
+    let (_, mend) = standing(&list, "backend tensorrt");
+    assert!(mend.contains("nvidia-l4t-cuda") && !mend.contains("nvidia-smi"), "{mend}");
+}
+
+#[test]
 fn what_needs_an_nvidia_gpu_does_not_concern_a_machine_without_one() {
     let missing = Some(MissingPart::Driver);
     let backends = [unusable("tensorrt", missing), unusable("trtexec", Some(MissingPart::Runtime))];

@@ -150,7 +150,7 @@ fn direct(
     found.notes.extend(contradiction(&label, power_mw, ma, &volts.collect::<Vec<i64>>()));
     let meaning = ma
         .is_some_and(|ma| ma < 0)
-        .then(|| "negative: the current flows the other way, as into a battery that charges".to_owned());
+        .then(|| "negative values: the current flows the other way, as into a battery that charges".to_owned());
     Rail { volts: root.open_value(&device.path("in1_input")).ok(), meaning, ..Rail::new(label, path, meter) }
 }
 
