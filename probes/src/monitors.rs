@@ -148,9 +148,9 @@ fn direct(
     let volts =
         volts.iter().filter_map(|input| root.read_number(&device.path(&format!("in{input}_input"))).ok());
     found.notes.extend(contradiction(&label, power_mw, ma, &volts.collect::<Vec<i64>>()));
-    let meaning = ma
-        .is_some_and(|ma| ma < 0)
-        .then(|| "negative values: the current flows the other way, as into a battery that charges".to_owned());
+    let meaning = ma.is_some_and(|ma| ma < 0).then(|| {
+        "negative values: the current flows the other way, as into a battery that charges".to_owned()
+    });
     Rail { volts: root.open_value(&device.path("in1_input")).ok(), meaning, ..Rail::new(label, path, meter) }
 }
 

@@ -281,20 +281,18 @@ pub enum PlanError {
     #[error("{first} and {second} exclude each other; give one of them")]
     Exclusive {
         /// One field.
-        first: &'static str,
+        first: String,
         /// The other field.
-        second: &'static str,
+        second: String,
     },
     /// A field that another field requires is missing.
-    #[error("{because}: give {flag} ({field} in a plan), e.g. {example}")]
+    #[error("{because}: give {field}, e.g. {example}")]
     Missing {
         /// The missing field.
-        field: &'static str,
+        field: String,
         /// The reason.
         because: &'static str,
-        /// Its flag on the command line.
-        flag: &'static str,
-        /// What the flag takes, for example.
+        /// What it takes, for example.
         example: &'static str,
     },
 }
@@ -449,23 +447,18 @@ impl Request {
             return Err(PlanError::OutOfRange { field, value: "unknown".into(), bound });
         }
         if self.deadline_ms.is_some() && self.fps.is_some() {
-            return Err(PlanError::Exclusive { first: "deadline_ms", second: "fps" });
+            return Err(PlanError::Exclusive { first: "deadline_ms".into(), second: "fps".into() });
         }
         if self.exhaustive && self.iterations.is_some() {
-            return Err(PlanError::Exclusive { first: "exhaustive", second: "iterations" });
+            return Err(PlanError::Exclusive { first: "exhaustive".into(), second: "iterations".into() });
         }
         if self.load == Load::Paced && self.fps.is_none() {
             let because = "a paced load needs the stream's rate";
-            return Err(PlanError::Missing { field: "fps", because, flag: "--fps", example: "30" });
+            return Err(PlanError::Missing { field: "fps".into(), because, example: "30" });
         }
         if self.mode == Mode::Soak && self.soak_points.is_empty() {
             let because = "a soak without a sweep needs its points";
-            return Err(PlanError::Missing {
-                field: "soak_points",
-                because,
-                flag: "--point",
-                example: "1,16",
-            });
+            return Err(PlanError::Missing { field: "soak_points".into(), because, example: "1,16" });
         }
         Ok(())
     }

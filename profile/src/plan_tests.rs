@@ -207,9 +207,9 @@ fn contradictions_are_refused_by_naming_both_fields() {
 #[test]
 fn what_another_field_requires_is_named_with_the_reason() {
     let paced = Request { load: Load::Paced, ..Request::default() };
-    assert_eq!(refusal(paced), "a paced load needs the stream's rate: give --fps (fps in a plan), e.g. 30");
+    assert_eq!(refusal(paced), "a paced load needs the stream's rate: give fps, e.g. 30");
     let soak = Request { mode: Mode::Soak, ..Request::default() };
-    assert!(refusal(soak.clone()).contains("give --point (soak_points in a plan)"));
+    assert!(refusal(soak.clone()).contains("give soak_points"));
     let point = Shape::new(1, 16).unwrap();
     assert!(expand(Request { soak_points: vec![point], ..soak }).is_ok());
 }

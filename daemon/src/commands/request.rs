@@ -177,6 +177,18 @@ impl RequestArgs {
             RunError::Plan(PlanError::OutOfRange { field, value, bound }) => {
                 RunError::Plan(PlanError::OutOfRange { field: self.named(field, has_plan), value, bound })
             }
+            RunError::Plan(PlanError::Exclusive { first, second }) => {
+                let [first, second] = [first, second].map(|field| self.named(field, has_plan));
+                RunError::Plan(PlanError::Exclusive { first, second })
+            }
+            RunError::Plan(PlanError::Missing { field, because, example }) => {
+                // Nobody gave it: it is the flag that the command line lacks, unless a plan file may hold it.
+                let field = FLAGS
+                    .iter()
+                    .find(|(key, ..)| *key == field && !has_plan)
+                    .map_or(field, |(_, flag, _)| (*flag).to_owned());
+                RunError::Plan(PlanError::Missing { field, because, example })
+            }
             RunError::TemperatureLimit { field, celsius, cause } => {
                 RunError::TemperatureLimit { field: self.named(field, has_plan), celsius, cause }
             }

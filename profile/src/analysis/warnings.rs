@@ -54,7 +54,7 @@ fn interrupted(record: &Record, plan: &Plan, points: &[PointSummary]) -> Option<
     let names: Vec<String> = cut.map(|point| name(plan, point.id)).collect();
     (!names.is_empty() && !record.partial).then(|| {
         format!(
-            "the time budget ended before {} could be told apart from the others; a longer --budget settles it",
+            "the time budget ended before {} could be told apart from the others; a larger time budget (budget_s) settles it",
             named(&names)
         )
     })

@@ -155,7 +155,7 @@ impl Teller<'_> {
                 .to_owned(),
             Goal::DeadlineMostFrames | Goal::DeadlineLeastEnergy => self.closest_to_deadline(),
             Goal::MostFrames | Goal::SmallestShare => {
-                "no point has enough iterations for this figure; give a larger --budget.".to_owned()
+                "no point has enough iterations for this figure; a larger time budget (budget_s) settles it.".to_owned()
             }
         }
     }
@@ -166,10 +166,11 @@ impl Teller<'_> {
         };
         let closest = self.candidates.iter().min_by(|a, b| share(a).total_cmp(&share(b)));
         let Some(closest) = closest.filter(|closest| closest.p99_ns.is_some()) else {
-            return "no point has enough iterations for a P99; give a larger --budget.".to_owned();
+            return "no point has enough iterations for a P99; a larger time budget (budget_s) settles it."
+                .to_owned();
         };
         let advice = if closest.p99_ns.is_some_and(|p99| p99.upper.is_none()) {
-            "give a larger --budget to settle it"
+            "a larger time budget (budget_s) settles it"
         } else {
             "shorter clips, a lower frame rate or a faster backend would be needed"
         };
