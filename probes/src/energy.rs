@@ -49,9 +49,9 @@ pub(crate) struct EnergyCounter {
 }
 
 impl EnergyCounter {
-    /// The counter as it stands; `None` where it cannot be read.
-    pub(crate) fn count(&mut self) -> Option<i64> {
-        Decode::Integer(1, 1).read(&mut self.file).ok()
+    /// The counter as it stands.
+    pub(crate) fn count(&mut self) -> Result<i64, Fault> {
+        Decode::Integer(1, 1).read(&mut self.file)
     }
 
     /// Mean power in mW since the last reading.

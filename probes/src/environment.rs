@@ -137,11 +137,16 @@ pub enum ClockControl {
 /// Whether clocks are held, and what holds them where they are not. CPUs that are offline do not count.
 #[must_use]
 pub fn clock_control(root: &Root) -> ClockControl {
-    let policies = online_policies(root);
-    let held = |dir: &String| {
+    let limits = |dir: &String| {
         let number = |name: &str| root.read_number(&format!("{dir}/{name}")).ok();
-        let (floor, cap) = (number("scaling_min_freq"), number("scaling_max_freq"));
-        governor(root, dir).as_deref() == Some("performance") || (floor.is_some() && floor == cap)
+        number("scaling_min_freq").zip(number("scaling_max_freq"))
+    };
+    let mut policies = online_policies(root);
+    // Of a policy that answers nothing, nothing is known.
+    policies.retain(|dir| governor(root, dir).is_some() || limits(dir).is_some());
+    let held = |dir: &String| {
+        let is_pinned = limits(dir).is_some_and(|(floor, cap)| floor == cap);
+        governor(root, dir).as_deref() == Some("performance") || is_pinned
     };
     match policies.iter().find(|dir| !held(dir)) {
         None if policies.is_empty() => ClockControl::None,

@@ -6,7 +6,7 @@
 use crate::board::Board;
 use crate::energy::EnergyCounter;
 use crate::hwmon::Hwmon;
-use crate::probe::{Discovery, Fault, Probe, RailSettings, Reading, Sensed, Sink, Tier};
+use crate::probe::{Discovery, Fault, Probe, RailSettings, Reading, Sensed, Sink, Tier, plausible};
 use crate::root::{Handle, ReadError, Root};
 use crate::values::{Decode, narrow};
 use crate::{energy, monitors, total};
@@ -48,12 +48,14 @@ pub(crate) struct Rail {
     pub(crate) meaning: Option<String>,
     /// Why it measures nothing, where that shows.
     pub(crate) dead: Option<Fault>,
+    /// Why it cannot be read now, where that is more than a conversion that is not ready.
+    pub(crate) failing: Option<Fault>,
 }
 
 impl Rail {
     pub(crate) const fn new(label: String, source: String, meter: Meter) -> Self {
         let settings = RailSettings { samples: None, update_interval: None, shunt_uohm: None };
-        Self { label, source, meter, volts: None, settings, meaning: None, dead: None }
+        Self { label, source, meter, volts: None, settings, meaning: None, dead: None, failing: None }
     }
 }
 
@@ -169,11 +171,14 @@ impl Meter {
         Self::Direct { power, divide: 1000, amps: None }
     }
 
-    /// Power in mW now, of a monitor; a counter has none at one instant.
-    pub(crate) fn peek(&mut self) -> Option<i32> {
+    /// Power in mW now, of a monitor; a counter has none at one instant, but shows whether it can be read.
+    pub(crate) fn peek(&mut self) -> Result<Option<i32>, Fault> {
         match self {
-            Self::Energy(_) => None,
-            Self::Product { .. } | Self::Direct { .. } => self.read(Nanos(0)).0.ok(),
+            Self::Energy(counter) => counter.count().map(|_| None),
+            Self::Product { .. } | Self::Direct { .. } => {
+                let value = self.read(Nanos(0)).0?;
+                plausible(ChannelKind::Power, value).map(Some)
+            }
         }
     }
 

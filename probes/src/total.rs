@@ -12,6 +12,7 @@ use crate::root::Root;
 use crate::sampler::monotonic_now;
 use clipmark_profile::channel::ChannelKind;
 use clipmark_profile::units::Nanos;
+use rustix::io::Errno;
 use std::time::Duration;
 
 /// How long counters are watched for whether they move. The slowest known platform counter steps by 1 J, which
@@ -27,18 +28,22 @@ pub(crate) fn choose(root: &Root, board: &Board, rails: &mut Rails, found: &mut 
     if several {
         mark_still_counters(root, rails);
     }
-    mark_zeros(rails);
+    mark_unread(rails);
     let mut passed: Vec<NoTotal> = Vec::new();
-    for alternative in &board.power.total {
-        match applies(board, rails, alternative, found) {
-            None => {}
-            Some(Err(cause)) => passed.push(cause),
-            Some(Ok(members)) => {
-                let topology = topology(rails, &members);
-                let taken = |cause: &NoTotal| format!("the total power is {topology} instead: {cause}");
-                found.notes.extend(passed.iter().map(taken));
-                found.power_topology = Some(topology);
-                return members;
+    // A rail that fails now may recover: it is waited for where there is no better total.
+    for may_fail in [false, true] {
+        passed.clear();
+        for alternative in &board.power.total {
+            match applies(board, rails, alternative, may_fail, found) {
+                None => {}
+                Some(Err(cause)) => passed.push(cause),
+                Some(Ok(members)) => {
+                    let topology = topology(rails, &members);
+                    let taken = |cause: &NoTotal| format!("the total power is {topology} instead: {cause}");
+                    found.notes.extend(passed.iter().map(taken));
+                    found.power_topology = Some(topology);
+                    return members;
+                }
             }
         }
     }
@@ -86,6 +91,7 @@ fn applies(
     board: &Board,
     rails: &Rails,
     alternative: &[Pattern],
+    may_fail: bool,
     found: &mut Discovery,
 ) -> Option<Result<Vec<usize>, NoTotal>> {
     let members = members(rails, alternative)?;
@@ -104,7 +110,11 @@ fn applies(
         other => other.is_some(),
     });
     let dead = dead.and_then(|at| Some((rails.all[*at].label.clone(), rails.all[*at].dead?)));
-    Some(match dead {
+    let failing = || {
+        let mut members = members.iter().filter(|_| !may_fail);
+        members.find_map(|at| Some((rails.all[*at].label.clone(), rails.all[*at].failing?)))
+    };
+    Some(match dead.or_else(failing) {
         Some((rail, fault)) => Err(NoTotal::Dead { rail, fault }),
         None => Ok(members),
     })
@@ -150,6 +160,7 @@ fn the_modules(
             }
         }
     }
+    notes.retain(|note| !found.notes.contains(note));
     found.notes.extend(notes);
     Ok(kept)
 }
@@ -161,7 +172,7 @@ fn mark_still_counters(root: &Root, rails: &mut Rails) {
     }
     let counts = |rails: &mut Rails| {
         let counters = rails.all.iter_mut().map(|rail| match &mut rail.meter {
-            Meter::Energy(counter) => counter.count(),
+            Meter::Energy(counter) => counter.count().ok(),
             _ => None,
         });
         counters.collect::<Vec<Option<i64>>>()
@@ -190,12 +201,16 @@ fn mark_still_counters(root: &Root, rails: &mut Rails) {
     }
 }
 
-/// Marks rails that read 0 while others carry power.
-fn mark_zeros(rails: &mut Rails) {
-    let readings: Vec<Option<i32>> = rails.all.iter_mut().map(|rail| rail.meter.peek()).collect();
-    if readings.iter().flatten().any(|reading| *reading > 0) {
-        for (rail, _) in rails.all.iter_mut().zip(&readings).filter(|(_, reading)| **reading == Some(0)) {
-            rail.dead = Some(Fault::ReadsZero);
+/// Marks rails that cannot be read, and those that read 0 while others carry power.
+fn mark_unread(rails: &mut Rails) {
+    let readings: Vec<_> = rails.all.iter_mut().map(|rail| rail.meter.peek()).collect();
+    let is_live = readings.iter().any(|reading| matches!(reading, Ok(Some(1..))));
+    for (rail, reading) in rails.all.iter_mut().zip(readings) {
+        match reading {
+            Ok(Some(0)) if is_live => rail.dead = Some(Fault::ReadsZero),
+            // No conversion is ready: the next read will do.
+            Ok(_) | Err(Fault::Refused(Errno::AGAIN | Errno::BUSY | Errno::INTR)) => {}
+            Err(fault) => rail.failing = Some(fault),
         }
     }
 }

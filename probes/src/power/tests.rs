@@ -201,3 +201,17 @@ fn an_average_is_read_where_the_present_power_is_not() {
     let power: Vec<Reading> = read(&mut found, Nanos(0)).into_iter().map(|(_, reading)| reading).collect();
     assert_eq!(power, [Ok(17_080), Ok(2_000)]);
 }
+
+#[test]
+fn a_total_whose_reads_fail_gives_way_and_is_waited_for_where_it_is_the_only_one() {
+    let psys = "/sys/class/powercap/intel-rapl:1/name\tpsys\n\
+        /sys/class/powercap/intel-rapl:1/max_energy_range_uj\t1000000\n\
+        /sys/class/powercap/intel-rapl:1/energy_uj\t!EIO\n";
+    let (_, found) = discovered(&format!("{RAPL}{psys}"), Some("GenuineIntel"));
+    assert_eq!(found.power_topology.as_deref(), Some("package-0"));
+    assert!(found.notes[0].contains("psys would form it, but EIO"), "{:?}", found.notes);
+    let (_, alone) = discovered(psys, Some("GenuineIntel"));
+    assert_eq!(alone.power_topology.as_deref(), Some("psys"));
+    let (_, busy) = discovered(&monitor("1-0040", "VDD_IN", "!EAGAIN", 5), None);
+    assert_eq!(busy.power_topology.as_deref(), Some("VDD_IN"));
+}
