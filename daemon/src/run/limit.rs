@@ -53,7 +53,7 @@ pub enum UnkeptLimit {
 pub(super) fn require(request: &Request, context: &RunContext) -> Result<Option<String>, RunError> {
     let Some(celsius) = request.abort_celsius else { return Ok(None) };
     let zones = zones(celsius, context).map_err(|cause| RunError::TemperatureLimit {
-        field: "abort_celsius",
+        field: "abort_celsius".into(),
         celsius,
         cause,
     })?;
