@@ -62,6 +62,22 @@ pub enum ModelError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file is larger than what is read of one.
+    #[error(
+        "{} has {size} bytes, and at most {most} are read: {because}; keep the weights in files beside the model (ONNX's \
+         external data)",
+        path.display()
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+        /// The bound.
+        most: u64,
+        /// Where the bound comes from.
+        because: &'static str,
+    },
     /// A file is not ONNX, or is cut short.
     #[error(
         "{} is not a usable ONNX file: {reason}; export the model again, or copy it again if it was cut short",

@@ -6,11 +6,14 @@
 use super::ModelError;
 use crate::backend::Dtype;
 use crate::digest::sha256;
+use crate::worker::account::memory_available;
 use clipmark_profile::record::ModelRecord;
 use clipmark_profile::units::Bytes;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use tract_onnx::pb::{
     GraphProto, ModelProto, TensorProto, ValueInfoProto, tensor_proto::DataType,
@@ -99,10 +102,7 @@ impl OnnxModel {
     /// # Errors
     /// It cannot be read, or is not ONNX.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => ModelError::Missing { path: path.into() },
-            _ => ModelError::Read { path: path.into(), source },
-        })?;
+        let bytes = read_bounded(path, Bound::of_this_machine())?;
         Self::parse(&bytes).map_err(|reason| ModelError::NotOnnx { path: path.into(), reason })
     }
 
@@ -148,6 +148,53 @@ impl OnnxModel {
             inputs: self.inputs.iter().map(ToString::to_string).collect(),
         }
     }
+}
+
+/// Most bytes that are read of a file, and why.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    most: u64,
+    because: &'static str,
+}
+
+impl Bound {
+    /// ONNX is protobuf, which holds no more than 2 GiB.
+    const FORMAT: Self = Self { most: (2 << 30) - 1, because: "no ONNX file can be larger" };
+    /// Bytes of free memory for one of the file, which is held twice while it is understood.
+    const MEMORY_A_BYTE: u64 = 2;
+
+    fn of_this_machine() -> Self {
+        let free = memory_available().map(|free| free.0 / Self::MEMORY_A_BYTE);
+        match free.filter(|free| *free < Self::FORMAT.most) {
+            Some(most) => Self { most, because: "that is half of the free memory" },
+            None => Self::FORMAT,
+        }
+    }
+}
+
+/// Reads a regular file up to `bound`. What the file's size promises is not believed: it may grow.
+fn read_bounded(path: &Path, bound: Bound) -> Result<Vec<u8>, ModelError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => ModelError::Missing { path: path.into() },
+        _ => ModelError::Read { path: path.into(), source },
+    };
+    let too_large = |size| {
+        let Bound { most, because } = bound;
+        ModelError::TooLarge { path: path.into(), size, most, because }
+    };
+    // Asked before it is opened: opening a pipe waits for whoever writes into it.
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+    }
+    if metadata.len() > bound.most {
+        return Err(too_large(metadata.len()));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(bound.most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    let size = bytes.len() as u64;
+    if size > bound.most { Err(too_large(size)) } else { Ok(bytes) }
 }
 
 /// Running count over a graph and its subgraphs.
@@ -236,4 +283,45 @@ fn declared_dtype(dtype: DataType) -> DeclaredDtype {
         DataType::Bool => Dtype::Bool,
         other => return DeclaredDtype::Other(other.as_str_name().to_lowercase()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(most: u64) -> Bound {
+        Bound { most, ..Bound::FORMAT }
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_before_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sparse.onnx");
+        File::create(&path).unwrap().set_len(6 << 30).unwrap();
+        let before = crate::worker::account::resident().peak.unwrap();
+        let error = OnnxModel::read(&path).unwrap_err();
+        let grown = crate::worker::account::resident().peak.unwrap().0 - before.0;
+        assert!(matches!(error, ModelError::TooLarge { size, .. } if size == 6 << 30), "{error}");
+        assert!(error.to_string().contains("external data"), "{error}");
+        assert!(grown < 1 << 30, "{grown} bytes of it were read");
+    }
+
+    #[test]
+    fn the_bound_itself_is_read_and_one_byte_more_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, [0; 10]).unwrap();
+        assert_eq!(read_bounded(&path, bound(10)).unwrap().len(), 10);
+        assert!(matches!(read_bounded(&path, bound(9)), Err(ModelError::TooLarge { size: 10, most: 9, .. })));
+    }
+
+    #[test]
+    fn a_model_that_is_no_regular_file_is_refused() {
+        for path in ["/dev/zero", "/"] {
+            let error = OnnxModel::read(Path::new(path)).unwrap_err();
+            assert!(
+                matches!(&error, ModelError::Read { source, .. } if source.to_string().contains("regular"))
+            );
+        }
+    }
 }
