@@ -4,12 +4,15 @@
 use clipmark_daemon::backend::{Dtype, EngineSpec, InputSpec};
 use clipmark_daemon::model::built_in::BuiltIn;
 use clipmark_daemon::placement::{self, Asked, CpuList, Placement};
+use clipmark_daemon::worker::account::memory_total;
+use clipmark_daemon::worker::confine::{Layer, Policy};
 use clipmark_daemon::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_daemon::worker::protocol::{MeasureOrder, PrepareOrder};
+use clipmark_profile::environment::Environment;
 use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::{Cause, Failure, Stage};
 use clipmark_profile::units::Nanos;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -73,8 +76,8 @@ fn failure<T: std::fmt::Debug>(outcome: Result<T, Trouble>) -> Failure {
 #[test]
 fn an_engine_that_works_is_measured_chunk_after_chunk() {
     let (_keep, model) = simulated("");
+    assert!(Worker::spawn(&settings(None)).unwrap().check("simulated").unwrap().simulated);
     let mut worker = Worker::spawn(&settings(None)).unwrap();
-    assert!(worker.check("simulated").unwrap().simulated);
     worker.prepare(order("simulated", &model)).unwrap();
     for iterations in [1, 30, 200] {
         let measured = worker.measure(&chunk(iterations)).unwrap();
@@ -188,7 +191,7 @@ fn a_worker_over_its_memory_limit_is_out_of_memory() {
 fn a_worker_runs_on_the_cpus_it_was_given_with_all_its_threads() {
     let allowed = placement::allowed().unwrap();
     let first: CpuList = allowed.to_string().split(['-', ',']).next().unwrap().parse().unwrap();
-    let asked = Asked { cpus: Some(first.clone()), memory_max_bytes: None };
+    let asked = Asked { cpus: Some(first.clone()), ..Asked::default() };
     let placed = settings(None).placed(&Placement::make(&asked, &allowed));
     let mut worker = Worker::spawn(&placed).unwrap();
     // Its answer comes after it has bound itself.
@@ -198,6 +201,93 @@ fn a_worker_runs_on_the_cpus_it_was_given_with_all_its_threads() {
         let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
         assert_eq!(line.trim(), first.to_string());
     }
+}
+
+/// The bound on private memory that the kernel keeps for `process`, bytes.
+fn data_limit(process: u32) -> Option<u64> {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("a live process");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max data size")).expect("the line");
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn a_worker_has_a_memory_limit_unless_it_is_given_one() {
+    let machine = memory_total().unwrap().0;
+    for (given, backend, expected) in [
+        (None, "tract", Some(machine - machine / 8)),
+        (Some(1 << 30), "tract", Some(1 << 30)),
+        // What it simulates may have more memory than this machine.
+        (None, "simulated", None),
+    ] {
+        let mut worker = Worker::spawn(&settings(given)).unwrap();
+        worker.check(backend).unwrap();
+        assert_eq!(data_limit(worker.id()), expected, "{backend}, given {given:?}");
+    }
+}
+
+#[test]
+fn a_wall_that_cannot_be_built_is_told_and_ends_the_worker_where_it_is_required() {
+    let mut settings = settings(None);
+    settings.writable.push("/proc/no/such/folder".into());
+    let mut worker = Worker::spawn(&settings).unwrap();
+    let made = worker.confinement().unwrap();
+    let [(Layer::Files, cause)] = made.absent.as_slice() else { panic!("{made:?}") };
+    assert!(cause.contains("/proc/no/such/folder"), "{cause}");
+    let mut environment = Environment::default();
+    made.describe(&mut environment);
+    assert_eq!(environment.absent, [("worker_files".to_owned(), cause.clone())]);
+    worker.check("noop").unwrap();
+    settings.confinement = Policy::Required;
+    let mut worker = Worker::spawn(&settings).unwrap();
+    let failure = failure(worker.check("noop"));
+    assert!(failure.message.contains("worker.confinement") && failure.message.contains(cause), "{failure:?}");
+    assert!(!worker.alive());
+}
+
+#[test]
+fn walls_that_are_switched_off_are_all_told_to_be_absent() {
+    let mut settings = settings(None);
+    settings.confinement = Policy::Off;
+    let mut worker = Worker::spawn(&settings).unwrap();
+    assert_eq!(worker.confinement().unwrap().absent.len(), 5);
+    worker.check("noop").unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id())).unwrap();
+    let filters = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mode = |text: &str| text.lines().find(|line| line.starts_with("Seccomp:")).map(str::to_owned);
+    assert_eq!(mode(&status), mode(&filters), "as this process");
+}
+
+/// Prints medians: `cargo test -p clipmarkd --test worker -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn what_the_walls_cost_at_the_start_of_a_worker() {
+    let started = |policy| {
+        let mut settings = settings(None);
+        settings.confinement = policy;
+        let begun = std::time::Instant::now();
+        Worker::spawn(&settings).unwrap().check("noop").unwrap();
+        begun.elapsed()
+    };
+    let mut times = [Policy::Off, Policy::Available].map(|policy| (policy, Vec::new()));
+    for _ in 0..51 {
+        times.iter_mut().for_each(|(policy, times)| times.push(started(*policy)));
+    }
+    for (policy, mut times) in times {
+        times.sort_unstable();
+        println!("{policy:?}: median {:?}, quartiles {:?} to {:?}", times[25], times[12], times[38]);
+    }
+}
+
+#[test]
+fn a_worker_keeps_its_temporary_files_in_a_folder_that_goes_with_it() {
+    let mut worker = Worker::spawn(&settings(None)).unwrap();
+    worker.check("noop").unwrap();
+    let environment = std::fs::read(format!("/proc/{}/environ", worker.id())).unwrap();
+    let scratch = environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(b"TMPDIR="));
+    let scratch = PathBuf::from(String::from_utf8(scratch.unwrap().to_vec()).unwrap());
+    assert!(scratch.is_dir());
+    drop(worker);
+    assert!(!scratch.exists());
 }
 
 #[test]

@@ -42,6 +42,18 @@ pub trait Backend: Send + Sync {
     /// The name used on the command line, in requests and in profiles.
     fn name(&self) -> &'static str;
 
+    /// Whether it runs models, and so takes memory and code from elsewhere. What does neither needs no memory limit of
+    /// its own, which stands for the machine that a simulated engine has.
+    fn runs_models(&self) -> bool {
+        true
+    }
+
+    /// Whether it starts programs of its own: its worker may then do so, see
+    /// [`Bounds`](crate::worker::confine::Bounds).
+    fn starts_programs(&self) -> bool {
+        false
+    }
+
     /// Whether the runtime can be used on this machine, and which one it is.
     ///
     /// # Errors

@@ -18,6 +18,10 @@ impl Backend for Noop {
         "noop"
     }
 
+    fn runs_models(&self) -> bool {
+        false
+    }
+
     fn check(&self) -> Result<BackendRecord, BackendError> {
         Ok(BackendRecord {
             name: self.name().into(),

@@ -109,6 +109,10 @@ impl Backend for Simulated {
         "simulated"
     }
 
+    fn runs_models(&self) -> bool {
+        false
+    }
+
     fn check(&self) -> Result<BackendRecord, BackendError> {
         Ok(BackendRecord {
             name: self.name().into(),

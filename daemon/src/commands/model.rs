@@ -7,6 +7,7 @@ use crate::model::axes::ModelShape;
 use crate::model::built_in::BuiltIn;
 use crate::model::hints::{HintArgs, ModelHints};
 use crate::model::inspect::{AxisProbe, Inspection, inspect, probe};
+use crate::run::variants::weights_beside;
 use crate::worker::handle::{Trouble, Worker, WorkerConfig};
 use crate::worker::protocol::PrepareOrder;
 use clipmark_profile::point::{Precision, Shape};
@@ -99,7 +100,7 @@ fn inspected(args: &InspectArgs) -> Result<String, CommandError> {
     let hints = ModelHints::beside(&args.model)?.with_flags(&args.hints)?;
     let mut inspection = inspect(&args.model, &hints)?;
     if let (Ok(shape), false) = (&inspection.shape, args.no_probe) {
-        inspection.probes = probed(args, shape)?;
+        inspection.probes = probed(args, shape, &inspection.model.external_data)?;
     }
     if args.json {
         let json = serde_json::to_string_pretty(&Report::of(&inspection));
@@ -109,14 +110,19 @@ fn inspected(args: &InspectArgs) -> Result<String, CommandError> {
 }
 
 /// Probes in a worker, which is replaced whenever a trial has ended it.
-fn probed(args: &InspectArgs, shape: &ModelShape) -> Result<Vec<AxisProbe>, CommandError> {
+fn probed(
+    args: &InspectArgs,
+    shape: &ModelShape,
+    weights: &[String],
+) -> Result<Vec<AxisProbe>, CommandError> {
     let limit = Duration::try_from_secs_f64(args.trial_limit).ok().filter(|limit| !limit.is_zero());
     let limit = limit.ok_or_else(|| {
         let message = format!("--trial-limit {} is no time span; give seconds above 0", args.trial_limit);
         CommandError::new(ExitCode::Usage, message)
     })?;
-    let settings = WorkerConfig::own(None, limit, limit);
+    let mut settings = WorkerConfig::own(None, limit, limit);
     let model = std::path::absolute(&args.model).unwrap_or_else(|_| args.model.clone());
+    settings.readable = weights_beside(&model, weights);
     let mut worker: Option<Worker> = None;
     Ok(probe(shape, &mut |at, inputs| {
         let mut current = match worker.take().filter(Worker::alive) {

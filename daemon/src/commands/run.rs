@@ -8,6 +8,7 @@ use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::hints::HintArgs;
 use crate::placement::{self, Asked, CpuList, Placement, confine_this_process};
 use crate::run::{self, Finished, ProgressSink, RunContext, RunEnding, outputs};
+use crate::worker::confine::Policy;
 use clap::Args;
 use clipmark_profile::plan::Limits;
 use clipmark_profile::summary::{Profile, Status};
@@ -26,6 +27,9 @@ pub struct RunArgs {
     /// CPUs of the measured processes, e.g. 2-5; the sampler keeps to the others.
     #[arg(long, value_name = "LIST")]
     worker_cpus: Option<CpuList>,
+    /// What to do where this kernel cannot confine workers as docs/security.md says.
+    #[arg(long, value_name = "POLICY", default_value = "available")]
+    worker_confinement: Policy,
     /// A plan file in TOML; flags given beside it win. config/plan.toml shows every key, in the Debian package
     /// /usr/share/doc/clipmarkd/examples/plan.toml.
     #[arg(long, value_name = "FILE.toml")]
@@ -91,7 +95,8 @@ impl RunArgs {
 
     /// Moves this process off the workers' CPUs.
     fn place(&self) -> Result<Placement, CommandError> {
-        let asked = Asked { cpus: self.worker_cpus.clone(), memory_max_bytes: None };
+        let confinement = self.worker_confinement;
+        let asked = Asked { cpus: self.worker_cpus.clone(), confinement, ..Asked::default() };
         if asked == Asked::default() {
             return Ok(Placement::default());
         }

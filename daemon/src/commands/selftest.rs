@@ -9,6 +9,7 @@ use crate::backend::selftest::on_this_machine;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::hints::HintArgs;
 use crate::run::variants::{RunModel, models};
+use crate::worker::confine::{Bounds, confine, environment, memory_bound};
 use clipmark_profile::plan::Request;
 use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Cause;
@@ -24,9 +25,15 @@ const CLIP_LENGTH: u32 = 8;
 /// The child cannot be started, or a signal ended it.
 pub fn in_a_child(model: &str) -> Result<ExitCode, CommandError> {
     let failed = |message: String| CommandError::new(ExitCode::Worker, message);
-    let status = Command::new("/proc/self/exe").args(["check", "--selftest-here", model]).status().map_err(
-        |error| failed(format!("the self-test cannot be started as a process of its own: {error}")),
-    )?;
+    let unable = |error| failed(format!("the self-test cannot be started as a process of its own: {error}"));
+    let scratch = tempfile::tempdir().map_err(unable)?;
+    let status = Command::new("/proc/self/exe")
+        .args(["check", "--selftest-here", model])
+        .env_clear()
+        .envs(environment::kept(std::env::vars_os()))
+        .env("TMPDIR", scratch.path())
+        .status()
+        .map_err(unable)?;
     match status.code() {
         Some(0) => Ok(ExitCode::Success),
         Some(code) if code == ExitCode::BackendUnavailable as i32 => Ok(ExitCode::BackendUnavailable),
@@ -48,7 +55,7 @@ pub fn here(model: &str) -> Result<ExitCode, CommandError> {
     let folder = tempfile::tempdir().map_err(storage)?;
     let request = Request { models: vec![model.to_owned()], ..Request::default() };
     let models = models(&request, &HintArgs::default(), folder.path())?;
-    let [RunModel { path, shape, record }] = models.as_slice() else {
+    let [RunModel { path, weights, shape, record }] = models.as_slice() else {
         return Err(CommandError::new(ExitCode::BadModel, "the self-test takes one model"));
     };
     let batch_size = shape.fixed_batch_size.unwrap_or(BATCH_SIZE);
@@ -63,6 +70,17 @@ pub fn here(model: &str) -> Result<ExitCode, CommandError> {
         options: Default::default(),
         cache_dir: None,
     };
+    let bounds = Bounds {
+        read: weights.iter().chain([path]).cloned().collect(),
+        write: vec![std::env::temp_dir()],
+        programs: true,
+        memory: memory_bound(),
+    };
+    // As a worker, before NVIDIA's libraries are loaded.
+    let confinement = confine(&bounds);
+    if !confinement.absent.is_empty() {
+        print(&format!("not confined: {confinement}\n"))?;
+    }
     let report = on_this_machine(path, &spec, 0).map_err(|error| {
         let unavailable = error.cause == Cause::BackendUnavailable;
         CommandError::new(

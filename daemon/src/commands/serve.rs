@@ -7,7 +7,9 @@ use crate::journal::Journal;
 use crate::operation;
 use crate::serve;
 use clipmark_service::logging;
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{
+    DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
+};
 use std::path::PathBuf;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -47,6 +49,7 @@ impl Serve {
     /// A configuration that cannot be used, or a state directory that cannot.
     pub fn execute(&self) -> Result<ExitCode, CommandError> {
         log();
+        keep_to_oneself()?;
         let config = Config::load(&self.config).map_err(|error| CommandError::new(ExitCode::Usage, error))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| CommandError::new(ExitCode::Worker, error))?;
@@ -54,6 +57,13 @@ impl Serve {
         served.map_err(|error| CommandError::new(ExitCode::Storage, error))?;
         Ok(ExitCode::Success)
     }
+}
+
+/// Closes this process's memory, environment and descriptors to others of the same user, a worker among them: where the
+/// kernel has no Landlock, nothing else does. Costs its core dumps.
+fn keep_to_oneself() -> Result<(), CommandError> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|error| CommandError::new(ExitCode::Worker, std::io::Error::from(error)))
 }
 
 /// Dies with the process `parent`, which has started this one.
@@ -84,6 +94,7 @@ impl Operate {
     /// An order that cannot be read.
     pub fn execute(&self) -> Result<ExitCode, CommandError> {
         log();
+        keep_to_oneself()?;
         die_with(self.parent)?;
         operation::carry_out(&self.dir, &mut std::io::stdout().lock())
             .map_err(|error| CommandError::new(ExitCode::Storage, error))?;
@@ -112,6 +123,7 @@ impl Describe {
     /// When nobody reads it.
     pub fn execute(&self) -> Result<ExitCode, CommandError> {
         log();
+        keep_to_oneself()?;
         die_with(self.parent)?;
         operation::describe_device(&self.models, &self.cache, &mut std::io::stdout().lock())
             .map_err(|error| CommandError::new(ExitCode::Storage, error))?;

@@ -11,9 +11,11 @@ mod group;
 pub use cpus::{CpuList, CpuListError, allowed, confine_this_process};
 pub use group::{Group, enter, memory_kills};
 
+use crate::worker::confine::Policy;
 use clipmark_profile::environment::Environment;
 use clipmark_profile::units::Bytes;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// What was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -23,6 +25,10 @@ pub struct Asked {
     pub cpus: Option<CpuList>,
     /// Most memory that the measured processes hold together, in bytes.
     pub memory_max_bytes: Option<u64>,
+    /// What to do about walls around workers that this kernel lacks.
+    pub confinement: Policy,
+    /// Files and folders that workers read beside models and the system's libraries.
+    pub readable: Vec<PathBuf>,
 }
 
 /// What could be had of it.
@@ -36,6 +42,12 @@ pub struct Placement {
     pub absent: Vec<(String, String)>,
     /// What a reader must know of it.
     pub warnings: Vec<String>,
+    /// As [`Asked::confinement`].
+    #[serde(default)]
+    pub confinement: Policy,
+    /// As [`Asked::readable`].
+    #[serde(default)]
+    pub readable: Vec<PathBuf>,
 }
 
 impl Placement {
@@ -43,7 +55,8 @@ impl Placement {
     /// off the measured CPUs, and out of the control group that is to be divided.
     #[must_use]
     pub fn make(asked: &Asked, allowed: &CpuList) -> Self {
-        let mut made = Self::default();
+        let (confinement, readable) = (asked.confinement, asked.readable.clone());
+        let mut made = Self { confinement, readable, ..Self::default() };
         if let Some(cpus) = &asked.cpus {
             made.place_cpus(cpus, allowed);
         }
@@ -98,7 +111,7 @@ mod tests {
     }
 
     fn made(cpus: &str, allowed: &str) -> Placement {
-        Placement::make(&Asked { cpus: Some(list(cpus)), memory_max_bytes: None }, &list(allowed))
+        Placement::make(&Asked { cpus: Some(list(cpus)), ..Asked::default() }, &list(allowed))
     }
 
     #[test]

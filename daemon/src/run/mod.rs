@@ -25,6 +25,7 @@ use crate::placement::Placement;
 use crate::record_store::{Head, RecordStore};
 use crate::worker::account::memory_available;
 use crate::worker::clock::monotonic;
+use crate::worker::confine::Confinement;
 use crate::worker::handle::WorkerConfig;
 use clipmark_probes::board::{Boards, Fingerprint};
 use clipmark_probes::root::Root;
@@ -40,6 +41,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use variants::RunModel;
+
+/// Where CUDA's driver keeps the code that it generated.
+const CUDA_CACHE_VARIABLE: &str = "CUDA_CACHE_PATH";
 
 /// Share of the available memory that live engines may hold together.
 const LIVE_MEMORY_SHARE: u64 = 2;
@@ -122,10 +126,11 @@ fn carry_out(
     watcher: &mut dyn ProgressSink,
 ) -> Result<Finished, RunError> {
     let limited = limit::require(&request, setting)?;
-    let settings = worker_settings(&request, setting);
+    let mut settings = worker_settings(&request, setting);
     let models = find_models(&request, setting)?;
     let names = backend_names(&request, setting);
-    let backends = variants::backends(&names, &settings)?;
+    settings.readable.extend(models.iter().flat_map(|model| model.weights.clone()));
+    let (backends, confinement) = variants::backends(&names, &settings)?;
     let names: Vec<String> = backends.iter().map(|choice| choice.name.clone()).collect();
     options::check(&names, &request.backend_options)?;
     let usable = variants::cross(&request, &models, &backends);
@@ -138,7 +143,7 @@ fn carry_out(
     notes.extend(limited);
     watcher.tell(&RunEvent::Planned { plan: &plan, notes: &notes });
     let rules = rules(&plan);
-    let header = header(setting, plan, &models, backends);
+    let header = header(setting, plan, &models, backends, &confinement);
     let head = Head { header, rules };
     let store = RecordStore::create(&setting.out, &head)?;
     let sweep = Sweep::new(&head.header.plan, head.rules.clone());
@@ -159,8 +164,9 @@ pub fn resume(setting: &RunContext, watcher: &mut dyn ProgressSink) -> Result<Fi
     let head = resumed.head;
     let plan = &head.header.plan;
     let limited = limit::require(&plan.request, setting)?;
-    let settings = worker_settings(&plan.request, setting);
+    let mut settings = worker_settings(&plan.request, setting);
     let models = find_models(&plan.request, setting)?;
+    settings.readable.extend(models.iter().flat_map(|model| model.weights.clone()));
     for model in &models {
         let recorded = head.header.models.iter().find(|recorded| recorded.name == model.record.name);
         if let Some(recorded) = recorded.filter(|recorded| recorded.sha256 != model.record.sha256) {
@@ -199,6 +205,14 @@ fn worker_settings(request: &Request, setting: &RunContext) -> WorkerConfig {
     if let Some(library) = &setting.onnxruntime {
         settings.environment.push((LIBRARY_VARIABLE.into(), library.into()));
     }
+    if let Some(cache) = &setting.cache_dir {
+        settings.writable.push(cache.clone());
+        // What CUDA's driver generates it keeps in the home folder, which is closed to workers.
+        if std::env::var_os(CUDA_CACHE_VARIABLE).is_none() {
+            let folder = std::path::absolute(cache).unwrap_or_else(|_| cache.clone()).join("cuda");
+            settings.environment.push((CUDA_CACHE_VARIABLE.into(), folder.into()));
+        }
+    }
     settings
 }
 
@@ -216,11 +230,18 @@ fn notes(models: &[RunModel], backends: &[Choice]) -> Vec<String> {
     notes
 }
 
-fn header(setting: &RunContext, plan: Plan, models: &[RunModel], backends: Vec<Choice>) -> RunHeader {
+fn header(
+    setting: &RunContext,
+    plan: Plan,
+    models: &[RunModel],
+    backends: Vec<Choice>,
+    confinement: &Confinement,
+) -> RunHeader {
     let board = setting.boards.find(&Fingerprint::read(&setting.root));
     let version = env!("CARGO_PKG_VERSION");
     let mut environment = clipmark_probes::environment::read(&setting.root, &board, version);
     setting.placement.describe(&mut environment);
+    confinement.describe(&mut environment);
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     RunHeader {
         run_id: run_id(),

@@ -8,6 +8,7 @@ use crate::model::axes::ModelShape;
 use crate::model::built_in::BuiltIn;
 use crate::model::hints::{HintArgs, ModelHints};
 use crate::model::onnx::OnnxModel;
+use crate::worker::confine::Confinement;
 use crate::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_profile::plan::{Request, UsableVariant};
 use clipmark_profile::point::Variant;
@@ -19,6 +20,8 @@ use std::path::{Path, PathBuf};
 pub struct RunModel {
     /// The file that workers load.
     pub path: PathBuf,
+    /// Files beside it that hold its weights.
+    pub weights: Vec<PathBuf>,
     /// How its inputs follow the grid point.
     pub shape: ModelShape,
     /// What the record keeps of it.
@@ -65,7 +68,18 @@ fn one(name: &str, hints: &HintArgs, scratch: &Path) -> Result<RunModel, RunErro
     // Workers may run in another directory than the one that a relative path is meant from.
     let path = std::fs::canonicalize(&path)
         .map_err(|source| RunError::Model(ModelError::Read { path: path.clone(), source }))?;
-    Ok(RunModel { path, shape, record })
+    let weights = weights_beside(&path, &onnx.external_data);
+    Ok(RunModel { path, weights, shape, record })
+}
+
+/// Those of the weight files that a model names which lie in or below its folder. Others are not opened to workers: a
+/// model that names a file elsewhere reads somebody else's.
+pub(crate) fn weights_beside(model: &Path, names: &[String]) -> Vec<PathBuf> {
+    let Some(folder) = model.parent().and_then(|folder| std::fs::canonicalize(folder).ok()) else {
+        return Vec::new();
+    };
+    let found = names.iter().filter_map(|name| std::fs::canonicalize(folder.join(name)).ok());
+    found.filter(|path| path.starts_with(&folder)).collect()
 }
 
 fn stem(path: &Path) -> String {
@@ -104,16 +118,20 @@ pub fn simulated(path: &Path) -> Result<RunModel, RunError> {
         findings: Vec::new(),
     };
     let path = std::fs::canonicalize(path).map_err(|error| unreadable(error.to_string()))?;
-    Ok(RunModel { path, shape, record })
+    Ok(RunModel { path, weights: Vec::new(), shape, record })
 }
 
-/// The backends of `names`, each checked in a worker of its own: a check loads libraries.
+/// The backends of `names`, each checked in a worker of its own: a check loads libraries. And how those workers were
+/// confined.
 ///
 /// # Errors
 /// A name is unknown, or a backend that was asked for cannot be used here.
-pub fn backends(names: &[String], settings: &WorkerConfig) -> Result<Vec<Choice>, RunError> {
+pub fn backends(names: &[String], settings: &WorkerConfig) -> Result<(Vec<Choice>, Confinement), RunError> {
+    let mut confinement = Confinement::default();
     let mut check = |name: &str| -> Result<BackendRecord, Failure> {
-        Worker::spawn(settings)?.check(name).map_err(|trouble| match trouble {
+        let mut worker = Worker::spawn(settings)?;
+        let checked = worker.check(name).inspect(|_| confinement = worker.confinement().unwrap_or_default());
+        checked.map_err(|trouble| match trouble {
             Trouble::Failed(failure) => failure,
             Trouble::Stopped => Failure {
                 stage: Stage::Load,
@@ -122,7 +140,8 @@ pub fn backends(names: &[String], settings: &WorkerConfig) -> Result<Vec<Choice>
             },
         })
     };
-    Ok(resolve(names, &mut check)?)
+    let choices = resolve(names, &mut check)?;
+    Ok((choices, confinement))
 }
 
 /// Every model on every backend, with the sizes that the models insist on, over the other axes of the request.
@@ -133,4 +152,26 @@ pub fn cross(request: &Request, models: &[RunModel], backends: &[Choice]) -> Vec
     };
     let pairs = models.iter().flat_map(|model| backends.iter().map(move |backend| on(model, backend)));
     UsableVariant::expand(pairs.collect(), request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weights_beside;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn weights_outside_of_the_models_folder_are_not_opened_to_the_worker() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("models");
+        std::fs::create_dir_all(folder.join("part")).unwrap();
+        for name in ["secret", "models/weights.bin", "models/part/more.bin"] {
+            std::fs::write(outer.path().join(name), "").unwrap();
+        }
+        symlink(outer.path().join("secret"), folder.join("link")).unwrap();
+        let secret = outer.path().join("secret").display().to_string();
+        let named = ["weights.bin", "part/more.bin", "../secret", &secret, "link", "missing"];
+        let found = weights_beside(&folder.join("m.onnx"), &named.map(str::to_owned));
+        let real = std::fs::canonicalize(&folder).unwrap();
+        assert_eq!(found, [real.join("weights.bin"), real.join("part/more.bin")]);
+    }
 }

@@ -82,6 +82,13 @@ pub fn cgroup_memory_kills() -> Option<u64> {
     field(&events, "oom_kill", ' ')
 }
 
+/// Memory of the machine (`MemTotal`).
+#[must_use]
+pub fn memory_total() -> Option<Bytes> {
+    let mut buffer = [0_u8; SMALL];
+    kibibytes(read_into("/proc/meminfo", &mut buffer)?, "MemTotal")
+}
+
 /// Memory that new work can take without swapping (`MemAvailable`).
 #[must_use]
 pub fn memory_available() -> Option<Bytes> {

@@ -4,6 +4,7 @@
 //! memory limit is set before any library is loaded, and the kernel ends the worker when its parent dies.
 
 use super::account::{counters, resident};
+use super::confine::confine;
 use super::frame::{self, FrameError};
 use super::protocol::{
     Account, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply, Unusable,
@@ -65,7 +66,8 @@ pub fn serve(start: &Start) -> Result<(), FrameError> {
 
 /// Takes standard output for frames and lets everybody else's prints go to standard error.
 fn claim_stdout() -> std::io::Result<File> {
-    let output = rustix::io::dup(rustix::stdio::stdout())?;
+    // Not for programs that the worker starts: they could answer in its name.
+    let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
     Ok(File::from(output))
 }
@@ -100,6 +102,7 @@ pub fn obey(input: &mut impl Read, output: &mut impl Write) -> Result<(), FrameE
     while let Some(command) = frame::read::<WorkerCommand>(input)? {
         let reply = match command {
             WorkerCommand::Quit => return Ok(()),
+            WorkerCommand::Confine(bounds) => Ok(Reply::Confined(confine(&bounds))),
             WorkerCommand::Check { backend } => {
                 let unusable =
                     |error: BackendError| Unusable { missing: error.missing, failure: error.into() };

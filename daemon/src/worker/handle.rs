@@ -1,11 +1,13 @@
 //! The parent's hold on one worker: start it, ask it, kill it when it hangs, and say how it died.
 
 use super::account::cgroup_memory_kills;
+use super::confine::{Bounds, Confinement, Policy, environment, memory_bound};
 use super::death::{End, ExitContext, judge};
 use super::frame::{self, FrameError};
 use super::protocol::{
     Account, MeasureOrder, Measured, PrepareOrder, Prepared, Reply, Unusable, WorkerCommand,
 };
+use crate::backend::registry;
 use crate::placement::{Group, Placement, memory_kills};
 use clipmark_profile::record::{BackendRecord, Cause, Failure, Stage};
 use std::ffi::OsString;
@@ -18,6 +20,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// Standard error that is kept: its beginning is let go first.
 const LAST_WORDS: usize = 4096;
@@ -27,6 +30,8 @@ const LOOK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a chunk under way may take to end when the run is to stop; its inferences are kept.
 const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How long a worker may take to start and to build its walls: milliseconds, and longer on a loaded board.
+const CONFINE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a dying worker may take to be gone.
 const LAST_GASP: Duration = Duration::from_secs(5);
 
@@ -60,6 +65,12 @@ pub struct WorkerConfig {
     pub memory_limit: Option<u64>,
     /// The control group that workers enter by their arguments.
     pub group: Option<Group>,
+    /// What to do about walls that this kernel lacks.
+    pub confinement: Policy,
+    /// Files and folders that workers read beside their model and the system's libraries.
+    pub readable: Vec<PathBuf>,
+    /// Folders that workers write beside their scratch folder.
+    pub writable: Vec<PathBuf>,
     /// Longest preparation.
     pub prepare_limit: Duration,
     /// Longest single inference.
@@ -82,6 +93,9 @@ impl WorkerConfig {
             environment: vec![tunables()],
             memory_limit,
             group: None,
+            confinement: Policy::default(),
+            readable: Vec::new(),
+            writable: Vec::new(),
             prepare_limit,
             inference_limit,
             stop: Arc::default(),
@@ -98,6 +112,8 @@ impl WorkerConfig {
             self.arguments.extend(["--group".into(), group.path.clone().into()]);
         }
         self.group.clone_from(&placement.group);
+        self.confinement = placement.confinement;
+        self.readable.clone_from(&placement.readable);
         self
     }
 
@@ -126,6 +142,12 @@ pub struct Worker {
     stderr: Option<JoinHandle<()>>,
     memory_kills: Option<u64>,
     settings: WorkerConfig,
+    /// The worker's folder for temporary files; it goes with the worker.
+    scratch: TempDir,
+    /// What became of its walls, once they were asked for.
+    confinement: Option<Confinement>,
+    /// The memory limit that came with them, bytes.
+    memory_bound: Option<u64>,
     /// Frames in a clip of the prepared engine: a paced inference may have to wait for as many.
     clip_length: u32,
     alive: bool,
@@ -142,9 +164,14 @@ impl Worker {
             cause: Cause::Crashed,
             message: format!("cannot start a worker ({}): {error}", settings.program.display()),
         };
+        let scratch = tempfile::Builder::new().prefix("clipmark-worker-").tempdir();
+        let scratch = scratch.map_err(|error| unable(&format!("no folder for its files: {error}")))?;
         // A group of its own: Ctrl-C at the terminal reaches the parent alone, which then decides.
         let mut child = std::process::Command::new(&settings.program)
             .args(&settings.arguments)
+            .env_clear()
+            .envs(environment::kept(std::env::vars_os()))
+            .env("TMPDIR", scratch.path())
             .envs(settings.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -181,6 +208,9 @@ impl Worker {
             stderr,
             memory_kills: settings.memory_kills(),
             settings: settings.clone(),
+            scratch,
+            confinement: None,
+            memory_bound: None,
             clip_length: 1,
             alive: true,
         })
@@ -198,6 +228,58 @@ impl Worker {
         self.child.id()
     }
 
+    /// Has the worker confine itself, where it has not yet, and says what became of its walls.
+    ///
+    /// # Errors
+    /// The worker's death, or a wall that is required and cannot be built.
+    pub fn confinement(&mut self) -> Result<Confinement, Trouble> {
+        self.confine("", None)?;
+        Ok(self.confinement.clone().unwrap_or_default())
+    }
+
+    /// Has the worker confine itself to what `backend` and `order` need. Once: what it gave up does not come back, so a
+    /// worker that was asked for one model cannot be asked for another.
+    fn confine(&mut self, backend: &str, order: Option<&PrepareOrder>) -> Result<(), Trouble> {
+        if self.confinement.is_some() {
+            return Ok(());
+        }
+        if self.settings.confinement == Policy::Off {
+            self.confinement = Some(Confinement::off());
+            return Ok(());
+        }
+        let bounds = self.bounds(backend, order);
+        self.memory_bound = bounds.memory;
+        let made = match self.ask(&WorkerCommand::Confine(bounds), Stage::Load, CONFINE_LIMIT)? {
+            Reply::Confined(made) => made,
+            other => return Err(self.unexpected(&other, Stage::Load)),
+        };
+        if self.settings.confinement == Policy::Required && !made.absent.is_empty() {
+            self.kill();
+            let message = format!(
+                "the worker cannot be confined, as worker.confinement = \"required\" asks: {made}; choose \"available\" \
+                 to measure without"
+            );
+            let message = message.chars().take(500).collect();
+            let failure = Failure { stage: Stage::Load, cause: Cause::BackendUnavailable, message };
+            return Err(Trouble::Failed(failure));
+        }
+        self.confinement = Some(made);
+        Ok(())
+    }
+
+    fn bounds(&self, backend: &str, order: Option<&PrepareOrder>) -> Bounds {
+        let known = registry().into_iter().find(|known| known.name() == backend);
+        let mut read = self.settings.readable.clone();
+        read.extend(order.map(|order| order.model.clone()));
+        let mut write = self.settings.writable.clone();
+        write.extend(order.and_then(|order| order.spec.cache_dir.clone()));
+        write.push(self.scratch.path().to_path_buf());
+        let runs_models = known.as_ref().is_none_or(|known| known.runs_models());
+        let limited = self.settings.memory_limit.is_some();
+        let memory = if runs_models && !limited { memory_bound() } else { None };
+        Bounds { read, write, programs: known.is_some_and(|known| known.starts_programs()), memory }
+    }
+
     /// Asks whether `backend` is usable.
     ///
     /// # Errors
@@ -211,6 +293,7 @@ impl Worker {
     /// # Errors
     /// The worker's death.
     pub fn examine(&mut self, backend: &str) -> Result<Result<BackendRecord, Unusable>, Trouble> {
+        self.confine(backend, None)?;
         let command = WorkerCommand::Check { backend: backend.into() };
         match self.ask(&command, Stage::Load, self.settings.prepare_limit)? {
             Reply::Checked(found) => Ok(found),
@@ -223,6 +306,7 @@ impl Worker {
     /// # Errors
     /// The backend's reason, the worker's death or the time limit.
     pub fn prepare(&mut self, order: PrepareOrder) -> Result<Prepared, Trouble> {
+        self.confine(&order.backend, Some(&order))?;
         self.clip_length = order.spec.shape.clip();
         let command = WorkerCommand::Prepare(Box::new(order));
         let limit = self.settings.prepare_limit + self.settings.inference_limit;
@@ -364,7 +448,7 @@ impl Worker {
             stage,
             last_words: &words,
             killed_for_memory: rose,
-            memory_limit: self.settings.memory_limit,
+            memory_limit: self.settings.memory_limit.or(self.memory_bound),
             group_limit: self.settings.group.as_ref().map(|group| group.memory_max.0),
         };
         judge(end, scene)

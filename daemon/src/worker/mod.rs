@@ -4,11 +4,13 @@
 //! obeys commands over its pipes; the *handle* is the parent's end. The worker is the fault and memory
 //! boundary: a crash, a hang or an out-of-memory kill ends the worker and becomes the point's
 //! [`Failure`](clipmark_profile::record::Failure). The worker is synchronous; nothing in its timed loop
-//! allocates, logs or locks. It does not decide what to measure and keeps nothing on disk.
+//! allocates, logs or locks. It does not decide what to measure and keeps nothing on disk. It is not trusted either: it
+//! runs native code on files from elsewhere, and gives up what it could harm others by before it opens any ([`confine`]).
 
 pub mod account;
 pub mod child;
 pub mod clock;
+pub mod confine;
 mod death;
 pub mod frame;
 pub mod handle;

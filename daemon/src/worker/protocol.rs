@@ -2,6 +2,7 @@
 //!
 //! Both ends are the same binary, so there is no version: the parent starts `/proc/self/exe`.
 
+use super::confine::{Bounds, Confinement};
 use crate::backend::{EngineSpec, MissingPart};
 use clipmark_profile::record::{BackendRecord, EngineBuild, Failure, OperatorCost};
 use clipmark_profile::units::{Bytes, Nanos};
@@ -11,6 +12,9 @@ use std::path::PathBuf;
 /// The parent's orders.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum WorkerCommand {
+    /// Give up everything beyond these bounds, for good: the first command, before any library or model is opened.
+    /// Answered by [`Reply::Confined`].
+    Confine(Bounds),
     /// Is this backend usable here, and which one is it?
     Check {
         /// Its registry name.
@@ -73,6 +77,8 @@ pub struct MeasureOrder {
 /// The worker's answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
+    /// To [`WorkerCommand::Confine`].
+    Confined(Confinement),
     /// To [`WorkerCommand::Check`].
     Checked(Result<BackendRecord, Unusable>),
     /// To [`WorkerCommand::Prepare`].

@@ -21,6 +21,9 @@ use tempfile::TempDir;
 /// The stand-in for trtexec.
 const TRTEXEC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/trt/fakes/trtexec");
 
+/// The folder of built engines.
+const CACHE: &str = "engines";
+
 /// The binary under test.
 fn program() -> PathBuf {
     let named = std::env::var_os("CLIPMARK_TEST_PROGRAM");
@@ -37,13 +40,14 @@ impl Machine {
     fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("copy.onnx"), model::identity()).expect("a writable folder");
+        std::fs::create_dir(folder.path().join(CACHE)).expect("a writable folder");
         Self { folder }
     }
 
     /// A machine with TensorRT `major`; `settings` say how it behaves.
     fn with_tensorrt(major: u32, settings: &str) -> Self {
         let machine = Self::bare();
-        let settings = format!("{settings}\nlog = {}\n", machine.path("builds").display());
+        let settings = format!("{settings}\nlog = {}\n", machine.builds_file().display());
         stage::tensorrt(machine.folder.path(), major, &settings).expect("built stand-ins");
         machine
     }
@@ -56,6 +60,11 @@ impl Machine {
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Where the stand-in for the builder notes what it is asked for: a worker writes nowhere else.
+    fn builds_file(&self) -> PathBuf {
+        self.path(CACHE).join("builds")
     }
 
     /// `clipmarkd arguments` on this machine.
@@ -73,7 +82,7 @@ impl Machine {
     /// A run of `arguments` that must end with `code`; what it said, and its profile.
     fn run(&self, arguments: &str, code: i32) -> (String, serde_json::Value) {
         let output =
-            self.clipmarkd(&format!("run {arguments} --no-sampler --engine-cache engines --out out"));
+            self.clipmarkd(&format!("run {arguments} --no-sampler --engine-cache {CACHE} --out out"));
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{arguments}: {said}");
         (said, self.profile())
@@ -86,7 +95,7 @@ impl Machine {
 
     /// What the builder was asked for, one line an engine.
     fn builds(&self) -> Vec<String> {
-        let notes = std::fs::read_to_string(self.path("builds")).unwrap_or_default();
+        let notes = std::fs::read_to_string(self.builds_file()).unwrap_or_default();
         notes.lines().filter(|line| line.starts_with("build ")).map(str::to_owned).collect()
     }
 }

@@ -40,6 +40,7 @@ fn a_trtexec_dies_with_the_worker_that_started_it() {
     let mut settings = WorkerConfig::own(None, Duration::from_secs(60), Duration::from_secs(60));
     settings.program = program();
     settings.environment.push((PROGRAM_VARIABLE.into(), file("trtexec").into()));
+    settings.writable.push(folder.path().into());
     let stop = Arc::clone(&settings.stop);
     let shape = vec![1, 8, 4];
     let spec = EngineSpec {

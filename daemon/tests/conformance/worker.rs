@@ -15,9 +15,11 @@ use clipmark_profile::units::{Bytes, Nanos};
 use clipmark_trt::FOLDER_VARIABLE;
 use clipmark_trt_fakes::stage;
 use prost::Message;
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::tensor_proto::DataLocation;
+use tract_onnx::pb::{ModelProto, StringStringEntryProto};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -144,6 +146,32 @@ fn outputs_have_the_models_shapes_and_follow_the_seed_alone() {
         other.prepare(order).unwrap();
         let others = outputs(&mut other);
         assert!(first.iter().zip(&others).all(|(a, b)| a.sha256 != b.sha256), "{}", variant.label);
+    }
+}
+
+/// `temporal` with its largest weight in a file of this name beside it.
+fn with_weights_beside(folder: &Path, name: &str) -> Vec<u8> {
+    let mut model = ModelProto::decode(BuiltIn::Temporal.onnx_bytes().as_slice()).unwrap();
+    let weights = &mut model.graph.as_mut().unwrap().initializer;
+    let largest = weights.iter_mut().max_by_key(|weight| weight.raw_data.len()).unwrap();
+    let bytes = std::mem::take(&mut largest.raw_data);
+    assert!(bytes.len() > 1000, "the model keeps its weights as raw bytes");
+    std::fs::write(folder.join(name), bytes).unwrap();
+    let entry = StringStringEntryProto { key: "location".into(), value: name.into() };
+    largest.external_data = vec![entry];
+    largest.data_location = Some(DataLocation::External.into());
+    model.encode_to_vec()
+}
+
+#[test]
+fn weights_beside_the_model_are_read_where_they_were_opened_to_the_worker() {
+    // The stand-ins for TensorRT know no weights.
+    for mut variant in variants().into_iter().filter(|variant| variant.backend != "tensorrt") {
+        let model = with_weights_beside(variant.folder.path(), "weights.bin");
+        let closed = variant.spawn().prepare(variant.order(&model, 1, 2));
+        assert!(matches!(closed, Err(Trouble::Failed(_))), "{}: {closed:?}", variant.label);
+        variant.settings.readable.push(variant.folder.path().join("weights.bin"));
+        variant.spawn().prepare(variant.order(&model, 1, 2)).unwrap();
     }
 }
 

@@ -3,7 +3,8 @@
 #   1. each library is opened and its version read;
 #   2. without a driver the attempt ends in one error, before TensorRT is touched;
 #   3. with a stand-in for the driver in front, TensorRT itself is asked for a runtime: whatever it returns, null,
-#      an address that is no object or a real object, must end in an answer and never in a crash.
+#      an address that is no object or a real object, must end in an answer and never in a crash;
+#   4. a confined worker of clipmarkd (docs/security.md) gets the same answer as one without walls.
 # Downloads about 640 MB from PyPI into a cache, so it is no part of the everyday tests.
 #
 #   daemon/trt/abi/real-libraries.sh [CACHE]      default: ${CLIPMARK_CACHE:-~/.cache/clipmark}/tensorrt
@@ -40,6 +41,7 @@ if ldconfig -p | grep -q 'libcuda\.so\.1'; then
 fi
 cargo build -q -p clipmark-trt --example probe
 cargo build -q -p clipmark-fake-cuda
+cargo build -q -p clipmarkd --bin clipmarkd --example backend_check
 probe=target/debug/examples/probe
 driver=$(mktemp -d)
 trap 'rm -rf "$driver"' EXIT
@@ -61,5 +63,15 @@ for wheel in "${wheels[@]}"; do
     answer=$("$probe" "$folder" "$driver" 2>&1) || { echo "  FAILED  the probe died: exit $?"; failures=$((failures + 1)); continue; }
     sed -n 's/^u/    u/p' <<<"$answer"
     expect "TensorRT without a real driver: an answer, no crash" '^(un)?usable: ' "$answer"
+    both=$(mktemp -d)
+    cp -s "$folder"/*.so* "$both"
+    cp "$driver"/* "$both"
+    for policy in off required; do
+        answer=$(CLIPMARK_TENSORRT_DIR="$both" target/debug/examples/backend_check tensorrt "$policy" 2>&1) || true
+        echo "    $policy: $answer"
+        [ "$policy" = off ] && open=$answer
+    done
+    rm -r "$both"
+    expect "a confined worker: the same answer" "^$(printf %s "$open" | sed 's/[][\.*^$+?(){}|/]/\\&/g')$" "$answer"
 done
 [ "$failures" = 0 ] && echo "all real-library checks passed" || { echo "$failures checks failed"; exit 1; }

@@ -49,6 +49,10 @@ impl Backend for Trtexec {
         "trtexec"
     }
 
+    fn starts_programs(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<BackendRecord, BackendError> {
         let program = self.find()?;
         Ok(BackendRecord {

@@ -31,6 +31,14 @@ pub fn driver(folder: &Path, settings: &str) -> io::Result<()> {
     std::fs::write(folder.join("fake.conf"), settings)
 }
 
+/// Puts the hostile library at `path`.
+///
+/// # Errors
+/// As [`tensorrt`].
+pub fn hostile(path: &Path) -> io::Result<()> {
+    std::fs::copy(built("libfake_hostile.so")?, path).map(drop)
+}
+
 /// A built stand-in: beside the running test or, for binaries outside it, one folder up.
 fn built(file: &str) -> io::Result<PathBuf> {
     let named = std::env::var_os(BUILT_VARIABLE).map(PathBuf::from);
