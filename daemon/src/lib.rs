@@ -1,6 +1,7 @@
 //! clipmarkd: runs the benchmark on a board and publishes what it finds.
 
 pub mod backend;
+mod boundary;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -106,8 +106,8 @@ pub fn requirements(
     list
 }
 
-/// The command that lets the program read what only root may, without being root.
-const GRANT_READ: &str = "sudo setcap cap_dac_read_search+ep \"$(command -v clipmarkd)\"   (for the daemon: sudo clipmarkd check --drop-in --install)";
+/// What lets clipmark read what only root may. Not a capability of the program, which would be everybody's.
+const GRANT_READ: &str = "sudo clipmarkd check --drop-in --install   (for the daemon; at the command line: sudo clipmarkd run ...)";
 
 /// What is left where a board does not measure its power.
 const METER: &str = "none on this board; an external meter can tell";

@@ -1,6 +1,7 @@
 //! `clipmarkd check`: what a good measurement needs on this machine, and how each gap is mended.
 
 use crate::backend;
+use crate::boundary;
 use crate::commands::drop_in;
 use crate::commands::probe::BoardArgs;
 use crate::commands::selftest;
@@ -72,7 +73,8 @@ impl CheckArgs {
             return drop_in::execute(&sensors, &self.board.root, &self.config, self.install);
         }
         let found = environment::read(&root, &sensors.board, env!("CARGO_PKG_VERSION"));
-        let list = requirements(&root, &sensors, &found, &backends(), &self.models);
+        let mut list = requirements(&root, &sensors, &found, &backends(), &self.models);
+        list.extend(boundary::requirements());
         print(&if self.json { to_json(&list)? } else { to_text(&list) })?;
         let missed = list.iter().any(|requirement| requirement.standing == Standing::Missed);
         Ok(if missed { ExitCode::CheckFailed } else { ExitCode::Success })

@@ -1,6 +1,7 @@
 //! The child's side: carry out one order and tell of it line by line.
 
 use super::{ChildMessage, Done, ORDER, Order, Output, Unable, describe, models, readings, running};
+use crate::boundary;
 use crate::commands::check::backends;
 use crate::preflight::requirements;
 use crate::serve::{unix_ms, write_durably};
@@ -159,7 +160,7 @@ fn check(models_dir: &Path) -> Result<OperationResult, BoardError> {
     let sensors = Sensors::discover(&root, &Boards::embedded()?);
     let found = environment::read(&root, &sensors.board, env!("CARGO_PKG_VERSION"));
     let required = requirements(&root, &sensors, &found, &backends(), models_dir);
-    let checks = required.into_iter().map(|requirement| Check {
+    let checks = required.into_iter().chain(boundary::requirements()).map(|requirement| Check {
         name: requirement.name,
         met: !requirement.standing.is_gap(),
         detail: match requirement.mend {
