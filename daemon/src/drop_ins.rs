@@ -4,12 +4,16 @@
 //! its systemd needs it. Choosing is pure: what was found is an argument. Installing files is the caller's.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Where an administrator's drop-ins of the unit lie.
 pub const FOLDER: &str = "/etc/systemd/system/clipmarkd.service.d";
 
 /// Where credentials are taken from, one file each, readable by root alone.
 const CREDENTIALS: &str = "/etc/clipmark/credentials";
+
+/// The drop-in that is wrong as soon as the configuration names another broker.
+pub const BROKER_ADDRESS: &str = "broker-address.conf";
 
 /// First systemd with `LoadCredential`.
 const HAS_CREDENTIALS: u32 = 247;
@@ -28,6 +32,8 @@ pub struct Facts {
     pub tensorrt: Option<String>,
     /// Names of the credentials that the configuration wants.
     pub credentials: BTreeSet<String>,
+    /// The broker as the configuration names it.
+    pub broker: Option<String>,
 }
 
 /// One drop-in.
@@ -44,10 +50,29 @@ pub struct DropIn {
 /// The drop-ins that a machine with these `facts` needs.
 #[must_use]
 pub fn choose(facts: &Facts) -> Vec<DropIn> {
-    [debugfs(facts), executable_memory(facts), credentials(facts), old_systemd(facts)]
+    [debugfs(facts), executable_memory(facts), credentials(facts), broker_address(facts), old_systemd(facts)]
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// The service may talk to its broker alone, where that has an address for good: what a name stands for can change, and
+/// would have to be asked of a server elsewhere.
+fn broker_address(facts: &Facts) -> Option<DropIn> {
+    let host = facts.broker.as_deref()?;
+    let address = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) if host == "localhost" => host.to_owned(),
+        Err(_) => return None,
+    };
+    Some(DropIn {
+        name: BROKER_ADDRESS,
+        because: format!("mqtt.host is the address {host}, and nothing else needs to be reached"),
+        content: format!(
+            "# The broker, and nobody else. Write it again (clipmarkd check --drop-in --install) when mqtt.host changes.\n\
+             [Service]\nIPAddressDeny=any\nIPAddressAllow={address}\n"
+        ),
+    })
 }
 
 fn debugfs(facts: &Facts) -> Option<DropIn> {
@@ -166,6 +191,22 @@ mod tests {
             filter.contains("\nSystemCallFilter=\n") && !filter.contains("@system-service\n"),
             "{filter}"
         );
+    }
+
+    #[test]
+    fn a_broker_with_an_address_is_the_only_one_that_is_reached_and_a_name_opens_all() {
+        let content = |host: &str| {
+            let facts = Facts { systemd: Some(252), broker: Some(host.into()), ..Facts::default() };
+            choose(&facts).into_iter().map(|drop_in| drop_in.content).collect::<String>()
+        };
+        for (host, address) in
+            [("192.0.2.7", "192.0.2.7"), ("2001:DB8::1", "2001:db8::1"), ("localhost", "localhost")]
+        {
+            let content = content(host);
+            let wanted = format!("[Service]\nIPAddressDeny=any\nIPAddressAllow={address}\n");
+            assert!(content.ends_with(&wanted), "{content}");
+        }
+        assert_eq!(content("broker.example"), "");
     }
 
     #[test]

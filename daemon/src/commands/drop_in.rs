@@ -25,8 +25,12 @@ pub(super) fn execute(
     let facts = facts(sensors, root, config)?;
     let chosen = drop_ins::choose(&facts);
     if install {
+        let folder = Path::new(drop_ins::FOLDER);
         for drop_in in &chosen {
-            write(Path::new(drop_ins::FOLDER), drop_in)?;
+            write(folder, drop_in)?;
+        }
+        if chosen.iter().all(|drop_in| drop_in.name != drop_ins::BROKER_ADDRESS) {
+            remove(&folder.join(drop_ins::BROKER_ADDRESS))?;
         }
     }
     print(&to_text(&facts, &chosen, install))?;
@@ -34,9 +38,9 @@ pub(super) fn execute(
 }
 
 fn facts(sensors: &Sensors, root: &Path, config: &Path) -> Result<Facts, CommandError> {
-    let credentials = match config.try_exists() {
-        Ok(false) => Default::default(),
-        _ => Config::load(config).map_err(|error| CommandError::new(ExitCode::Usage, error))?.credentials(),
+    let config = match config.try_exists() {
+        Ok(false) => None,
+        _ => Some(Config::load(config).map_err(|error| CommandError::new(ExitCode::Usage, error))?),
     };
     let printed = Command::new("systemctl").arg("--version").output();
     let printed = printed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -45,7 +49,8 @@ fn facts(sensors: &Sensors, root: &Path, config: &Path) -> Result<Facts, Command
         systemd: printed.ok().and_then(|text| drop_ins::systemd_version(&text)),
         guarded: guarded(sensors, root),
         tensorrt: tensorrt.and_then(|(_, outcome)| outcome.ok()).map(|record| record.version),
-        credentials,
+        credentials: config.as_ref().map(Config::credentials).unwrap_or_default(),
+        broker: config.map(|config| config.mqtt.host),
     })
 }
 
@@ -79,6 +84,17 @@ fn write(folder: &Path, drop_in: &DropIn) -> Result<(), CommandError> {
         let message = format!("cannot write {}: {error}; run the command with sudo", path.display());
         CommandError::new(ExitCode::Storage, message)
     })
+}
+
+/// Removes a drop-in that an earlier configuration needed.
+fn remove(path: &Path) -> Result<(), CommandError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let message = format!("cannot remove {}: {error}; run the command with sudo", path.display());
+            Err(CommandError::new(ExitCode::Storage, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn to_text(facts: &Facts, chosen: &[DropIn], installed: bool) -> String {
