@@ -78,3 +78,23 @@ fn a_malformed_flag_ends_with_the_code_for_usage() {
     assert_eq!(output.status.code(), Some(2), "{}", told(&output));
     assert!(told(&output).contains("--size height is not understood; write NAME=SIZE"), "{}", told(&output));
 }
+
+#[test]
+fn a_hostile_name_in_a_model_commands_no_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    // OSC 52 writes the clipboard. As long as the name that it replaces, so that the file stays a model.
+    let (name, attack) = (b"video", b"\x1b]52;");
+    let mut bytes = BuiltIn::Temporal.onnx_bytes();
+    let places: Vec<usize> =
+        (0..bytes.len() - name.len()).filter(|at| bytes[*at..].starts_with(name)).collect();
+    for at in places {
+        bytes[at..at + name.len()].copy_from_slice(attack);
+    }
+    std::fs::write(folder.path().join("m.onnx"), bytes).unwrap();
+    for more in [&["--no-probe"][..], &["--no-probe", "--axes", "nothing=batch"]] {
+        let output = clipmarkd(folder.path(), &[&["model", "inspect", "m.onnx"], more].concat());
+        let (out, error) = (String::from_utf8(output.stdout.clone()).unwrap(), told(&output));
+        assert!(format!("{out}{error}").contains("\u{fffd}]52;"), "{out}{error}");
+        assert!(!out.contains('\u{1b}') && !error.contains('\u{1b}'), "{out:?} {error:?}");
+    }
+}

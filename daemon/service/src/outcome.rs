@@ -1,5 +1,6 @@
 //! How a command ends: an exit code of the program's own, and an error that carries one.
 
+use clipmark_profile::text::clean_lines;
 use std::error::Error;
 use std::fmt;
 use std::io::Write;
@@ -67,10 +68,11 @@ pub fn told<C: fmt::Debug>(outcome: Result<C, CommandError<C>>) -> C {
     outcome.unwrap_or_else(|error| {
         // Standard error may be a file on a full disk, which must not hide the code.
         let mut out = std::io::stderr().lock();
-        let _ = writeln!(out, "error: {error}");
+        // It may tell what a broker, a board or a model said.
+        let _ = writeln!(out, "error: {}", clean_lines(&error.to_string()));
         let mut cause = error.source();
         while let Some(error) = cause {
-            let _ = writeln!(out, "  because: {error}");
+            let _ = writeln!(out, "  because: {}", clean_lines(&error.to_string()));
             cause = error.source();
         }
         error.code

@@ -8,6 +8,7 @@ use clipmark_profile::point::{PointId, Variant};
 use clipmark_profile::record::Phase;
 use clipmark_profile::stats::robust;
 use clipmark_profile::sweep::{Progress, StepResult, SweepStep};
+use clipmark_profile::text::clean_lines;
 use clipmark_profile::units::Nanos;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -38,13 +39,13 @@ impl Lines {
     /// A line that stays.
     fn line(&self, text: &str) {
         let clear = if self.live { "\r\x1b[K" } else { "" };
-        write(&format!("{clear}{text}\n"));
+        write(&format!("{clear}{}\n", clean_lines(text)));
     }
 
     /// A line that the next one replaces.
     fn fleeting(&self, text: &str) {
         if self.live {
-            write(&format!("\r\x1b[K{text}"));
+            write(&format!("\r\x1b[K{}", clean_lines(text)));
         }
     }
 

@@ -1,6 +1,6 @@
 //! `clipmarkd replay`: the results of a run, computed again from its record.
 
-use super::{on_terminal, print};
+use super::{print, print_profile};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::record_store;
 use crate::run::outputs;
@@ -40,7 +40,11 @@ impl ReplayArgs {
         } else {
             outputs::write(&self.folder, &record, &profile)?
         };
-        print(&if self.json { outputs::json(&profile) } else { on_terminal(&profile, &series) })?;
+        if self.json {
+            print(&outputs::json(&profile))?;
+        } else {
+            print_profile(&profile, &series)?;
+        }
         Ok(ExitCode::Success)
     }
 }

@@ -141,7 +141,7 @@ impl RunArgs {
         if self.json {
             print(&outputs::json(&finished.profile))?;
         } else {
-            print(&super::on_terminal(&finished.profile, &finished.series))?;
+            super::print_profile(&finished.profile, &finished.series)?;
             print(&whereabouts(&setting.out))?;
         }
         Ok(exit_code(&finished))

@@ -1,6 +1,6 @@
 //! `clipmarkd show`: prints any profile, wherever it came from.
 
-use super::{on_terminal, print};
+use super::{print, print_profile};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::run::outputs;
 use clipmark_profile::series::Series;
@@ -63,11 +63,11 @@ impl ShowArgs {
     /// See [`ShowError`].
     pub fn execute(&self) -> Result<ExitCode, CommandError> {
         let profile = read(&self.path).map_err(|error| CommandError::new(ExitCode::Storage, error))?;
-        print(&if self.json {
-            outputs::json(&profile)
+        if self.json {
+            print(&outputs::json(&profile))?;
         } else {
-            on_terminal(&profile, &series_beside(&self.path, &profile))
-        })?;
+            print_profile(&profile, &series_beside(&self.path, &profile))?;
+        }
         Ok(ExitCode::Success)
     }
 }

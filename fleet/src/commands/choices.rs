@@ -15,6 +15,14 @@ where
     })
 }
 
+/// Takes a part of a board's name.
+pub(super) fn board_filter(given: &str) -> Result<String, String> {
+    if given.chars().count() > 200 {
+        return Err("no board's name has more than 200 characters".into());
+    }
+    Ok(given.to_owned())
+}
+
 /// Takes the key of one of `all`.
 pub(super) fn factor(all: impl Iterator<Item = Factor>) -> impl TypedValueParser<Value = Factor> {
     // Made once for each option, as long as the program runs: the parser wants names that outlive it.

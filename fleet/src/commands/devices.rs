@@ -1,5 +1,6 @@
 //! `clipmark-fleet devices`: every device at a glance.
 
+use crate::commands::choices::board_filter;
 use crate::commands::printed::{ago, columns, failed, nothing, opened, or_dash, print};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
@@ -19,7 +20,7 @@ pub struct Devices {
     #[arg(long)]
     group: Option<GroupId>,
     /// Only devices whose board model contains this text
-    #[arg(long)]
+    #[arg(long, value_parser = board_filter)]
     board: Option<String>,
 }
 

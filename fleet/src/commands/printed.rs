@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::operator::OperatorError;
 use crate::store::{Store, StoreError};
+use clipmark_profile::text::{clean, clean_lines};
 use clipmark_service::mqtt::Closed;
 use std::error::Error;
 use std::io::{ErrorKind, Write};
@@ -38,7 +39,7 @@ pub(crate) fn opened(config: &Config) -> Result<Store, CommandError> {
 /// Tells something beside the results.
 pub(crate) fn note(text: &str) {
     // Results stand even where this cannot be told.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", clean_lines(text));
 }
 
 /// A number of things, in words.
@@ -65,10 +66,10 @@ pub(crate) fn note_limit(rows: usize, limit: u32) {
     }
 }
 
-/// Prints text as it is; a reader that has gone, e.g. `head`, has seen enough.
+/// Prints text, without what a terminal would obey; a reader that has gone, e.g. `head`, has seen enough.
 pub(crate) fn print(text: &str) -> Result<(), CommandError> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(clean_lines(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             let what = format!("cannot write to standard output: {error}; check where it is redirected to");
             Err(CommandError::new(ExitCode::Storage, what))
@@ -82,13 +83,18 @@ pub(crate) fn print_line(text: &str) -> Result<(), CommandError> {
     print(&format!("{text}\n"))
 }
 
-/// Rows as columns of text; the first row holds the headings.
+/// Longest cell that is printed.
+const CELL: usize = 300;
+
+/// Rows as columns of text; the first row holds the headings. A cell stays on its line, whatever it holds.
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clean(cell, CELL)).collect()).collect();
     let count = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
@@ -120,6 +126,13 @@ mod tests {
     fn columns_line_up_without_trailing_spaces() {
         let rows = [["device", "state"], ["a", "online"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(columns(&rows), "device  state\na       online\n");
+    }
+
+    #[test]
+    fn a_cell_that_a_board_filled_neither_commands_the_terminal_nor_begins_a_line() {
+        let attack = "\u{1b}]52;c;cm0gLXJmIH4K\u{7}\nforged  online".to_owned();
+        let text = columns(&[vec!["device".to_owned()], vec![attack]]);
+        assert_eq!(text, "device\n\u{fffd}]52;c;cm0gLXJmIH4K\u{fffd}\u{fffd}forged  online\n");
     }
 
     #[test]

@@ -3,11 +3,15 @@
 use crate::ingest::{Inbound, read};
 use crate::store::Message as Stored;
 use clipmark_profile::message::{CommandState, CommandStatus, Progress};
+use clipmark_profile::text::clean;
 use clipmark_profile::topics::{CommandId, DeviceId};
 use clipmark_service::mqtt::Received;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+
+/// Longest text that is shown of what a device said.
+const SAID: usize = 500;
 
 struct BoardProgress {
     bar: ProgressBar,
@@ -97,11 +101,12 @@ impl Board {
 
     fn tell(&mut self, device: &DeviceId, text: &str) {
         let Some(line) = self.lines.get_mut(device) else { return };
-        if line.told == text {
+        let text = &clean(text, SAID);
+        if line.told == *text {
             return;
         }
-        line.told = text.to_owned();
-        line.bar.set_message(text.to_owned());
+        line.told.clone_from(text);
+        line.bar.set_message(text.clone());
         if self.is_shown && !self.is_terminal {
             // For whoever watches; a log that is full does not end the waiting.
             let _ = writeln!(std::io::stderr(), "{device}: {text}");

@@ -8,6 +8,7 @@ use crate::ingest::{Inbound, read};
 use crate::operator::Operator;
 use crate::store::{Content, Message as Stored};
 use clipmark_profile::message::Availability;
+use clipmark_profile::text::clean;
 use clipmark_profile::topics::{DeviceId, every_device_filter};
 use std::time::Duration;
 
@@ -60,6 +61,9 @@ fn line(inbound: Inbound) -> Option<(DeviceId, String)> {
     })
 }
 
+/// Longest line that is printed.
+const LINE: usize = 2000;
+
 impl Watch {
     /// Prints one line a message.
     ///
@@ -77,7 +81,7 @@ impl Watch {
             let inbound = read(&received.topic, &received.payload, received.content_type.as_deref());
             let Some((device, text)) = line(inbound) else { continue };
             if self.device.is_empty() || self.device.contains(&device) {
-                print_line(&format!("{device}: {text}"))?;
+                print_line(&format!("{device}: {}", clean(&text, LINE)))?;
                 printed += 1;
             }
         }

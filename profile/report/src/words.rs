@@ -4,6 +4,7 @@ use clipmark_profile::plan::{Deadline, Load, Mode};
 use clipmark_profile::point::{Precision, Shape, Variant};
 use clipmark_profile::record::{Cause, NotRun, Stage};
 use clipmark_profile::summary::{Interval, Objective, PressureSign, SteadyState, ThrottleCause};
+pub use clipmark_profile::text::clean;
 
 /// Where a point failed.
 #[must_use]
@@ -208,21 +209,6 @@ pub fn labels(variants: &[Variant]) -> Vec<String> {
     variants.iter().map(name).collect()
 }
 
-/// `text` without control and direction-changing characters, at most `limit` characters.
-#[must_use]
-pub fn clean(text: &str, limit: usize) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    let mut kept: String = text.chars().take(limit).map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect();
-    if text.chars().nth(limit).is_some() {
-        kept.pop();
-        kept.push('\u{2026}');
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,12 +224,5 @@ mod tests {
         let backends = [variant("m", "tract", 1), variant("m", "onnxruntime", 2)];
         assert_eq!(labels(&backends), ["tract 1 thr", "onnxruntime 2 thr"]);
         assert_eq!(labels(&pair[..1]), ["joint"]);
-    }
-
-    #[test]
-    fn escape_sequences_and_direction_marks_do_not_survive_cleaning() {
-        assert_eq!(clean("a\u{1b}[31mb\u{202e}c\n", 99), "a\u{fffd}[31mb\u{fffd}c\u{fffd}");
-        assert_eq!(clean("abcdef", 4), "abc\u{2026}");
-        assert_eq!(clean("abcd", 4), "abcd");
     }
 }

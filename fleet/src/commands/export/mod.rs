@@ -7,6 +7,7 @@ use crate::commands::printed::{failed, note_limit, nothing, opened};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::store::{PointQuery, PointRow};
+use clipmark_profile::text::clean_lines;
 use clipmark_profile::topics::DeviceId;
 use columns::{COLUMNS, Cell, row};
 use serde_json::Value;
@@ -49,11 +50,17 @@ pub struct Export {
     out: Option<PathBuf>,
 }
 
-/// A value as RFC 4180 has it; null is an empty field.
+/// Text as a spreadsheet takes it for text: what begins like a formula would be run when the file is opened.
+fn inert(text: &str) -> String {
+    let text = clean_lines(text);
+    if text.starts_with(['=', '+', '-', '@', '\t']) { format!("'{text}") } else { text.into_owned() }
+}
+
+/// A value as RFC 4180 has it; null is an empty field. Numbers stay numbers, also below zero.
 fn field(cell: &Cell<'_>) -> String {
     let text = match cell {
         Cell::Null => return String::new(),
-        Cell::Text(text) => text.to_string(),
+        Cell::Text(text) => inert(text),
         Cell::Int(value) => value.to_string(),
         Cell::Real(value) => value.to_string(),
         Cell::Flag(value) => value.to_string(),
@@ -64,7 +71,7 @@ fn field(cell: &Cell<'_>) -> String {
 fn json(cell: &Cell<'_>) -> Value {
     match cell {
         Cell::Null => Value::Null,
-        Cell::Text(text) => Value::from(text.as_ref()),
+        Cell::Text(text) => Value::from(clean_lines(text)),
         Cell::Int(value) => Value::from(*value),
         Cell::Real(value) => Value::from(*value),
         Cell::Flag(value) => Value::from(*value),
@@ -150,5 +157,16 @@ mod tests {
         assert_eq!(field(&Cell::Real(1.5)), "1.5");
         assert_eq!(field(&Cell::Null), "");
         assert_eq!(field(&"plain".into()), "plain");
+    }
+
+    #[test]
+    fn what_a_spreadsheet_would_run_is_text_and_numbers_stay_numbers() {
+        for formula in ["=HYPERLINK(1)", "+1", "-1+cmd|'/c calc'!A0", "@SUM(1)", "\tx"] {
+            assert_eq!(field(&formula.into()), format!("'{formula}"));
+        }
+        // Carriage returns and what else a terminal obeys are not written at all.
+        assert_eq!(field(&"\r=1\u{1b}[2J".into()), "\u{fffd}=1\u{fffd}[2J");
+        assert_eq!(field(&"=\"a\"".into()), "\"'=\"\"a\"\"\"");
+        assert_eq!((field(&Cell::Real(-1.5)), field(&Cell::Int(-2))), ("-1.5".to_owned(), "-2".to_owned()));
     }
 }
