@@ -2,7 +2,7 @@
 
 use crate::backend;
 use crate::boundary;
-use crate::commands::drop_in;
+use crate::commands::{broker_check, drop_in};
 use crate::commands::probe::BoardArgs;
 use crate::commands::selftest;
 use crate::commands::{RUNTIMES, print};
@@ -47,7 +47,7 @@ pub struct CheckArgs {
     /// Write them below /etc/systemd/system (root)
     #[arg(long, requires = "drop_in")]
     install: bool,
-    /// The daemon's configuration, for --drop-in: it names the credentials
+    /// The daemon's configuration: it names the credentials, and the broker that is asked who may use which client id
     #[arg(long, default_value = DEFAULT_PATH, value_name = "FILE")]
     config: PathBuf,
     /// The self-test in this process
@@ -75,6 +75,7 @@ impl CheckArgs {
         let found = environment::read(&root, &sensors.board, env!("CARGO_PKG_VERSION"));
         let mut list = requirements(&root, &sensors, &found, &backends(), &self.models);
         list.extend(boundary::requirements());
+        list.extend(broker_check::requirement(&self.config));
         print(&if self.json { to_json(&list)? } else { to_text(&list) })?;
         let missed = list.iter().any(|requirement| requirement.standing == Standing::Missed);
         Ok(if missed { ExitCode::CheckFailed } else { ExitCode::Success })

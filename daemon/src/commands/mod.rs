@@ -3,6 +3,7 @@
 //! To add one, write `NAME.rs` beside this file and add its line to [`crate::cli::Command`].
 
 mod axis_flags;
+mod broker_check;
 pub mod check;
 mod drop_in;
 pub mod manual;
@@ -22,13 +23,28 @@ pub mod worker;
 use crate::exit_codes::{CommandError, ExitCode};
 use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
+use clipmark_profile::text::clean_lines;
 use std::io::{ErrorKind, IsTerminal, Write};
 
-/// Writes `text` to standard output. A reader that went away, e.g. `| head`, is no error.
+/// Writes `text` to standard output, without what a terminal would obey: names in a model's file are its maker's. A
+/// reader that went away, e.g. `| head`, is no error.
 ///
 /// # Errors
 /// When standard output cannot be written, e.g. redirected to a full disk.
 pub fn print(text: &str) -> Result<(), CommandError> {
+    write_out(&clean_lines(text))
+}
+
+/// Prints `profile` with its soaks over time, coloured and as wide as standard output calls for.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_profile(profile: &Profile, series: &[Series]) -> Result<(), CommandError> {
+    // The report cleans what it is made of, and colours the rest.
+    write_out(&on_terminal(profile, series))
+}
+
+fn write_out(text: &str) -> Result<(), CommandError> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -49,9 +65,7 @@ const RUNTIMES: &str = "Environment:
 /// Columns assumed where standard output is no terminal.
 const DEFAULT_WIDTH: usize = 100;
 
-/// `profile` as text, with its soaks over time, coloured and as wide as standard output calls for.
-#[must_use]
-pub fn on_terminal(profile: &Profile, series: &[Series]) -> String {
+fn on_terminal(profile: &Profile, series: &[Series]) -> String {
     let plain = !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some();
     let color = if plain { clipmark_report::Color::Plain } else { clipmark_report::Color::Ansi256 };
     let width = terminal_size::terminal_size().map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0));

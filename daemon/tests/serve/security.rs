@@ -62,3 +62,23 @@ fn a_wrong_password_is_told_with_what_to_check() {
     let line = daemon.logged("refuses this client");
     assert!(line.contains("check user name, password"), "{line}");
 }
+
+#[test]
+fn check_warns_of_a_broker_on_which_any_user_may_take_any_client_id() {
+    for (setting, mark) in [("true", "ok     "), ("false", "advised")] {
+        let mut broker = Broker::prepared(&format!(
+            "use_username_as_clientid {setting}\nallow_anonymous false\npassword_file {{dir}}/passwords\n"
+        ));
+        let passwords = broker.file("passwords", "");
+        let mut set = Command::new("mosquitto_passwd");
+        assert!(set.arg("-b").arg(&passwords).args(["device", "secret"]).status().unwrap().success());
+        broker.run();
+        let daemon = Daemon::prepare(broker.port, "");
+        daemon.configure(broker.port, &credentials(&daemon, "secret"));
+        let mut check = Command::new(env!("CARGO_BIN_EXE_clipmarkd"));
+        let output = check.arg("check").arg("--config").arg(daemon.path("clipmarkd.toml")).output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        let line = told.lines().find(|line| line.contains("client ids at the broker")).unwrap_or_default();
+        assert!(line.starts_with(mark), "use_username_as_clientid {setting}: {told}");
+    }
+}

@@ -57,6 +57,18 @@ impl AckHandle {
     pub const fn none() -> Self {
         Self { packet: 0 }
     }
+
+    /// Of a message that the broker waits for; `packet` is not 0.
+    #[must_use]
+    pub const fn awaited(packet: u16) -> Self {
+        Self { packet }
+    }
+
+    /// Whether the broker waits for the acknowledgement. It sends any number of messages for which it does not.
+    #[must_use]
+    pub const fn is_awaited(self) -> bool {
+        self.packet != 0
+    }
 }
 
 /// A connection. Dropping it drops the socket, which makes the broker publish the will.
@@ -76,6 +88,7 @@ pub struct Connection<T> {
     last_packet: u16,
     pending: VecDeque<MqttEvent<T>>,
     terms: Terms,
+    assigned: Option<String>,
     is_connected: bool,
 }
 
@@ -167,6 +180,7 @@ impl<T> Connection<T> {
             last_packet: 0,
             pending: VecDeque::new(),
             terms: Terms::default(),
+            assigned: None,
             is_connected: false,
         })
     }
@@ -175,6 +189,12 @@ impl<T> Connection<T> {
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         self.is_connected
+    }
+
+    /// The client id that the broker assigned to a client that asked for none.
+    #[must_use]
+    pub fn assigned(&self) -> Option<&str> {
+        self.assigned.as_deref()
     }
 
     /// Whether [`Connection::publish`] would be taken now.
@@ -255,6 +275,7 @@ impl<T> Connection<T> {
                 .pending
                 .push_back(MqttEvent::Closed(Closed::Unfit { broker: self.broker.clone(), lacks }));
         }
+        self.assigned = connack.properties.as_ref().and_then(|of| of.assigned_client_identifier.clone());
         self.is_connected = true;
         for filter in std::mem::take(&mut self.filters) {
             // One filter a packet, so that a refusal can be told from the others.

@@ -7,6 +7,7 @@
 //! does not know clipmark's topics or payloads and never retries.
 
 mod backoff;
+mod binding;
 mod closed;
 mod connection;
 mod driver;
@@ -16,6 +17,7 @@ mod terms;
 mod tls;
 
 pub use backoff::Backoff;
+pub use binding::{Binding, BindingError, binding};
 pub use closed::Closed;
 pub use connection::{AckHandle, Connection, ConnectionOptions};
 pub use reason::BrokerReason;

@@ -42,7 +42,8 @@ impl Default for Mqtt {
             keepalive_s: 30,
             session_expiry_s: 7 * 86_400,
             will_delay_s: 15,
-            max_packet_bytes: 1 << 20,
+            // No message of clipmark is longer than 66 KiB.
+            max_packet_bytes: 128 << 10,
             backoff_min_ms: 100,
             backoff_max_ms: 60_000,
             tls: Tls::default(),
