@@ -4,12 +4,13 @@
 //! by path, never written here. A file that does not exist at the default place means the defaults.
 
 use crate::store::Retention;
-use clipmark_profile::topics::AggregatorId;
+use clipmark_profile::topics::{AggregatorId, DeviceId, GroupId};
 pub use clipmark_service::config::ConfigError;
 use clipmark_service::config::{self, Pair, Range};
 use clipmark_service::mqtt::{Mqtt, Tls};
 use clipmark_service::secret::SecretPath;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub store: Store,
     /// After how long what is forgotten.
     pub retention: RetentionDays,
+    /// Which boards may read the requests to a group, for the broker's rules.
+    pub groups: BTreeMap<GroupId, Vec<DeviceId>>,
     /// The file that this was read from; absent where the defaults stand in for a missing one.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -93,6 +96,10 @@ pub struct Store {
     pub postgres_password_file: Option<SecretPath>,
     /// Encryption of the connection to it.
     pub postgres_tls: Tls,
+    /// Mebibytes of contents that one device may store.
+    pub device_mib: u32,
+    /// Gibibytes of contents that all devices may store together.
+    pub total_gib: u32,
 }
 
 impl Default for Store {
@@ -102,6 +109,8 @@ impl Default for Store {
             postgres: None,
             postgres_password_file: None,
             postgres_tls: Tls::default(),
+            device_mib: 1024,
+            total_gib: 512,
         }
     }
 }
@@ -166,7 +175,9 @@ impl Config {
     /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let config: Self = config::parse(text, path)?;
-        let ranges: [Range; 2] = [
+        let ranges: [Range; 4] = [
+            ("store.device_mib", config.store.device_mib.into(), 1, 1 << 30),
+            ("store.total_gib", config.store.total_gib.into(), 1, 1 << 30),
             ("aggregator.receive_maximum", config.aggregator.receive_maximum.into(), 1, 65_535),
             ("aggregator.batch", config.aggregator.batch.into(), 1, 10_000),
         ];

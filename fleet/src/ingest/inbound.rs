@@ -28,8 +28,7 @@ pub fn read(topic: &str, payload: &[u8], content_type: Option<&str>) -> Inbound 
 /// As [`read`]; unless `is_eager`, profiles and series are left to be read later.
 pub(super) fn read_as(topic: &str, payload: &[u8], content_type: Option<&str>, is_eager: bool) -> Inbound {
     understood(topic, payload, content_type, is_eager).unwrap_or_else(|reason| {
-        let content_type = content_type.map(str::to_owned);
-        Inbound::Store(Message::Poison(Poison::new(topic.to_owned(), reason, content_type, payload.to_vec())))
+        Inbound::Store(Message::Poison(Poison::new(topic, &reason, content_type, payload)))
     })
 }
 

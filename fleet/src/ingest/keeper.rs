@@ -167,6 +167,11 @@ fn apart(store: &mut Store, batch: &Batch, error: StoreError) -> Result<Committe
         all.stored += one.stored;
         all.repeated += one.repeated;
         all.set_aside += one.set_aside;
+        for (key, refused) in one.refused {
+            let of = all.refused.entry(key).or_default();
+            of.messages += refused.messages;
+            of.bytes += refused.bytes;
+        }
         // A later receipt of the same spool replaces an earlier one on its way out.
         all.receipts.extend(one.receipts);
     }
@@ -188,11 +193,12 @@ fn refused(message: &Message, error: &StoreError) -> Message {
         Message::Poison(poison) => Message::Poison(Poison { reason, ..poison.clone() }),
         Message::State(device, _) | Message::Status(device, _) => {
             let topic = Topic::device(device, DeviceTopic::State).to_string();
-            Message::Poison(Poison::new(topic, reason, None, Vec::new()))
+            Message::Poison(Poison::new(&topic, &reason, None, &[]))
         }
         Message::Info(info) => {
             let topic = Topic::device(&info.device, DeviceTopic::Info).to_string();
-            Message::Poison(Poison::new(topic, reason, None, Vec::new()))
+            Message::Poison(Poison::new(&topic, &reason, None, &[]))
         }
+        Message::Refused(..) => message.clone(),
     }
 }

@@ -6,11 +6,14 @@
 //! the store is away or full nothing is acknowledged, the broker holds back, and the same batch is tried
 //! again. When messages pile up they are stored as they are, acknowledged, and read when there is time. What cannot be understood or stored is set aside with the reason and blocks nothing.
 
+mod allowance;
 mod batch;
 mod inbound;
 mod keeper;
+mod link;
 mod receiver;
 
 pub use inbound::{Inbound, read};
 pub(crate) use keeper::now_unix_ms;
+pub(crate) use receiver::client_id;
 pub use receiver::{Live, Outgoing, ServeError, Serving, serve};

@@ -1,18 +1,20 @@
 //! The loop that holds the connection: understands messages, hands batches to the keeper, acknowledges what
 //! is stored, and publishes receipts.
 
+use super::allowance::{Complaints, Share};
 use super::batch::{Acknowledgement, Queue};
 use super::inbound::{Inbound, read_as};
 use super::keeper::{self, Order, Report, now_unix_ms};
+use super::link::{Link, LinkEvent, warn_of};
 use crate::config::Config;
-use crate::store::{Message as Stored, Retention, Store, StoreError};
+use crate::store::{Excess, Message as Stored, Refusals, Retention, Store, StoreError, device_of};
 use clipmark_profile::codec::CodecError;
 use clipmark_profile::message::{
     Availability, CommandStatus, DeviceState, Epoch, Payload, Progress, Receipt,
 };
-use clipmark_profile::topics::{DeviceId, DeviceTopic, Topic, every_device_filter, up_filter};
+use clipmark_profile::topics::{AggregatorId, DeviceId, DeviceTopic, Topic, every_device_filter, up_filter};
 use clipmark_service::mqtt::{
-    Backoff, Closed, Connection, ConnectionOptions, Message, MqttEvent, NotSent, Received, Verdict,
+    Backoff, Binding, Closed, Connection, ConnectionOptions, Message, MqttEvent, NotSent, Received, Verdict,
 };
 use clipmark_service::systemd::{self, Heartbeat, Supervisor};
 use std::collections::BTreeMap;
@@ -20,7 +22,7 @@ use std::future::Future;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval};
 
 /// The loop and the connection are stuck when silent for so long.
 const STUCK: Duration = Duration::from_secs(90);
@@ -90,21 +92,18 @@ pub struct Serving {
 
 /// Which of our messages an acknowledgement is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
+pub(super) enum Token {
     Receipt(DeviceId, Epoch),
     State,
     Outgoing(u64),
-}
-
-enum Link {
-    Waiting(Instant),
-    Open(Box<Connection<Token>>),
 }
 
 struct Receiver<'a> {
     config: &'a Config,
     client: String,
     link: Link,
+    /// Whether the broker has told who may use which client id.
+    has_asked: bool,
     connection: u64,
     backoff: Backoff,
     heartbeat: Heartbeat,
@@ -123,6 +122,14 @@ struct Receiver<'a> {
     verdicts: BTreeMap<u64, oneshot::Sender<Verdict>>,
     next_verdict: u64,
     is_announced: bool,
+    /// Whose messages were set aside, and whose were refused.
+    set_aside: Complaints,
+    refused: Complaints,
+}
+
+/// The client id of an aggregator.
+pub(crate) fn client_id(aggregator: &AggregatorId) -> String {
+    format!("clipmark-fleet-{aggregator}")
 }
 
 /// Serves until `stop` is ready: then what is in hand is stored, acknowledged where it can be, and the broker
@@ -168,9 +175,10 @@ pub async fn serve(
         receiver.publish()?;
         tokio::select! {
             () = &mut stop => break Ok(()),
-            next = receiver.link.next() => match next {
-                Some(event) => receiver.event(event),
-                None => receiver.open()?,
+            next = receiver.link.next(), if receiver.takes_messages() => match next {
+                LinkEvent::Mqtt(event) => receiver.event(event),
+                LinkEvent::Due => receiver.due()?,
+                LinkEvent::Answered(binding) => receiver.answered(binding.as_ref())?,
             },
             report = reports.recv() => match report {
                 Some(report) => receiver.report(report),
@@ -194,19 +202,6 @@ pub async fn serve(
     ended
 }
 
-impl Link {
-    /// The next event of the connection, or `None` when it is time to open one. Cancel-safe.
-    async fn next(&mut self) -> Option<MqttEvent<Token>> {
-        match self {
-            Self::Waiting(until) => {
-                sleep_until(*until).await;
-                None
-            }
-            Self::Open(connection) => Some(connection.next().await),
-        }
-    }
-}
-
 impl<'a> Receiver<'a> {
     fn new(
         config: &'a Config,
@@ -217,7 +212,8 @@ impl<'a> Receiver<'a> {
         let [least, most] = [config.mqtt.backoff_min_ms, config.mqtt.backoff_max_ms]
             .map(|ms| Duration::from_millis(ms.into()));
         Self {
-            client: format!("clipmark-fleet-{}", config.aggregator.id),
+            client: client_id(&config.aggregator.id),
+            has_asked: false,
             link: Link::Waiting(Instant::now()),
             connection: 0,
             backoff: Backoff::new(least, most, now_unix_ms()),
@@ -233,6 +229,8 @@ impl<'a> Receiver<'a> {
             verdicts: BTreeMap::new(),
             next_verdict: 0,
             is_announced: true,
+            set_aside: Complaints::default(),
+            refused: Complaints::default(),
             config,
         }
     }
@@ -255,6 +253,23 @@ impl<'a> Receiver<'a> {
             expiry: None,
             correlation: None,
         })
+    }
+
+    /// It is time to connect, the first time after a question.
+    fn due(&mut self) -> Result<(), ServeError> {
+        if self.has_asked {
+            return self.open();
+        }
+        self.link = Link::ask(&self.config.mqtt);
+        Ok(())
+    }
+
+    fn answered(&mut self, binding: Option<&Binding>) -> Result<(), ServeError> {
+        if let Some(binding) = binding {
+            self.has_asked = true;
+            warn_of(binding, &self.config.mqtt.host);
+        }
+        self.open()
     }
 
     fn open(&mut self) -> Result<(), ServeError> {
@@ -315,21 +330,31 @@ impl<'a> Receiver<'a> {
 
     fn received(&mut self, received: &Received) {
         let acknowledgement = Acknowledgement { connection: self.connection, handle: received.ack };
+        let device = device_of(&received.topic);
+        let share = Share { bytes: received.payload.len(), is_awaited: received.ack.is_awaited() };
+        // Before it is read: a flood is to cost its neighbours as little as can be.
+        if !self.pending.admit(&device, share, acknowledgement) {
+            return;
+        }
         // What piles up is stored first and read later.
         let is_eager = !self.has_unread && self.pending.len() < PILE;
         match read_as(&received.topic, &received.payload, received.content_type.as_deref(), is_eager) {
             Inbound::Store(message) => {
-                if let Stored::Poison(poison) = &message {
-                    tracing::warn!(topic = poison.topic, reason = poison.reason, "a message is set aside");
+                if let Stored::Poison(poison) = &message
+                    && let Some(messages) =
+                        self.set_aside.count(&poison.device, Excess::SetAside, 1, Instant::now())
+                {
+                    let (topic, reason) = (&poison.topic, &poison.reason);
+                    tracing::warn!(topic, reason, messages, "a message is set aside");
                 }
-                self.pending.push(Some(message), acknowledgement);
+                self.pending.push(message, share, acknowledgement);
             }
-            Inbound::Progress(device, progress) => {
+            Inbound::Progress(sender, progress) => {
                 // Nobody may be listening.
-                let _ = self.live.send(Live::Progress(device, progress));
-                self.pending.push(None, acknowledgement);
+                let _ = self.live.send(Live::Progress(sender, progress));
+                self.pending.push_nothing(&device, share, acknowledgement);
             }
-            Inbound::Nothing => self.pending.push(None, acknowledgement),
+            Inbound::Nothing => self.pending.push_nothing(&device, share, acknowledgement),
         }
     }
 
@@ -363,6 +388,7 @@ impl<'a> Receiver<'a> {
                 for acknowledgement in acknowledgements {
                     self.acknowledge(acknowledgement);
                 }
+                self.complain(&committed.refused);
                 let stored = committed.receipts.iter().map(|(device, _)| device.clone()).collect();
                 self.receipts_since = self.receipts_since.or(Some(Instant::now()));
                 for (device, receipt) in committed.receipts {
@@ -387,6 +413,26 @@ impl<'a> Receiver<'a> {
                 tracing::info!("the store takes batches again");
                 systemd::status("connected to the broker");
                 let _ = self.live.send(Live::Trouble(None));
+            }
+        }
+    }
+
+    /// Names the devices that exceed their bounds, and takes less of them for a while.
+    fn complain(&mut self, refusals: &Refusals) {
+        for ((device, excess), refused) in refusals {
+            if *excess != Excess::Waiting {
+                self.pending.restrict(device);
+            }
+            let of = self.refused.count(device, *excess, refused.messages, Instant::now());
+            if let Some(messages) = of {
+                let kind = excess.name();
+                tracing::warn!(
+                    device,
+                    kind,
+                    messages,
+                    "messages are refused: this device {}",
+                    excess.words()
+                );
             }
         }
     }
@@ -464,8 +510,13 @@ impl<'a> Receiver<'a> {
     fn takes_requests(&self) -> bool {
         match &self.link {
             Link::Open(connection) => connection.has_room(),
-            Link::Waiting(_) => true,
+            Link::Waiting(_) | Link::Asking(_) => true,
         }
+    }
+
+    /// Whether more may be taken from the connection, if there is one.
+    const fn takes_messages(&self) -> bool {
+        !matches!(self.link, Link::Open(_)) || self.pending.has_room()
     }
 
     fn outgoing(&mut self, outgoing: Outgoing) {
@@ -475,7 +526,7 @@ impl<'a> Receiver<'a> {
         let sent = match &mut self.link {
             Link::Open(connection) => connection.publish(message, Token::Outgoing(number)),
             // Dropping its sender says that the connection is broken.
-            Link::Waiting(_) => return,
+            Link::Waiting(_) | Link::Asking(_) => return,
         };
         match sent {
             Ok(()) => drop(self.verdicts.insert(number, verdict)),

@@ -3,7 +3,7 @@
 use super::rows::ProfileRows;
 use clipmark_profile::message::{EventReport, Payload, SequenceRange};
 use clipmark_profile::topics::UpKind;
-use clipmark_profile::wire;
+use clipmark_profile::{plausible, wire};
 use std::error::Error;
 
 /// What a record holds.
@@ -44,9 +44,12 @@ impl Content {
     #[must_use]
     pub fn read(kind: UpKind, bytes: &[u8]) -> Self {
         let read = match kind {
-            UpKind::Profile => wire::decode_profile(bytes)
-                .map(|profile| Self::Profile(Box::new(ProfileRows::from(&profile))))
-                .map_err(|error| in_one_line(&error)),
+            UpKind::Profile => {
+                wire::decode_profile(bytes).map_err(|error| in_one_line(&error)).and_then(|profile| {
+                    plausible::check(&profile).map_err(|error| error.to_string())?;
+                    Ok(Self::Profile(Box::new(ProfileRows::from(&profile))))
+                })
+            }
             UpKind::Series => wire::decode_series(bytes)
                 .map(|series| Self::Series { run_id: series.run_id })
                 .map_err(|error| in_one_line(&error)),

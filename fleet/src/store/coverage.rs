@@ -40,9 +40,22 @@ impl Coverage {
         self.ahead.iter().map(|(&first, &last)| SequenceRange { first, last })
     }
 
+    /// How many ranges are ahead.
+    pub(super) fn ranges(&self) -> u64 {
+        self.ahead.len() as u64
+    }
+
     pub(super) fn contains(&self, sequence: u64) -> bool {
         let before = self.ahead.range(..=sequence).next_back();
         sequence <= self.contiguous || before.is_some_and(|(_, last)| sequence <= *last)
+    }
+
+    /// Whether covering `sequence` alone would begin another range ahead of a missing one.
+    pub(super) fn would_open_a_gap(&self, sequence: u64) -> bool {
+        let touches = |other: u64| other <= self.contiguous || self.contains(other);
+        !touches(sequence.saturating_sub(1))
+            && !touches(sequence)
+            && !self.contains(sequence.saturating_add(1))
     }
 
     /// Covers a range and returns how many of its sequences were not covered before.
@@ -111,6 +124,13 @@ mod tests {
         assert_eq!(coverage.cover(range(3, 3)), 0);
     }
 
+    #[test]
+    fn only_what_touches_nothing_opens_a_gap() {
+        let coverage = Coverage::new(3, [range(6, 7)]);
+        let opens: Vec<u64> = (0..=12).filter(|sequence| coverage.would_open_a_gap(*sequence)).collect();
+        assert_eq!(opens, [9, 10, 11, 12]);
+    }
+
     proptest! {
         #[test]
         fn it_agrees_with_a_set_of_numbers(
@@ -120,6 +140,10 @@ mod tests {
             let mut set: BTreeSet<u64> = (1..=contiguous).collect();
             let mut coverage = Coverage::new(contiguous, []);
             for (first, more) in ranges {
+                let (opens, before) = (coverage.would_open_a_gap(first), coverage.ahead().count());
+                let mut alone = coverage.clone();
+                alone.cover(range(first, first));
+                prop_assert_eq!(opens, alone.ahead().count() > before);
                 let fresh = (first..=first + more).filter(|sequence| set.insert(*sequence)).count() as u64;
                 prop_assert_eq!(coverage.cover(range(first, first + more)), fresh);
             }

@@ -5,6 +5,7 @@
 //! time, in the order in which they came. Nothing else of a record waits: its place in the spool, and with
 //! it the receipt, are decided at once.
 
+use super::bounds::Room;
 use super::content::Content;
 use super::database::{Database, Row, Value};
 use super::read::{count, identifier, text};
@@ -87,7 +88,9 @@ impl Store {
             "SELECT inbox, device, epoch, sequence, kind, command, spooled_unix_ms, received_unix_ms, content \
              FROM inbox ORDER BY inbox LIMIT ?1 {skip}"
         );
-        let devices = self.in_transaction(|database| {
+        let (most_bytes, in_all) = (self.most, self.all);
+        let (devices, in_all) = self.in_transaction(|database| {
+            let mut room = Room::new(database, most_bytes, in_all)?;
             let mut all = Vec::new();
             database.query(&sql, &[most.into()], &mut |row| {
                 all.push(waiting(row)?);
@@ -100,11 +103,15 @@ impl Store {
                     Some(reason) => Content::Unreadable { reason: reason.to_owned() },
                     None => Content::read(record.kind, &record.bytes),
                 });
-                records::insert(database, record, (*received_unix_ms).into(), false)?;
+                records::insert(database, record, (*received_unix_ms).into(), false, &mut room)?;
                 database.execute("DELETE FROM inbox WHERE inbox = ?1", &[(*number).into()])?;
             }
-            Ok(all.into_iter().map(|waiting| waiting.record.device).collect::<Vec<_>>())
+            if let Some(last) = all.last() {
+                room.note(database, last.received_unix_ms.into())?;
+            }
+            Ok((all.into_iter().map(|waiting| waiting.record.device).collect::<Vec<_>>(), room.all()))
         })?;
+        self.all = in_all;
         self.has_unread = devices.len() as u64 == u64::from(most);
         Ok(devices)
     }

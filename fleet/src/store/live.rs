@@ -4,6 +4,7 @@
 //! a command status that precedes the stored one, are ignored.
 
 use super::StoreError;
+use super::bounds::{Excess, Refused, Room};
 use super::database::{Database, Value};
 use super::rows::name_of;
 use clipmark_profile::message::{CommandState, CommandStatus, DeviceInfo, DeviceState, Payload};
@@ -103,14 +104,27 @@ const fn stage(state: CommandState) -> i64 {
     }
 }
 
-/// How far a command came on the device.
+/// How far a command came on the device. One more than there is room for is only counted.
 pub(super) fn status(
     database: &mut dyn Database,
     device: &DeviceId,
     status: &CommandStatus,
     now: Value<'_>,
+    room: &mut Room,
 ) -> Result<(), StoreError> {
     let text = json(status)?;
+    let mut is_known = false;
+    let sql = "SELECT 1 FROM command WHERE command = ?1 AND device = ?2";
+    database.query(sql, &[status.command.as_str().into(), device.as_str().into()], &mut |_| {
+        is_known = true;
+        Ok(())
+    })?;
+    if !is_known && !room.has(database, device.as_str(), Excess::Commands, 1)? {
+        let refused = Refused { messages: 1, bytes: text.len() as u64 };
+        room.refuse(device.as_str(), Excess::Commands, refused);
+        return Ok(());
+    }
+    room.take(device.as_str(), Excess::Commands, u64::from(!is_known));
     let values = [
         status.command.as_str().into(),
         device.as_str().into(),

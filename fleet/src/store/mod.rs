@@ -10,6 +10,7 @@
 //! aggregator's clock and order everything; a device's own clock may be wrong by years and only labels.
 //! Deliberately not here: MQTT, statistics, and any decision about what is good or bad.
 
+mod bounds;
 mod content;
 mod coverage;
 pub mod database;
@@ -25,17 +26,20 @@ mod schema;
 mod sqlite;
 mod write;
 
+pub(crate) use bounds::device_of;
+pub use bounds::{Excess, Refusals, Refused};
 pub use content::Content;
 pub use error::StoreError;
 pub use prune::{Pruned, Retention};
 pub use read::{
     CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelName, ModelRow, PointQuery,
-    PointRow, PoisonRow, ProfileId, ProfileQuery, ProfileRow, SeriesRow, SoakRow,
+    PointRow, PoisonRow, ProfileId, ProfileQuery, ProfileRow, RefusalRow, SeriesRow, SoakRow,
 };
 pub use rows::{PointFigures, ProfileRows, SoakFigures, VariantRows};
 pub use write::{Committed, Message, Poison, Record};
 
 use crate::config;
+use bounds::{InAll, MostBytes};
 use database::Database;
 
 /// The keys of the configuration that say where the store is.
@@ -48,6 +52,10 @@ pub struct Store {
     database: Box<dyn Database>,
     /// Whether contents may wait to be read.
     has_unread: bool,
+    /// Bytes that one device, and all together, may store.
+    most: MostBytes,
+    /// What all devices take together.
+    all: InAll,
 }
 
 impl Store {
@@ -64,7 +72,7 @@ impl Store {
         if !schema::is_there(database.as_mut())? {
             return Err(StoreError::Missing { place: database.place().to_owned(), key });
         }
-        Self::over(database)
+        Self::over(database, config)
     }
 
     /// Opens the store that `config` names, and makes or upgrades its tables.
@@ -73,8 +81,8 @@ impl Store {
     /// When it cannot be made or opened, or was written by a newer clipmark-fleet.
     pub fn create(config: &config::Store) -> Result<Self, StoreError> {
         match &config.postgres {
-            Some(address) => Self::over(Box::new(postgres::Postgres::open(config, address)?)),
-            None => Self::over(Box::new(sqlite::Sqlite::create(&config.path)?)),
+            Some(address) => Self::over(Box::new(postgres::Postgres::open(config, address)?), config),
+            None => Self::over(Box::new(sqlite::Sqlite::create(&config.path)?), config),
         }
     }
 
@@ -84,10 +92,14 @@ impl Store {
         self.database.place()
     }
 
-    fn over(mut database: Box<dyn Database>) -> Result<Self, StoreError> {
+    fn over(mut database: Box<dyn Database>, config: &config::Store) -> Result<Self, StoreError> {
         database.adopt()?;
         schema::prepare(database.as_mut())?;
-        let mut store = Self { database, has_unread: false };
+        let most = MostBytes {
+            of_device: u64::from(config.device_mib) << 20,
+            in_all: u64::from(config.total_gib) << 30,
+        };
+        let mut store = Self { database, has_unread: false, most, all: InAll::default() };
         store.find_unread()?;
         Ok(store)
     }

@@ -1,5 +1,6 @@
 //! Rows of one record: profile, variants, points, soaks, or what else its content is.
 
+use super::bounds::{Excess, Refused, Room};
 use super::content::Content;
 use super::database::{Database, Value};
 use super::rows::{ProfileRows, VariantRows, name_of};
@@ -60,6 +61,7 @@ pub(super) fn insert(
     record: &Record,
     now: Value<'_>,
     others_wait: bool,
+    room: &mut Room,
 ) -> Result<Option<SequenceRange>, StoreError> {
     let is_refused = matches!(record.content, Some(Content::Unreadable { .. }));
     if inbox::can_wait(record) && !is_refused && (others_wait || record.content.is_none()) {
@@ -74,10 +76,12 @@ pub(super) fn insert(
         }
         None => {
             insert_part(database, &place)?;
+            room.take(record.device.as_str(), Excess::Parts, 1);
             let Some(bytes) = assembled(database, &place)? else {
                 live::seen(database, &record.device, now)?;
                 return Ok(None);
             };
+            room.give_back(record.device.as_str(), Excess::Parts, record.parts.into());
             (Cow::Owned(Content::read(record.kind, &bytes)), Cow::Owned(bytes))
         }
     };
@@ -91,8 +95,8 @@ pub(super) fn insert(
         }
         Content::Unreadable { reason } => {
             let topic = Topic::device(&record.device, DeviceTopic::Up(record.kind)).to_string();
-            let poison = Poison::new(topic, reason.clone(), None, bytes.into_owned());
-            set_aside(database, &poison, Some(place.key()), now)?;
+            let poison = Poison::new(&topic, reason, None, &bytes);
+            set_aside(database, &poison, Some(place.key()), now, room)?;
         }
     }
     live::seen(database, &record.device, now)?;
@@ -123,8 +127,10 @@ fn insert_part(database: &mut dyn Database, place: &Place<'_>) -> Result<(), Sto
 /// The whole content, once its last part is here; its parts are then removed.
 fn assembled(database: &mut dyn Database, place: &Place<'_>) -> Result<Option<Vec<u8>>, StoreError> {
     let record = place.record;
-    let values = place.key();
-    let mine = "FROM part WHERE device = ?1 AND epoch = ?2 AND first_sequence = ?3";
+    let [device, epoch, first] = place.key();
+    // By their sequences, which the table is ordered by: there may be many other parts.
+    let values = [device, epoch, first, (place.sequence + u64::from(record.parts)).into()];
+    let mine = "FROM part WHERE device = ?1 AND epoch = ?2 AND sequence >= ?3 AND sequence < ?4 AND first_sequence = ?3";
     let mut here = 0;
     database.query(&format!("SELECT COUNT(*) {mine}"), &values, &mut |row| {
         here = row.int(0)?.unwrap_or_default();
@@ -169,19 +175,31 @@ fn insert_attachment(
     database.execute(sql, &values).map(drop)
 }
 
-/// Keeps a message that cannot be understood. `key` is the record's identity, where that much is known.
+/// Keeps a message that cannot be understood, where there is room: a repetition is only counted. `key` is the
+/// record's identity, where that much is known.
 pub(super) fn set_aside(
     database: &mut dyn Database,
     poison: &Poison,
     key: Option<[Value<'_>; 3]>,
     now: Value<'_>,
+    room: &mut Room,
 ) -> Result<(), StoreError> {
-    let [device, epoch, sequence] = key.unwrap_or([Value::Null; 3]);
+    let sql = "UPDATE poison SET times = times + 1 WHERE topic = ?1 AND digest = ?2";
+    if database.execute(sql, &[(&poison.topic).into(), (&poison.digest).into()])? > 0 {
+        return Ok(());
+    }
+    if !room.has(database, &poison.device, Excess::SetAside, 1)? {
+        let refused = Refused { messages: 1, bytes: poison.payload.len() as u64 };
+        room.refuse(&poison.device, Excess::SetAside, refused);
+        return Ok(());
+    }
+    room.take(&poison.device, Excess::SetAside, 1);
+    let [_, epoch, sequence] = key.unwrap_or([Value::Null; 3]);
     let values = [
         (&poison.topic).into(),
         (&poison.digest).into(),
         (&poison.reason).into(),
-        device,
+        (&poison.device).into(),
         epoch,
         sequence,
         poison.content_type.as_ref().into(),

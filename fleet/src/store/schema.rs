@@ -9,7 +9,7 @@ use clipmark_profile::figures::{Figure, Stored};
 const VERSION: i64 = STEPS.len() as i64;
 
 /// What leads from one version to the next. A released step is never changed.
-const STEPS: [&str; 4] = [STEP_1, STEP_2, STEP_3, STEP_4];
+const STEPS: [&str; 5] = [STEP_1, STEP_2, STEP_3, STEP_4, STEP_5];
 
 const STEP_1: &str = "
 -- What a device last said of itself.
@@ -149,6 +149,23 @@ ALTER TABLE point DROP COLUMN throttled;
 ALTER TABLE point ADD COLUMN throttled {int};
 UPDATE point SET throttled = (SELECT CASE WHEN k.causes = '' THEN 0 ELSE 1 END FROM soak k
   WHERE k.variant = point.variant AND k.batch_size = point.batch_size AND k.clip_length = point.clip_length);
+";
+
+/// What is counted against the bounds of a device, and what was refused.
+const STEP_5: &str = "
+ALTER TABLE spool ADD COLUMN bytes {int} NOT NULL DEFAULT 0;
+UPDATE spool SET bytes =
+  (SELECT CAST(COALESCE(SUM(p.bytes), 0) AS BIGINT) FROM profile p
+   WHERE p.device = spool.device AND p.epoch = spool.epoch AND p.blob IS NOT NULL) +
+  (SELECT CAST(COALESCE(SUM(a.bytes), 0) AS BIGINT) FROM attachment a
+   WHERE a.device = spool.device AND a.epoch = spool.epoch AND a.blob IS NOT NULL);
+UPDATE poison SET device = '' WHERE device IS NULL;
+CREATE INDEX poison_device ON poison (device);
+CREATE TABLE refusal (
+  device TEXT NOT NULL, excess TEXT NOT NULL, messages {int} NOT NULL, bytes {int} NOT NULL,
+  first_unix_ms {int} NOT NULL, last_unix_ms {int} NOT NULL,
+  PRIMARY KEY (device, excess)
+) {clustered};
 ";
 
 /// The columns of `axes`, separated by commas. An axis of a shape that a point does not vary is 0, because a key cannot

@@ -9,6 +9,7 @@ mod profiles;
 
 pub use overview::{
     CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelName, ModelRow, PoisonRow,
+    RefusalRow,
 };
 pub use points::{PointQuery, PointRow};
 pub use profiles::{ProfileId, ProfileQuery, ProfileRow, SeriesRow, SoakRow};

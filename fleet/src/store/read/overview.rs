@@ -5,7 +5,7 @@ use super::profiles::ProfileId;
 use super::{count, flag, identifier, optional_count, optional_flag, text};
 use crate::store::database::Row;
 use crate::store::rows::named;
-use crate::store::{Store, StoreError};
+use crate::store::{Excess, Refused, Store, StoreError};
 use clipmark_profile::message::{Availability, CommandStatus, DeviceInfo, DeviceState};
 use clipmark_profile::topics::{CommandId, DeviceId, GroupId};
 
@@ -217,6 +217,23 @@ pub struct Counts {
     pub ahead: u64,
     /// Profiles and series that are stored and not yet read.
     pub unread: u64,
+    /// Parts of contents of which not all parts are here.
+    pub unfinished: u64,
+}
+
+/// What was refused of a device for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalRow {
+    /// The device's name; empty where a topic names none.
+    pub device: String,
+    /// Why.
+    pub excess: Excess,
+    /// How much.
+    pub refused: Refused,
+    /// When something was first refused.
+    pub first_unix_ms: u64,
+    /// When something was last refused.
+    pub last_unix_ms: u64,
 }
 
 impl Store {
@@ -365,6 +382,29 @@ impl Store {
         Ok(rows)
     }
 
+    /// What was refused, by device and reason, the last first.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub fn refusals(&mut self, limit: u32) -> Result<Vec<RefusalRow>, StoreError> {
+        let sql = "SELECT device, excess, messages, bytes, first_unix_ms, last_unix_ms FROM refusal \
+            ORDER BY last_unix_ms DESC, device, excess LIMIT ?1";
+        let mut rows = Vec::new();
+        self.database.query(sql, &[limit.into()], &mut |row| {
+            let name = text(row, 1, "reason")?;
+            let excess = Excess::ALL.into_iter().find(|excess| excess.name() == name);
+            rows.push(RefusalRow {
+                device: text(row, 0, "device")?,
+                excess: excess.ok_or(StoreError::Damaged { what: "reason of a refusal", problem: name })?,
+                refused: Refused { messages: count(row, 2, "number")?, bytes: count(row, 3, "size")? },
+                first_unix_ms: count(row, 4, "time")?,
+                last_unix_ms: count(row, 5, "time")?,
+            });
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
     /// How much of everything there is.
     ///
     /// # Errors
@@ -390,15 +430,17 @@ impl Store {
             },
         )?;
         let tables = "SELECT (SELECT COUNT(*) FROM profile), (SELECT COUNT(*) FROM attachment), \
-            (SELECT COUNT(*) FROM poison), (SELECT CAST(COALESCE(SUM(lost), 0) AS BIGINT) FROM spool), (SELECT COUNT(*) FROM ahead), \
-            (SELECT COUNT(*) FROM inbox)";
+            (SELECT COUNT(*) FROM poison), (SELECT SUM(CAST(lost AS DOUBLE PRECISION)) FROM spool), (SELECT COUNT(*) FROM ahead), \
+            (SELECT COUNT(*) FROM inbox), (SELECT COUNT(*) FROM part)";
         self.database.query(tables, &[], &mut |row| {
             counts.profiles = count(row, 0, "number")?;
             counts.attachments = count(row, 1, "number")?;
             counts.poison = count(row, 2, "number")?;
-            counts.lost = count(row, 3, "number")?;
+            // A board may declare 2^63 records lost, and so may the next: the sum saturates.
+            counts.lost = row.real(3)?.unwrap_or_default() as u64;
             counts.ahead = count(row, 4, "number")?;
             counts.unread = count(row, 5, "number")?;
+            counts.unfinished = count(row, 6, "number")?;
             Ok(())
         })?;
         Ok(counts)
