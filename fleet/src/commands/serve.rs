@@ -6,6 +6,7 @@ use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{self, Serving};
 use clipmark_service::logging;
 use clipmark_service::secret::SecretPath;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,6 +74,17 @@ pub(crate) async fn asked_to_end() {
     }
 }
 
+/// Takes as many files as may be open at once. Shells and systemd give fewer at first, for programs of old.
+fn raise_limit_of_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 impl Serve {
     /// Serves until a signal ends it.
     ///
@@ -80,6 +92,7 @@ impl Serve {
     /// A store that cannot be opened.
     pub fn execute(&self, config: &Config) -> Result<ExitCode, CommandError> {
         log("info,rumqttc=error,rumqttd=warn");
+        raise_limit_of_files();
         let mut config = config.clone();
         if self.embedded_broker {
             let started = crate::embedded::start(config.mqtt.port);
@@ -100,7 +113,7 @@ impl Serve {
                     let dashboard =
                         Dashboard::listen(&offer, &config.store, live.clone(), Some(publisher)).await?;
                     tracing::info!(address = %format_args!("http://{}/", dashboard.address), "dashboard");
-                    dashboard.serve(std::future::pending()).await?;
+                    dashboard.serve(std::future::pending()).await;
                 }
                 std::future::pending::<Result<(), DashboardError>>().await
             };

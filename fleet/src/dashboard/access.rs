@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 const POLICY: &str = "default-src 'none'; style-src 'self'; style-src-attr 'unsafe-inline'; script-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// Longest question of an address, in bytes.
+const MOST_QUERY: usize = 8 << 10;
+
 /// The rule.
 #[derive(Debug, Clone)]
 pub(super) struct Access {
@@ -73,7 +76,34 @@ fn is_loopback_name(host: &str) -> bool {
         || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Lets a request through, and says on the answer what a browser may do with it.
+/// Refuses what no browser sends: more than one Host, of which another program in between may have read the other,
+/// and questions longer than any form of ours makes them.
+fn is_odd(request: &Request) -> Option<&'static str> {
+    if request.headers().get_all(header::HOST).iter().nth(1).is_some() {
+        return Some("a request names one Host\n");
+    }
+    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    if request.uri().authority().is_some_and(|authority| Some(authority.as_str()) != host) {
+        return Some("a request's address and its Host name the same place\n");
+    }
+    let is_long = request.uri().query().is_some_and(|query| query.len() > MOST_QUERY);
+    is_long.then_some("this filter is too long; no board or model has a name of thousands of characters\n")
+}
+
+/// Says on every answer, also on a refusal, what a browser may do with it.
+pub(super) async fn guarded(request: Request, next: Next) -> Response {
+    let mut response = match is_odd(&request) {
+        Some(why) => (StatusCode::BAD_REQUEST, why).into_response(),
+        None => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// Lets a request through.
 pub(super) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
     if !access.permits(request.headers()) {
         let (code, text) = match access.token {
@@ -85,12 +115,7 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
         let ask = [(header::WWW_AUTHENTICATE, "Basic realm=\"clipmark-fleet\"")];
         return (code, ask, text).into_response();
     }
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    response
+    next.run(request).await
 }
 
 #[cfg(test)]

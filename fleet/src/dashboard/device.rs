@@ -1,9 +1,10 @@
 //! One board: what it is, its newest or a chosen profile, its earlier runs.
 
+use super::fleet::refused;
 use super::layout::{frame, pill};
 use super::{PageError, Site, page};
 use crate::ingest::now_unix_ms;
-use crate::store::{DeviceQuery, DeviceRow, ProfileId, ProfileQuery, ProfileRow, Store};
+use crate::store::{DeviceQuery, DeviceRow, ProfileId, ProfileQuery, ProfileRow, RefusalRow, Store};
 use axum::extract::{Path, Query, State};
 use axum::response::Html;
 use clipmark_profile::series::Series;
@@ -32,6 +33,7 @@ pub(super) struct Which {
 
 struct Found {
     row: DeviceRow,
+    refusals: Vec<RefusalRow>,
     runs: Vec<ProfileRow>,
     shown: Option<Shown>,
 }
@@ -62,6 +64,7 @@ pub(super) async fn show(
             li.now {}
         }
         p #news hidden { "New results were stored. " a href="" { "Show them" } }
+        (refused(&found.refusals))
         (shown(&found))
         (runs(&found))
     };
@@ -98,7 +101,9 @@ fn find(store: &mut Store, id: &DeviceId, wanted: Option<i64>) -> Result<Found, 
             Some(Shown { run, content: profile.map(|profile| (profile, series)) })
         }
     };
-    Ok(Found { row, runs, shown })
+    let mut refusals = store.refusals(u32::MAX)?;
+    refusals.retain(|refusal| refusal.device == row.device.as_str());
+    Ok(Found { row, refusals, runs, shown })
 }
 
 fn series(store: &mut Store, id: &DeviceId, run: &str) -> Result<Vec<Series>, PageError> {

@@ -3,7 +3,7 @@
 use super::layout::{frame, pill};
 use super::{PageError, Site, page};
 use crate::ingest::now_unix_ms;
-use crate::store::{Counts, DeviceQuery, DeviceRow};
+use crate::store::{Counts, DeviceQuery, DeviceRow, RefusalRow};
 use axum::extract::{Query, State};
 use axum::response::Html;
 use clipmark_profile::message::Availability;
@@ -11,6 +11,12 @@ use clipmark_report::format::{age, thousands};
 use clipmark_report::words::clean;
 use maud::{Markup, html};
 use serde::Deserialize;
+
+/// Refusals that are listed.
+const REFUSALS: u32 = 20;
+
+/// Longest part of a board's name that is searched for.
+const MOST_BOARD: usize = 200;
 
 /// Boards on one page.
 const ROWS: u32 = 100;
@@ -25,20 +31,26 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    fn query(&self) -> DeviceQuery {
+    /// # Errors
+    /// A filter that no board can match.
+    fn query(&self) -> Result<DeviceQuery, PageError> {
+        if self.board.chars().count() > MOST_BOARD {
+            let why = format!("Board model: at most {MOST_BOARD} characters; no board's name is longer.");
+            return Err(PageError::Refused(why));
+        }
         let availability = match self.state.as_str() {
             "online" => Some(Availability::Online),
             "busy" => Some(Availability::Busy),
             "offline" => Some(Availability::Offline),
             _ => None,
         };
-        DeviceQuery {
+        Ok(DeviceQuery {
             board: Some(self.board.clone()).filter(|board| !board.is_empty()),
             availability,
             after: self.after.parse().ok(),
             limit: ROWS + 1,
             ..DeviceQuery::default()
-        }
+        })
     }
 }
 
@@ -47,8 +59,10 @@ pub(super) async fn show(
     State(site): State<Site>,
     Query(filter): Query<Filter>,
 ) -> Result<Html<String>, PageError> {
-    let query = filter.query();
-    let (counts, mut devices) = site.read(move |store| Ok((store.counts()?, store.devices(&query)?))).await?;
+    let query = filter.query()?;
+    let found =
+        site.read(move |store| Ok((store.counts()?, store.devices(&query)?, store.refusals(REFUSALS)?)));
+    let (counts, mut devices, refusals) = found.await?;
     let next = (devices.len() > ROWS as usize).then(|| {
         devices.truncate(ROWS as usize);
         devices.last().map(|row| row.device.to_string()).unwrap_or_default()
@@ -56,6 +70,7 @@ pub(super) async fn show(
     let body = html! {
         h1 { "Fleet" }
         (tiles(&counts))
+        (refused(&refusals))
         (form(&filter))
         p #news hidden { "New results were stored. " a href="" { "Show them" } }
         @if devices.is_empty() {
@@ -103,6 +118,29 @@ fn tiles(counts: &Counts) -> Markup {
             @for (count, name, alarm) in tiles {
                 div class=(if alarm { "tile alarm" } else { "tile" }) {
                     b { (count.map_or("\u{2014}".into(), |count| thousands(count.into()))) } span { (name) }
+                }
+            }
+        }
+    }
+}
+
+/// The boards that exceed their bounds, where there are any.
+pub(super) fn refused(refusals: &[RefusalRow]) -> Markup {
+    let now = now_unix_ms();
+    html! {
+        @if !refusals.is_empty() {
+            section #refused aria-label="Refused" {
+                h2 { "Refused" }
+                p { "These exceed what one board may take. What was refused of their records is still on the boards." }
+                ul {
+                    @for row in refusals {
+                        li {
+                            @if row.device.is_empty() { "A client that names no board" }
+                            @else { a href=(format!("/device/{}", row.device)) { (row.device) } }
+                            " " (row.excess.words()) ": " (thousands(row.refused.messages.into()))
+                            " messages refused, last " (age(now.saturating_sub(row.last_unix_ms))) " ago"
+                        }
+                    }
                 }
             }
         }

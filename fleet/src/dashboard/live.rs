@@ -46,7 +46,9 @@ fn event(live: Live) -> Event {
             let names: Vec<&str> = devices.iter().map(|device| device.as_str()).collect();
             ("stored", serde_json::json!({ "devices": names }))
         }
-        Live::Trouble(reason) => ("trouble", serde_json::json!({ "reason": reason })),
+        Live::Trouble(reason) => {
+            ("trouble", serde_json::json!({ "reason": reason.map(|reason| clean(&reason, 300)) }))
+        }
         Live::Status(device, status) => {
             let said = clean(&crate::commands::status_line(&status), 200);
             let data = serde_json::json!({ "device": device.as_str(), "command": status.command.as_str(), "said": said });

@@ -16,6 +16,7 @@ mod layout;
 mod live;
 mod measure_form;
 mod metrics;
+mod server;
 mod trends;
 
 use crate::config;
@@ -31,14 +32,30 @@ pub(crate) use fleet::encoded;
 use guard::Guard;
 pub(crate) use layout::style;
 use maud::Markup;
+use rustix::process::{Resource, getrlimit};
+use server::Limits;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 /// Queries at a time; more wait.
 const QUERIES: usize = 4;
+
+/// Connections at a time. Each takes a file descriptor.
+const CONNECTIONS: usize = 256;
+
+/// What connections may take: half of the file descriptors of this process are left to what else it does.
+fn limits() -> Limits {
+    let half = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit / 2).ok());
+    Limits {
+        connections: half.map_or(CONNECTIONS, |half| half.min(CONNECTIONS)),
+        head: Duration::from_secs(10),
+        page: Duration::from_secs(120),
+    }
+}
 
 /// Why there are no pages.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +81,6 @@ pub enum DashboardError {
     /// No secret for its forms.
     #[error("the kernel gives no random bytes; check that /dev/urandom is there")]
     Random(#[source] std::io::Error),
-    /// The server ended.
-    #[error("the dashboard's server has ended")]
-    Serve(#[source] std::io::Error),
 }
 
 /// What the pages are made from.
@@ -170,12 +184,13 @@ fn router(site: Site, access: Access) -> Router {
         .route("/measure/confirm", get(measure_form::confirm))
         .route("/command/:command", get(measure_form::command))
         .route("/command/:command/cancel", get(measure_form::ask_cancel).post(measure_form::cancel))
-        .route("/events", get(live::events))
+        .route(server::STREAM, get(live::events))
         .route("/metrics", get(metrics::show))
         .route("/style.css", get(|| async { asset("text/css", layout::style()) }))
         .route("/app.js", get(|| async { asset("text/javascript", include_str!("app.js")) }))
         .layer(middleware::from_fn_with_state(access, access::check))
         .route("/healthz", get(|| async { "ok\n" }))
+        .layer(middleware::from_fn(access::guarded))
         .with_state(site)
 }
 
@@ -229,15 +244,11 @@ impl Dashboard {
     }
 
     /// Serves until `end` is ready.
-    ///
-    /// # Errors
-    /// When the socket fails.
-    pub async fn serve(self, end: impl Future<Output = ()>) -> Result<(), DashboardError> {
+    pub async fn serve(self, end: impl Future<Output = ()>) {
         // Open event streams never end by themselves: the server is dropped instead of drained.
-        let server = axum::serve(self.listener, self.router);
         tokio::select! {
-            served = std::future::IntoFuture::into_future(server) => served.map_err(DashboardError::Serve),
-            () = end => Ok(()),
+            () = server::serve(self.listener, self.router, limits()) => {}
+            () = end => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Dashboard, DashboardError, Offer};
 use crate::config;
 use crate::ingest::{Live, Outgoing};
-use crate::store::{Content, Message, Record, Store};
+use crate::store::{Content, Excess, Message, Record, Refused, Store};
 use clipmark_profile::example;
 use clipmark_profile::message::{Availability, DeviceState, Epoch};
 use clipmark_profile::topics::{DeviceId, UpKind};
@@ -187,4 +187,92 @@ async fn a_plan_that_makes_no_sense_is_refused_with_the_field_and_its_bound() {
         let page = get(address, &format!("/measure/confirm?{asked}"), "localhost").await;
         assert!(page.starts_with("HTTP/1.1 400") && page.contains(told), "{asked}: {page}");
     }
+}
+
+/// Sends bytes and returns what comes back.
+async fn exchange(dashboard: std::net::SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(dashboard).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn served(folder: &Path, token: Option<&str>) -> std::net::SocketAddr {
+    let store = store_in(folder);
+    fill(&store, 1);
+    let (live, _) = broadcast::channel::<Live>(16);
+    let offer = Offer { token: token.map(str::to_owned), ..offer("127.0.0.1:0") };
+    let dashboard = Dashboard::listen(&offer, &store, live, None).await.unwrap();
+    let address = dashboard.address;
+    tokio::spawn(dashboard.serve(std::future::pending()));
+    address
+}
+
+#[tokio::test]
+async fn every_answer_says_what_a_browser_may_do_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (open, guarded) = (served(folder.path(), None).await, served(folder.path(), Some("s3cret")).await);
+    for (answer, code) in [
+        (get(open, "/", "localhost").await, 200),
+        (get(open, "/", "evil.example").await, 403),
+        (get(open, "/nowhere", "localhost").await, 404),
+        (get(open, "/healthz", "localhost").await, 200),
+        (get(guarded, "/", "localhost").await, 401),
+        (exchange(open, "GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n").await, 400),
+    ] {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code}")), "{answer}");
+        for header in [
+            "content-security-policy: default-src 'none'",
+            "x-content-type-options: nosniff",
+            "referrer-policy:",
+        ] {
+            assert!(answer.contains(header), "{code} without {header}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_names_two_places_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = served(folder.path(), None).await;
+    for request in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        "GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ] {
+        assert!(exchange(address, request).await.starts_with("HTTP/1.1 400"), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_no_board_can_match_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = served(folder.path(), None).await;
+    for length in [201, 8000, 30_000, 60_000] {
+        let page = get(address, &format!("/?board={}", "x".repeat(length)), "localhost").await;
+        let is_told = page.contains("200 characters") || page.contains("too long");
+        assert!(page.starts_with("HTTP/1.1 400") && is_told, "{length}: {page}");
+    }
+    assert!(
+        get(address, &format!("/?board={}", "x".repeat(200)), "localhost").await.starts_with("HTTP/1.1 200")
+    );
+}
+
+#[tokio::test]
+async fn a_board_that_exceeds_its_bounds_is_named_on_the_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = served(folder.path(), None).await;
+    assert!(!get(address, "/", "localhost").await.contains("id=\"refused\""));
+    let refused = Refused { messages: 7, bytes: 70 };
+    let mut store = Store::create(&store_in(folder.path())).unwrap();
+    store.commit(&[Message::Refused("board-0".into(), Excess::Gaps, refused)], 1_000).unwrap();
+    for path in ["/", "/device/board-0"] {
+        let page = get(address, path, "localhost").await;
+        assert!(page.contains("left out more sequences than a device may: 7"), "{path}: {page}");
+    }
+    let metrics = get(address, "/metrics", "localhost").await;
+    assert!(
+        metrics.contains("clipmark_messages_refused_total{device=\"board-0\",kind=\"gaps\"} 7\n"),
+        "{metrics}"
+    );
 }

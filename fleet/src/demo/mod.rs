@@ -92,7 +92,7 @@ pub(crate) async fn run(
     tokio::pin!(aggregator);
     let told = tokio::select! {
         served = &mut aggregator => served.map_err(failed(ExitCode::Storage)),
-        pages = pages.serve(std::future::pending()) => pages.map_err(failed(ExitCode::Usage)),
+        () = pages.serve(std::future::pending()) => Ok(()),
         told = story => told,
         () = end => Ok(()),
     };
