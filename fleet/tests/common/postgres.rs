@@ -34,26 +34,51 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {told}");
 }
 
+/// A folder that the server's owner may use.
+fn folder() -> TempDir {
+    let dir = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp").unwrap();
+    if rustix::process::geteuid().is_root() {
+        run(Command::new("chown").arg("postgres").arg(dir.path()));
+    }
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// The files of a new server. Making them costs more than most tests, so that they are made once and copied.
+fn template(bin: &Path) -> PathBuf {
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(tmp).unwrap();
+    let version = bin.parent().and_then(Path::file_name).unwrap().to_string_lossy().into_owned();
+    let (place, partial) =
+        (tmp.join(format!("postgresql-{version}")), tmp.join(format!("postgresql-{version}.partial")));
+    let lock = fs::File::create(tmp.join(format!("postgresql-{version}.lock"))).unwrap();
+    lock.lock().unwrap();
+    if !place.exists() {
+        let dir = folder();
+        let mut initdb = command(&bin.join("initdb"));
+        run(initdb
+            .arg("-D")
+            .arg(dir.path().join("data"))
+            .args(["-A", "trust", "-U", "postgres", "-N", "-E", "UTF8"]));
+        let _ = fs::remove_dir_all(&partial);
+        run(Command::new("cp").arg("-a").arg(dir.path().join("data")).arg(&partial));
+        fs::rename(&partial, &place).unwrap();
+    }
+    place
+}
+
 impl Server {
-    /// A new, empty server; `None`, said on standard error, where PostgreSQL is not installed and
-    /// CLIPMARK_REQUIRE_POSTGRESQL is not set.
-    pub(crate) fn start() -> Option<Self> {
-        let Some(bin) = newest_bin() else {
-            assert!(
-                std::env::var_os("CLIPMARK_REQUIRE_POSTGRESQL").is_none(),
-                "PostgreSQL is needed for this test: apt-get install postgresql"
-            );
-            eprintln!("skipped: PostgreSQL is not installed (apt-get install postgresql)");
-            return None;
-        };
-        let dir = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp").unwrap();
-        if rustix::process::geteuid().is_root() {
-            run(Command::new("chown").arg("postgres").arg(dir.path()));
-        }
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let server = Self { dir, bin };
-        let mut initdb = command(&server.bin.join("initdb"));
-        run(initdb.arg("-D").arg(server.data()).args(["-A", "trust", "-U", "postgres", "-N", "-E", "UTF8"]));
+    /// Whether tests that need a server are to be ignored: none is installed, and CLIPMARK_REQUIRE_POSTGRESQL is
+    /// not set.
+    pub(crate) fn is_missing() -> bool {
+        newest_bin().is_none() && std::env::var_os("CLIPMARK_REQUIRE_POSTGRESQL").is_none()
+    }
+
+    /// A new, empty server.
+    pub(crate) fn start() -> Self {
+        let bin = newest_bin().expect("PostgreSQL is needed for this test: apt-get install postgresql");
+        let server = Self { dir: folder(), bin };
+        run(Command::new("cp").arg("-a").arg(template(&server.bin)).arg(server.data()));
         let socket = server.dir.path().display();
         let options = format!("-k {socket} -c listen_addresses='' -c fsync=off");
         let mut start = command(&server.bin.join("pg_ctl"));
@@ -70,9 +95,8 @@ impl Server {
             .status();
         let log = fs::read_to_string(server.data().join("log")).unwrap_or_default();
         assert!(started.unwrap().success(), "PostgreSQL does not start: {log}");
-        Some(server)
+        server
     }
-
     fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }

@@ -5,15 +5,22 @@ use crate::client::Client;
 use crate::device::{confirmed, numbered, publish, send};
 use clipmark_fleet::store::Store;
 use clipmark_profile::message::Receipt;
+use rumqttc::Outgoing;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::{Client as Library, Event, MqttOptions};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const PASSWORD: &str = "s3cret";
 
+/// What `acl` prints for a fleet whose group `lab` has the member `orin`.
 fn acl(arguments: &[&str]) -> String {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_clipmark-fleet")).arg("acl").args(arguments).output().unwrap();
+    let config = tempfile::NamedTempFile::new().unwrap();
+    fs::write(config.path(), "[groups]\nlab = [\"orin\"]\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"));
+    let output = command.arg("--config").arg(config.path()).arg("acl").args(arguments).output().unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap()
 }
@@ -30,6 +37,10 @@ impl Drop for Killed {
 
 /// An aggregator that logs in as `fleet`.
 fn aggregator(folder: &Path, port: u16) -> Killed {
+    aggregator_with_log(folder, port, Stdio::inherit())
+}
+
+fn aggregator_with_log(folder: &Path, port: u16, log: Stdio) -> Killed {
     let path = |name: &str| folder.join(name).display().to_string();
     fs::write(path("user"), "fleet\n").unwrap();
     fs::write(path("password"), PASSWORD).unwrap();
@@ -45,6 +56,7 @@ fn aggregator(folder: &Path, port: u16) -> Killed {
         .args(["--config", &path("fleet.toml"), "serve", "--no-dashboard"])
         .env("CLIPMARK_LOG", "warn,rumqttc=error")
         .stdin(Stdio::null())
+        .stderr(log)
         .spawn();
     Killed(child.unwrap())
 }
@@ -77,18 +89,122 @@ fn rules_hold(broker: &Broker) {
     assert_eq!(names, ["orin"]);
 }
 
-#[test]
-fn the_acl_file_lets_each_device_speak_for_itself_alone() {
-    let mut broker =
-        Broker::prepared("allow_anonymous false\npassword_file {dir}/passwords\nacl_file {dir}/acl\n");
+/// A broker with the settings and the rules that `acl` prints, but for encryption and ports. With `are_bound`
+/// client ids are those of the users, as the settings have it.
+fn generated(are_bound: bool) -> Broker {
+    let printed = acl(&["--form", "mosquitto-conf"]);
+    assert!(printed.contains("\nuse_username_as_clientid true\n"), "{printed}");
+    let of_machine =
+        ["listener ", "cafile ", "certfile ", "keyfile ", "persistence ", "persistent_client_expiration "];
+    let mut settings: Vec<&str> =
+        printed.lines().filter(|line| !of_machine.iter().any(|word| line.starts_with(word))).collect();
+    settings.retain(|line| are_bound || !line.starts_with("use_username_as_clientid"));
+    let settings = settings.join("\n").replace("/etc/mosquitto/passwd", "{dir}/passwords");
+    let mut broker = Broker::prepared(&settings.replace("/etc/mosquitto/clipmark.acl", "{dir}/acl"));
     broker.file("acl", &acl(&[]));
     let passwords = broker.file("passwords", "");
-    for user in ["orin", "operator", "fleet"] {
+    for user in ["orin", "nano", "operator", "fleet"] {
         let mut add = Command::new("mosquitto_passwd");
         assert!(add.args(["-b"]).arg(&passwords).args([user, PASSWORD]).status().unwrap().success());
     }
     broker.run();
-    rules_hold(&broker);
+    broker
+}
+
+#[test]
+fn the_acl_file_lets_each_device_speak_for_itself_alone() {
+    rules_hold(&generated(true));
+}
+
+#[test]
+fn a_board_reads_requests_to_its_own_groups_alone() {
+    let broker = generated(true);
+    let filter = "clipmark/v1/g/+/cmd/+/+/req";
+    let mut boards = ["orin", "nano"].map(|name| {
+        let own = format!("clipmark/v1/d/{name}/cmd/+/+/req");
+        Client::connect_as(broker.port, name, &[filter, &own], Some((name, PASSWORD)))
+    });
+    let operator = Client::connect_as(broker.port, "operator", &[], Some(("operator", PASSWORD)));
+    publish(&operator, "clipmark/v1/g/lab/cmd/run/c1/req", b"{}");
+    publish(&operator, "clipmark/v1/g/rack/cmd/run/c2/req", b"{}");
+    for name in ["orin", "nano"] {
+        publish(&operator, &format!("clipmark/v1/d/{name}/cmd/run/last/req"), b"{}");
+    }
+    let heard = boards.each_mut().map(|board| {
+        board.wait("its own request", |seen| seen.topic.ends_with("/last/req").then_some(()));
+        board
+            .seen
+            .iter()
+            .filter(|seen| seen.topic.contains("/g/"))
+            .map(|seen| seen.topic.clone())
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(heard, [vec!["clipmark/v1/g/lab/cmd/run/c1/req".to_owned()], vec![]]);
+}
+
+/// Begins or goes on with the session of `client`, as `user`: whether the broker had one, and what waited in it.
+fn session(port: u16, client: &str, user: &str, filter: &str) -> (bool, usize) {
+    let mut options = MqttOptions::new(client, "127.0.0.1", port);
+    options.set_clean_start(false).set_session_expiry_interval(Some(600)).set_credentials(user, PASSWORD);
+    let (library, mut connection) = Library::new(options, 8);
+    let (mut was_there, mut waited) = (false, 0);
+    for event in connection.iter() {
+        match event.unwrap() {
+            Event::Incoming(Packet::ConnAck(connack)) => {
+                was_there = connack.session_present;
+                library.subscribe(filter, QoS::AtLeastOnce).unwrap();
+            }
+            Event::Incoming(Packet::Publish(_)) => waited += 1,
+            // What waits is sent before the next subscription is confirmed.
+            Event::Incoming(Packet::SubAck(_)) => library.disconnect().unwrap(),
+            Event::Outgoing(Outgoing::Disconnect) => break,
+            _ => {}
+        }
+    }
+    (was_there, waited)
+}
+
+/// What is left of a board's session, after another board has logged in with its own password and that board's id.
+fn after_theft(broker: &Broker) -> (bool, usize) {
+    let requests = "clipmark/v1/d/orin/cmd/+/+/req";
+    assert_eq!(session(broker.port, "orin", "orin", requests), (false, 0));
+    let mut operator =
+        Client::connect_as(broker.port, "operator", &["clipmark/v1/d/+/state"], Some(("operator", PASSWORD)));
+    publish(&operator, "clipmark/v1/d/orin/cmd/run/c1/req", b"{}");
+    // Messages of one client are handled in their order: the request waits once this one is through.
+    let nano = Client::connect_as(broker.port, "nano", &[], Some(("nano", PASSWORD)));
+    nano.publish_retained("clipmark/v1/d/nano/state", b"{}");
+    operator.wait("the other board's state", |seen| seen.topic.ends_with("nano/state").then_some(()));
+    session(broker.port, "orin", "nano", "clipmark/v1/d/nano/receipt");
+    session(broker.port, "orin", "orin", requests)
+}
+
+#[test]
+fn a_board_with_its_own_password_and_anothers_id_does_not_take_over_the_session() {
+    assert_eq!(after_theft(&generated(true)), (true, 1), "the request still waits");
+    // What the settings prevent.
+    assert_ne!(after_theft(&generated(false)), (true, 1));
+}
+
+#[test]
+fn an_aggregator_warns_where_client_ids_are_not_bound_to_users() {
+    for (are_bound, warns) in [(true, false), (false, true)] {
+        let (broker, folder) = (generated(are_bound), tempfile::tempdir().unwrap());
+        let log = folder.path().join("log");
+        let _aggregator =
+            aggregator_with_log(folder.path(), broker.port, fs::File::create(&log).unwrap().into());
+        let mut operator = Client::connect_as(
+            broker.port,
+            "operator",
+            &["clipmark/v1/agg/+/state"],
+            Some(("operator", PASSWORD)),
+        );
+        operator.wait("an aggregator that is online", |seen| {
+            String::from_utf8_lossy(&seen.payload).contains("online").then_some(())
+        });
+        let told = fs::read_to_string(&log).unwrap();
+        assert_eq!(told.contains("lets any user take any client id"), warns, "{told}");
+    }
 }
 
 #[test]

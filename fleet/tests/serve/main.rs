@@ -1,4 +1,4 @@
-//! `clipmark-fleet serve` as a process, with a real mosquitto, a real SQLite and a real PostgreSQL.
+//! `clipmark-fleet serve` as a process, with a real mosquitto and a real SQLite.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers fail a test and say what is skipped")]
 
@@ -13,10 +13,9 @@ mod client;
 mod delivery;
 mod device;
 mod faults;
-mod instances;
+mod hostile;
 mod operator;
-#[path = "../common/postgres.rs"]
-mod postgres_server;
+mod raw;
 #[expect(dead_code, reason = "shared with the store's suite, which uses all of it")]
 #[path = "../common/records.rs"]
 mod records;

@@ -1,5 +1,6 @@
 //! What a store does, whatever database it is in.
 
+use crate::Case;
 use crate::records::{CBOR, envelope, lost, profile, profile_envelope, received, record};
 use clipmark_fleet::config;
 use clipmark_fleet::ingest::{Inbound, read};
@@ -17,8 +18,6 @@ use clipmark_profile::point::Shape;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::topics::UpKind;
 use clipmark_profile::{example, wire};
-
-type Case = fn(&config::Store);
 
 pub(crate) const CASES: [(&str, Case); 16] = [
     ("a_store_is_made_only_where_that_is_asked_for", a_store_is_made_only_where_that_is_asked_for),

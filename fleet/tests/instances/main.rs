@@ -1,17 +1,39 @@
-//! Several aggregators over one PostgreSQL, in one shared subscription.
+//! Several aggregators over one PostgreSQL, in one shared subscription: with a real mosquitto.
+//!
+//! Ignored where no PostgreSQL is installed, unless CLIPMARK_REQUIRE_POSTGRESQL is set: then it fails.
 
-use crate::aggregator::Aggregator;
-use crate::broker::Broker;
-use crate::client::Client;
-use crate::device::{RECEIPTS, confirmed, numbered, send};
-use crate::postgres_server::Server;
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers fail a test and say what is amiss")]
+
+#[expect(dead_code, reason = "shared with the other tests of the service, which use all of it")]
+#[path = "../serve/aggregator.rs"]
+mod aggregator;
+#[expect(dead_code, reason = "shared with the daemon's tests, which use all of it")]
+#[path = "../../../daemon/tests/serve/broker.rs"]
+mod broker;
+#[expect(dead_code, reason = "shared with the daemon's tests, which use all of it")]
+#[path = "../../../daemon/tests/serve/client.rs"]
+mod client;
+#[path = "../serve/device.rs"]
+mod device;
+#[path = "../common/postgres.rs"]
+mod postgres_server;
+#[expect(dead_code, reason = "shared with the store's suite, which uses all of it")]
+#[path = "../common/records.rs"]
+mod records;
+
+use aggregator::Aggregator;
+use broker::Broker;
+use client::Client;
+use device::{RECEIPTS, confirmed, numbered, send};
+use libtest_mimic::{Arguments, Trial};
+use postgres_server::Server;
+use std::process::ExitCode;
 
 const RECORDS: u64 = 40;
 const DEVICES: [&str; 3] = ["a", "b", "c"];
 
-#[test]
 fn two_instances_share_the_work_and_one_of_them_may_die() {
-    let Some(server) = Server::start() else { return };
+    let server = Server::start();
     let store = server.database("fleet");
     let broker = Broker::start();
     let mut first = Aggregator::prepare(broker.port, "one", Some(&store));
@@ -52,4 +74,14 @@ fn two_instances_share_the_work_and_one_of_them_may_die() {
     }
     let profiles = first.profiles();
     assert_eq!(profiles, (RECORDS + 10) * DEVICES.len() as u64);
+}
+
+fn main() -> ExitCode {
+    let name = "two_instances_share_the_work_and_one_of_them_may_die";
+    let test = || {
+        two_instances_share_the_work_and_one_of_them_may_die();
+        Ok(())
+    };
+    let trial = Trial::test(name, test).with_ignored_flag(Server::is_missing());
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
 }
