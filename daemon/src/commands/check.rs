@@ -2,10 +2,10 @@
 
 use crate::backend;
 use crate::boundary;
-use crate::commands::{broker_check, drop_in};
 use crate::commands::probe::BoardArgs;
 use crate::commands::selftest;
 use crate::commands::{RUNTIMES, print};
+use crate::commands::{broker_check, drop_in};
 use crate::config::{DEFAULT_MODELS, DEFAULT_PATH};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::preflight::{BackendCheck, Requirement, Standing, requirements};
