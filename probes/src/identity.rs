@@ -44,8 +44,9 @@ pub(crate) fn machine(root: &Root) -> Option<String> {
     let cpuinfo = || {
         let text = root.read_text("/proc/cpuinfo").ok()?;
         let lines = text.lines().filter_map(|line| line.split_once(':'));
-        let model = lines.filter(|(key, _)| key.trim() == "Model").map(|(_, value)| value.trim().to_owned());
-        model.last()
+        let mut model =
+            lines.filter(|(key, _)| key.trim() == "Model").map(|(_, value)| value.trim().to_owned());
+        model.next_back()
     };
     soc.filter(|text| !text.is_empty()).or_else(cpuinfo).filter(|text| !text.is_empty())
 }

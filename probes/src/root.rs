@@ -125,7 +125,7 @@ impl Root {
             Base::Live => true,
             Base::Directory { fd, .. } => {
                 let sys = open_below(fd, "/sys", OFlags::PATH);
-                sys.and_then(|sys| rustix::fs::fstatfs(sys)).is_ok_and(|found| found.f_type == SYSFS)
+                sys.and_then(rustix::fs::fstatfs).is_ok_and(|found| found.f_type == SYSFS)
             }
             Base::Stored(tree) => tree.last_change().is_some(),
         }
