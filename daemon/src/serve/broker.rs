@@ -4,7 +4,7 @@ use super::link::{LinkEnd, Token};
 use super::messages;
 use super::outbox::Slot;
 use super::server::{Concern, Server};
-use super::suspects::Culprit;
+use super::suspects::{Culprit, Fault};
 use crate::config::Delivery;
 use crate::mqtt::{self, Closed, ConnectionOptions, NotSent, Verdict};
 use crate::session;
@@ -14,6 +14,9 @@ use clipmark_profile::topics::device_filters;
 
 /// Statuses that are told again to a broker that has lost its session, and with it perhaps what it retained.
 const RECENT: usize = 64;
+
+/// Bytes of a record's packet that no broker can mean when it closes a connection without a reason.
+const SHORT: usize = 2048;
 
 /// Requests that the broker may send before the first of them is acknowledged.
 const RECEIVE_MAXIMUM: u16 = 16;
@@ -114,16 +117,25 @@ fn closed(server: &mut Server, why: &Closed) {
 
 /// The broker does not take a message: it must not be sent again as it is.
 fn convicted(server: &mut Server, culprit: Culprit) {
-    let Culprit { token, size, reason } = culprit;
-    match reason {
-        None => {
+    let Culprit { token, size, fault } = culprit;
+    let is_long_record = matches!(token, Token::Record(..)) && size > SHORT;
+    match fault {
+        Fault::TooLarge => {
             tracing::warn!(
                 size,
                 "the broker refuses a message because of its size: shorter ones are sent from now on"
             );
             too_large(server, &token, size);
         }
-        Some(reason) => refused(server, token, &reason),
+        Fault::Unsaid if is_long_record => {
+            tracing::warn!(
+                size,
+                "the broker closes the connection upon a message without a reason: it is tried shorter"
+            );
+            too_large(server, &token, size);
+        }
+        Fault::Unsaid => refused(server, token, "it closes the connection without a reason"),
+        Fault::Refused(reason) => refused(server, token, &reason),
     }
 }
 

@@ -184,10 +184,13 @@ impl Link {
         if held.is_some_and(|held| held >= HELD) {
             self.backoff.held();
         }
+        // A message that was under way may be why; that is found out first.
+        let was_idle = under_way.is_empty();
         let culprit = self.suspects.closed(why, under_way);
         let is_taken_over = matches!(why, Closed::TakenOver { .. });
-        let by_broker =
-            is_taken_over || matches!(why, Closed::Lost { by_broker: true, .. }) && culprit.is_none();
+        let is_unexplained =
+            was_idle && !self.has_refused && matches!(why, Closed::Lost { by_broker: true, .. });
+        let by_broker = is_taken_over || is_unexplained;
         let ends = self.rivalry.closed(held, by_broker, is_taken_over);
         let pause = match ends {
             Some(ends) => self.backoff.after_takeover(ends.saturating_sub(SUSPICIOUS + 1)),

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// After how long an unseen progress message is worthless.
 const PROGRESS_EXPIRY: Duration = Duration::from_secs(60);
 
+/// Bytes of a record's packet beside its content, at most: topic, properties and envelope with the longest names.
+pub(super) const AROUND_A_PART: usize = 512;
+
 fn message<T: Payload>(topic: &Topic, payload: &T) -> Result<Message, CodecError> {
     Ok(Message {
         topic: topic.to_string(),

@@ -18,8 +18,18 @@ pub(super) struct Culprit {
     pub(super) token: Token,
     /// The size of its packet.
     pub(super) size: usize,
-    /// What the broker says of it; `None`: it is too large.
-    pub(super) reason: Option<String>,
+    pub(super) fault: Fault,
+}
+
+/// What is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is larger than the broker takes.
+    TooLarge,
+    /// The broker's reason.
+    Refused(String),
+    /// The broker gave none.
+    Unsaid,
 }
 
 /// What is suspected.
@@ -52,7 +62,7 @@ impl Suspects {
             // At least one of them is beyond the broker's limit, so the largest is.
             self.is_careful = true;
             let (token, size) = under_way.into_iter().max_by_key(|(_, size)| *size)?;
-            return Some(Culprit { token, size, reason: None });
+            return Some(Culprit { token, size, fault: Fault::TooLarge });
         }
         self.is_careful |= under_way.len() > 1;
         match <[_; 1]>::try_from(under_way) {
@@ -64,15 +74,15 @@ impl Suspects {
     fn convict(&mut self, token: Token, size: usize, reason: Option<&BrokerReason>) -> Option<Culprit> {
         let is_same = |(of, _): &(Token, u32)| of.is_for_the_same(&token);
         let ends = 1 + self.silent.take_if(|silent| is_same(silent)).map_or(0, |(_, ends)| ends);
-        let reason = match reason {
-            Some(reason) => reason.to_string(),
-            None if ends >= SILENT_ENDS => "it closes the connection without a reason".into(),
+        let fault = match reason {
+            Some(reason) => Fault::Refused(reason.to_string()),
+            None if ends >= SILENT_ENDS => Fault::Unsaid,
             None => {
                 self.silent = Some((token, ends));
                 return None;
             }
         };
-        Some(Culprit { token, size, reason: Some(reason) })
+        Some(Culprit { token, size, fault })
     }
 }
 
@@ -104,7 +114,10 @@ mod tests {
         assert!(suspects.may_send(0) && !suspects.may_send(1));
         assert_eq!(suspects.closed(&ended(NOT_AUTHORIZED), vec![]), None);
         let culprit = suspects.closed(&ended(NOT_AUTHORIZED), vec![(Token::Record(7), 20)]).unwrap();
-        assert_eq!((culprit.token, culprit.reason.as_deref()), (Token::Record(7), Some("not authorized")));
+        assert_eq!(
+            (culprit.token, culprit.fault),
+            (Token::Record(7), Fault::Refused("not authorized".into()))
+        );
         suspects.held();
         assert!(suspects.may_send(15));
     }
@@ -113,7 +126,7 @@ mod tests {
     fn the_largest_is_too_large_when_any_is() {
         let all = vec![(state(1), 10), (Token::Record(7), 20), (Token::Record(8), 15)];
         let culprit = Suspects::default().closed(&ended(BrokerReason::TOO_LARGE), all).unwrap();
-        assert_eq!((culprit.token, culprit.size, culprit.reason), (Token::Record(7), 20, None));
+        assert_eq!((culprit.token, culprit.size, culprit.fault), (Token::Record(7), 20, Fault::TooLarge));
     }
 
     #[test]

@@ -13,11 +13,13 @@ mod acks;
 mod confirm;
 mod open;
 mod outcome;
+mod recut;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 pub use outcome::{Confirmation, Damage, Full, SpoolError};
+pub use recut::Recut;
 
 use acks::Acks;
 use clipmark_profile::message::{Envelope, Epoch, EventKind, EventReport, Payload, SequenceRange};
@@ -67,6 +69,8 @@ struct Segment {
 pub struct Spool {
     dir: PathBuf,
     bounds: Bounds,
+    /// Most bytes of content in a record that is appended.
+    most_in_part: usize,
     epoch: Epoch,
     next: u64,
     /// In order; the last one is appended to.
@@ -203,15 +207,16 @@ impl Spool {
         content: &[u8],
         now_unix_ms: u64,
     ) -> Result<SequenceRange, SpoolError> {
-        let parts = content.len().div_ceil(Envelope::MAX_PART).max(1);
+        let most = self.most_in_part(content);
+        let parts = content.len().div_ceil(most).max(1);
         if parts > usize::from(Envelope::MAX_PARTS) {
             let limit = Envelope::MAX_PART * usize::from(Envelope::MAX_PARTS);
             return Err(SpoolError::TooLarge { kind, length: content.len(), limit });
         }
         let mut bodies = Vec::with_capacity(parts);
         for part in 0..parts {
-            let from = part * Envelope::MAX_PART;
-            let to = content.len().min(from + Envelope::MAX_PART);
+            let from = part * most;
+            let to = content.len().min(from + most);
             let envelope = Envelope {
                 version: Envelope::VERSION,
                 epoch: self.epoch,

@@ -8,7 +8,7 @@ use super::segment::{self, HEADER, Located, Scan, SegmentHeader};
 use super::{
     Acks, Bounds, Damage, Entry, Segment, Spool, SpoolError, disk, segment_path, sync_dir, write_atomically,
 };
-use clipmark_profile::message::{Epoch, SequenceRange};
+use clipmark_profile::message::{Envelope, Epoch, SequenceRange};
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::ops::Range;
@@ -190,6 +190,7 @@ impl Spool {
         let next = begun.max(newest.unwrap_or(0) + 1).max(burnt + 1);
         let damage = opening.damage;
         let mut spool = Self::assemble(dir, bounds, epoch, next, opened)?;
+        spool.forget_given_up();
         if is_continued {
             spool.undeclared = damage.iter().flat_map(|damage| damage.lost.iter().copied()).collect();
             spool.declare_lost(now_unix_ms);
@@ -225,6 +226,7 @@ impl Spool {
         Ok(Self {
             dir: dir.to_owned(),
             bounds,
+            most_in_part: Envelope::MAX_PART,
             epoch,
             next,
             segments,

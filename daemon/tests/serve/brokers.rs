@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 const ALL: &str = "clipmark/v1/d/bench/#";
 
 /// mosquitto's DISCONNECT: nothing behind the reason code.
-const fn disconnect(code: u8) -> [u8; 3] {
+pub(crate) const fn disconnect(code: u8) -> [u8; 3] {
     [0xe0, 1, code]
 }
 

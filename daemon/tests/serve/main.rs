@@ -14,6 +14,7 @@ mod daemon;
 mod delivery;
 mod deployment;
 mod faults;
+mod parts;
 mod proxy;
 mod requests;
 mod runs;

@@ -5,9 +5,11 @@ use crate::serve::messages;
 use crate::serve::outbox::Slot;
 use crate::service;
 use crate::session::{QueuedCommand, SessionEvent};
+use crate::spool::Recut;
 use clipmark_profile::codec::CodecError;
-use clipmark_profile::message::{Availability, DeviceState, OperationResult};
+use clipmark_profile::message::{Availability, DeviceState, Envelope, OperationResult};
 use clipmark_profile::topics::CommandId;
+use clipmark_service::outcome::in_one_line;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -162,14 +164,36 @@ impl Server {
     }
 
     /// Makes results that are spooled from now on fit into the packets that the broker accepts.
-    pub(in crate::serve) fn fit_parts(&mut self) {}
+    pub(in crate::serve) fn fit_parts(&mut self) {
+        let limit = self.link.connection().and_then(|connection| connection.max_packet());
+        let part = limit.map_or(usize::MAX, |limit| limit.saturating_sub(messages::AROUND_A_PART));
+        if self.spool.limit_parts(part) && part < Envelope::MAX_PART {
+            tracing::info!(limit, "results are cut into parts that the broker accepts");
+        }
+    }
 
     /// Cuts a record whose packet of `length` bytes exceeds the `limit` of the broker into smaller ones, or sets it
-    /// aside.
+    /// aside; what is behind it goes on either way.
     pub(in crate::serve) fn cut(&mut self, sequence: u64, length: usize, limit: usize) {
-        let error = crate::mqtt::NotSent::TooLong { length, limit };
-        self.uplink.refused(sequence, self.clock.now().monotonic);
-        self.concern(Concern::Publishing, error.to_string());
+        let now = self.clock.now();
+        match self.spool.recut(sequence, length.saturating_sub(limit), now.unix_ms) {
+            Ok(Some(Recut::Cut(records))) => {
+                tracing::info!(sequence, limit, ?records, "a result was cut into smaller parts");
+            }
+            Ok(Some(Recut::Aside(path))) => {
+                let what = format!(
+                    "a result is larger than the {limit} bytes of a packet that the broker accepts and cannot be cut \
+                     small enough; it stays on the device as {}: raise the broker's limit of packet or message size",
+                    path.display()
+                );
+                self.concern(Concern::Publishing, what);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.uplink.refused(sequence, now.monotonic);
+                self.concern(Concern::Spool, in_one_line(&error));
+            }
+        }
     }
 
     pub(super) fn put(&mut self, slot: Slot, message: Result<crate::mqtt::Message, CodecError>) {

@@ -1,0 +1,125 @@
+//! Brokers that take only small packets: results come in smaller parts, whether the limit is announced or not.
+
+use crate::broker::Broker;
+use crate::brokers::disconnect;
+use crate::client::Client;
+use crate::daemon::{DEVICE, Daemon};
+use crate::proxy::{Behaviour, Proxy};
+use clipmark_profile::message::{CommandState, CommandStatus, Envelope, EventKind, EventReport, Payload};
+use clipmark_profile::topics::UpKind;
+use clipmark_profile::wire::decode_profile;
+use std::collections::BTreeMap;
+
+const ALL: &str = "clipmark/v1/d/bench/#";
+
+const RUN: &str =
+    r#"{"models":["temporal"],"backends":["tract"],"clip_lengths":[8,16],"batch_sizes":[1],"iterations":30}"#;
+
+/// The content of a command's records of one kind, once all of its parts have come under one first sequence.
+fn content(client: &mut Client, kind: UpKind, id: &str) -> Vec<u8> {
+    let mut contents: BTreeMap<u64, BTreeMap<u16, Envelope>> = BTreeMap::new();
+    let part = format!("/up/{kind}");
+    client.wait(&format!("all parts of {id}"), |seen| {
+        let envelope = seen.topic.ends_with(&part).then(|| seen.read::<Envelope>())?;
+        if envelope.command.as_ref().map(|command| command.as_str()) != Some(id) {
+            return None;
+        }
+        let parts = contents.entry(envelope.first_sequence()).or_default();
+        parts.insert(envelope.part, envelope.clone());
+        let is_whole = parts.len() == usize::from(envelope.parts);
+        is_whole.then(|| parts.values().flat_map(|part| part.content.clone()).collect())
+    })
+}
+
+/// A capture, which is large, and the run behind it both come up whole, and so does a result within a status or a word
+/// in its place.
+fn everything_comes_up(client: &mut Client) -> CommandStatus {
+    client.online();
+    client.request(DEVICE, "capture", "large", "");
+    assert_eq!(client.final_status("large").state, CommandState::Successful);
+    client.request(DEVICE, "run", "behind", RUN);
+    assert_eq!(client.final_status("behind").state, CommandState::Successful);
+    let event =
+        EventReport::from_bytes(&content(client, UpKind::Event, "large"), Some("application/cbor")).unwrap();
+    assert_eq!(event.kind, EventKind::Capture);
+    assert!(String::from_utf8(event.attachment).unwrap().contains("/proc/meminfo"));
+    let profile = decode_profile(&content(client, UpKind::Profile, "behind")).unwrap();
+    assert_eq!(profile.points.len(), 2);
+    client.request(DEVICE, "probe", "wordy", "");
+    client.final_status("wordy")
+}
+
+#[test]
+fn a_broker_that_announces_small_packets_gets_small_parts() {
+    let broker = Broker::with_settings("allow_anonymous true\nmax_packet_size 2000\n");
+    let mut daemon = Daemon::start(broker.port, "");
+    let mut client = Client::connect(broker.port, "operator", &[ALL]);
+    everything_comes_up(&mut client);
+    assert_eq!(daemon.connections(), 1);
+    daemon.logged("results are cut into parts");
+}
+
+/// mosquitto's answer is a PUBACK with "packet too large"; brokers that end the connection do so with that reason, or
+/// without one.
+#[test]
+fn a_broker_that_does_not_announce_what_is_too_large_gets_it_in_smaller_parts() {
+    let plain = || Broker::start();
+    let limited = || Broker::with_settings("allow_anonymous true\nmessage_size_limit 3000\n");
+    let too_large = disconnect(0x95).to_vec();
+    let longest = Some(3000);
+    for (what, broker, behaviour) in [
+        ("mosquitto", limited(), Behaviour::default()),
+        ("0x95", plain(), Behaviour { longest, last_words: too_large, ..Behaviour::default() }),
+        ("silent", plain(), Behaviour { longest, ..Behaviour::default() }),
+    ] {
+        let proxy = Proxy::start(broker.port, behaviour);
+        let mut daemon = Daemon::start(proxy.port, "");
+        let mut client = Client::connect(broker.port, "operator", &[ALL]);
+        let status = everything_comes_up(&mut client);
+        assert_eq!(status.state, CommandState::Successful, "{what}");
+        assert_eq!(daemon.complaints("client"), 0, "{what}: no other client is at fault");
+        assert!(daemon.connections() < 40, "{what}: {} connections", daemon.connections());
+    }
+}
+
+#[test]
+fn a_result_that_is_in_the_spool_before_a_broker_with_small_packets_comes_is_cut_anew() {
+    let mut broker = Broker::with_settings("allow_anonymous true\n");
+    let mut daemon = Daemon::start(broker.port, "");
+    let mut client =
+        Client::connect(broker.port, "operator", &["clipmark/v1/d/+/state", "clipmark/v1/d/+/cmd/#"]);
+    client.online();
+    client.request(DEVICE, "capture", "large", "");
+    client.final_status("large");
+    broker.kill();
+    let small = Broker::with_settings("allow_anonymous true\nmax_packet_size 2000\n");
+    let mut client = Client::connect(small.port, "operator", &[ALL]);
+    daemon.configure(small.port, "");
+    daemon.signal("HUP");
+    let event =
+        EventReport::from_bytes(&content(&mut client, UpKind::Event, "large"), Some("application/cbor"))
+            .unwrap();
+    assert_eq!(event.kind, EventKind::Capture);
+    let gap = client.wait("the word that its old place stays empty", |seen| {
+        let envelope = seen.topic.ends_with("/up/event").then(|| seen.read::<Envelope>())?;
+        let event = (envelope.parts == 1)
+            .then(|| EventReport::from_bytes(&envelope.content, Some("application/cbor")))?;
+        event.ok().filter(|event| event.kind == EventKind::SpoolGap)
+    });
+    assert!(
+        gap.range.is_some_and(|range| range.first == 1) && gap.message.contains("smaller parts"),
+        "{gap:?}"
+    );
+    // A restart brings nothing back of it.
+    daemon.kill();
+    client.seen.clear();
+    daemon.run();
+    content(&mut client, UpKind::Event, "large");
+    assert!(
+        client
+            .seen
+            .iter()
+            .filter(|seen| seen.topic.ends_with("/up/event"))
+            .all(|seen| seen.payload.len() < 2000)
+    );
+}
