@@ -134,6 +134,7 @@ pub fn measured(variant: u16, at: Shape, base_ns: u64, iterations: usize) -> Poi
             window_ms: latency.sum_ns / 1_000_000,
         }),
         latency: Some(latency),
+        comparable: None,
         operators: Vec::new(),
         remarks: Vec::new(),
     }
@@ -407,6 +408,7 @@ pub fn profile() -> Profile {
         soaks: vec![soak::summary(soaked)],
         idle_power_mw: Some(IDLE_MW),
         power_topology: Some("VDD_IN".into()),
+        drift: None,
         sampler_cpu_share: Some(0.0041),
         warnings: Vec::new(),
     }

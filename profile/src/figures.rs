@@ -315,6 +315,23 @@ impl Figure {
         }
     }
 
+    /// Its value with its 95 % interval in the state in which the points of a run are compared: as measured unless the
+    /// board changed during the sweep.
+    #[must_use]
+    pub fn in_common_state(self, point: &PointSummary) -> Option<(f64, Interval)> {
+        if point.comparable.is_none() {
+            return Some((self.of(point)?, self.interval(point)));
+        }
+        match self {
+            Self::Mean => point.comparable_mean(),
+            Self::P50 => point.comparable_p50(),
+            Self::P99 => point.comparable_p99(),
+            Self::FramesPerSecond => Some((point.comparable_frames_per_s()?, Interval::default())),
+            Self::EnergyPerFrame => point.comparable_energy(),
+            _ => Some((self.of(point)?, self.interval(point))),
+        }
+    }
+
     /// Relative difference that never counts; 0 where points are not compared by it.
     #[must_use]
     pub fn floor(self) -> f64 {

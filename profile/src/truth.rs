@@ -6,6 +6,7 @@
 //! This module judges; it holds no method of its own and nothing measured on a machine.
 
 pub mod board;
+pub mod drift;
 pub mod energy;
 pub mod latency;
 pub mod pacing;

@@ -7,6 +7,7 @@
 mod accuracy;
 mod binary;
 mod bytes;
+mod drift;
 mod footprint;
 mod overhead;
 mod robustness;
@@ -53,9 +54,10 @@ pub(crate) struct Section {
     measure: fn(&Context, Found<'_>) -> anyhow::Result<()>,
 }
 
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     Section { name: "accuracy", how: accuracy::HOW, measure: accuracy::measure },
     Section { name: "time", how: time::HOW, measure: time::measure },
+    Section { name: "drift", how: drift::HOW, measure: drift::measure },
     Section { name: "bytes", how: bytes::HOW, measure: bytes::measure },
     Section { name: "overhead", how: overhead::HOW, measure: overhead::measure },
     Section { name: "footprint", how: footprint::HOW, measure: footprint::measure },
@@ -69,7 +71,7 @@ const SECTIONS: [Section; 6] = [
 #[derive(Debug, Parser)]
 #[command(
     name = "clipmark-proof",
-    after_help = "Examples:\n  clipmark-proof                         everything, about ten minutes\n  \
+    after_help = "Examples:\n  clipmark-proof                         everything, about half an hour\n  \
                   clipmark-proof accuracy bytes          two sections\n  \
                   clipmark-proof --markdown docs/proof.md\n  \
                   clipmark-proof robustness --fuzz-executions 1000000"

@@ -26,7 +26,7 @@ fn planted(score: &RacingScore, found: Found<'_>) {
         format!("time of racing / exhaustive, {surfaces} planted surfaces"),
         score.time_ratio,
         "",
-        0.3,
+        0.25,
     ));
     found(Row::at_least(
         "operating points that are the exhaustive sweep's",

@@ -6,6 +6,7 @@ mod axis_flags;
 mod broker_check;
 pub mod check;
 mod drop_in;
+mod heartbeat;
 pub mod manual;
 pub mod model;
 pub mod probe;

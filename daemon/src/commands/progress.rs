@@ -2,6 +2,7 @@
 //!
 //! Everything goes to standard error, so that standard output stays the profile alone.
 
+use super::heartbeat::Heartbeat;
 use crate::run::{BoardNow, ProgressSink, RunEvent};
 use clipmark_profile::plan::Plan;
 use clipmark_profile::point::{PointId, Variant};
@@ -27,13 +28,15 @@ pub struct Lines {
     live: bool,
     variants: Vec<String>,
     told: BTreeSet<PointId>,
+    heartbeat: Heartbeat,
 }
 
 impl Lines {
     /// `live`: whether the line can be rewritten.
     #[must_use]
-    pub const fn new(live: bool) -> Self {
-        Self { live, variants: Vec::new(), told: BTreeSet::new() }
+    pub fn new(live: bool) -> Self {
+        let heartbeat = Heartbeat::start(live, write);
+        Self { live, variants: Vec::new(), told: BTreeSet::new(), heartbeat }
     }
 
     /// A line that stays.
@@ -76,6 +79,17 @@ impl Lines {
         ));
     }
 
+    /// What may take long from now on.
+    fn long(&self, news: &RunEvent<'_>) -> Option<String> {
+        match news {
+            RunEvent::Preparing(text) => Some((*text).to_owned()),
+            RunEvent::Step { step, .. } if step.build => {
+                Some(format!("preparing {}", self.label(step.point)))
+            }
+            _ => None,
+        }
+    }
+
     fn done(&mut self, step: &SweepStep, result: &StepResult) {
         if let Some(failure) = &result.failure {
             self.line(&format!(
@@ -100,7 +114,9 @@ impl Lines {
 
 impl ProgressSink for Lines {
     fn tell(&mut self, news: &RunEvent<'_>) {
+        self.heartbeat.set(self.long(news));
         match news {
+            RunEvent::Preparing(text) => self.fleeting(text),
             RunEvent::Planned { plan, notes } => self.planned(plan, notes),
             RunEvent::Step { step, progress, elapsed, board } => self.step(step, *progress, *elapsed, *board),
             RunEvent::Done { step, result } => self.done(step, result),
@@ -192,6 +208,9 @@ impl ProgressSink for JsonLines {
                 ..ProgressLine::default()
             },
             RunEvent::Note(text) => {
+                ProgressLine { phase: "note".into(), label: Some((*text).into()), ..ProgressLine::default() }
+            }
+            RunEvent::Preparing(text) => {
                 ProgressLine { phase: "note".into(), label: Some((*text).into()), ..ProgressLine::default() }
             }
             RunEvent::Done { .. } => return,

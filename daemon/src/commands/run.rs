@@ -163,8 +163,8 @@ fn exit_code(finished: &Finished) -> ExitCode {
 }
 
 fn measured_something(profile: &Profile) -> bool {
-    let measured = |status: Status| matches!(status, Status::Measured | Status::Dominated);
-    profile.points.iter().any(|point| measured(point.status))
+    // A point that the budget or the user cut short has figures all the same, with wide intervals.
+    profile.points.iter().any(|point| point.status != Status::Failed && point.latency.is_some())
         || profile.soaks.iter().any(|soak| soak.inferences > 0)
 }
 

@@ -190,7 +190,7 @@ impl ProgressSink for PipeProgress<'_> {
                 temperatures: temperatures(*board),
                 ..OperationStep::default()
             }),
-            RunEvent::Done { .. } | RunEvent::Note(_) => {}
+            RunEvent::Done { .. } | RunEvent::Note(_) | RunEvent::Preparing(_) => {}
         }
     }
 }

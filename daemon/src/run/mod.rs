@@ -125,11 +125,14 @@ fn carry_out(
     setting: &RunContext,
     watcher: &mut dyn ProgressSink,
 ) -> Result<Finished, RunError> {
+    let began = monotonic();
     let limited = limit::require(&request, setting)?;
     let mut settings = worker_settings(&request, setting);
+    watcher.tell(&RunEvent::Preparing("reading the models and finding their axes"));
     let models = find_models(&request, setting)?;
     let names = backend_names(&request, setting);
     settings.readable.extend(models.iter().flat_map(|model| model.weights.clone()));
+    watcher.tell(&RunEvent::Preparing("checking the backends"));
     let (backends, confinement) = variants::backends(&names, &settings)?;
     let names: Vec<String> = backends.iter().map(|choice| choice.name.clone()).collect();
     options::check(&names, &request.backend_options)?;
@@ -142,7 +145,7 @@ fn carry_out(
     let mut notes = notes(&models, &backends);
     notes.extend(limited);
     watcher.tell(&RunEvent::Planned { plan: &plan, notes: &notes });
-    let rules = rules(&plan);
+    let rules = after_preparation(rules(&plan), &plan, monotonic().since(began), setting);
     let header = header(setting, plan, &models, backends, &confinement);
     let head = Head { header, rules };
     let store = RecordStore::create(&setting.out, &head)?;
@@ -220,6 +223,17 @@ fn worker_settings(request: &Request, setting: &RunContext) -> WorkerConfig {
 fn rules(plan: &Plan) -> SweepRules {
     let spare = memory_available().map(|bytes| Bytes(bytes.0 / LIVE_MEMORY_SHARE));
     SweepRules { max_live_memory: spare, ..SweepRules::for_plan(plan) }
+}
+
+/// `rules` with a budget that was asked for less what was spent before the first step. A virtual clock has not
+/// begun by then.
+fn after_preparation(rules: SweepRules, plan: &Plan, spent: Nanos, setting: &RunContext) -> SweepRules {
+    let is_virtual = setting.simulate.is_some() && setting.root.is_capture();
+    if plan.request.budget_s.is_none() || is_virtual {
+        return rules;
+    }
+    let left = |budget: Option<Nanos>| budget.map(|budget| budget.since(spent));
+    SweepRules { budget: left(rules.budget), survey_budget: left(rules.survey_budget), ..rules }
 }
 
 fn notes(models: &[RunModel], backends: &[Choice]) -> Vec<String> {

@@ -4,6 +4,7 @@ use super::error::RunError;
 use super::{Finished, RunEnding};
 use crate::record_store::write_atomic;
 use clipmark_profile::record::Record;
+use clipmark_profile::select;
 use clipmark_profile::series::{self, Series};
 use clipmark_profile::summary::Profile;
 use clipmark_profile::wire;
@@ -50,11 +51,20 @@ pub fn read_back(out: &Path) -> Result<Finished, RunError> {
     Ok(Finished { profile, series, ending: RunEnding::Complete })
 }
 
-/// `profile` as indented JSON.
+/// `profile` as indented JSON, opened by the answers that follow from it.
 #[must_use]
 pub fn json(profile: &Profile) -> String {
+    #[derive(serde::Serialize)]
+    struct Answered<'a> {
+        answers: Vec<select::Answer>,
+        clip_lengths: Vec<select::ClipChoice>,
+        #[serde(flatten)]
+        profile: &'a Profile,
+    }
+    let answered =
+        Answered { answers: select::answers(profile), clip_lengths: select::clip_choices(profile), profile };
     let mut text =
-        serde_json::to_string_pretty(profile).expect("a profile holds no map with keys but strings");
+        serde_json::to_string_pretty(&answered).expect("a profile holds no map with keys but strings");
     text.push('\n');
     text
 }

@@ -132,6 +132,10 @@ impl<'a> Pool<'a> {
         let mut settings = self.settings.clone();
         settings.prepare_limit = Duration::from_nanos(step.prepare_limit.0);
         settings.inference_limit = Duration::from_nanos(step.inference_limit.0);
+        if settings.prepare_limit < self.settings.prepare_limit {
+            // Cut by the time budget, which the first inference must keep too.
+            settings.inference_limit = Duration::ZERO;
+        }
         let mut worker = Worker::spawn(&settings).map_err(Trouble::Failed)?;
         let prepared = worker.prepare(self.order(step.point)?)?;
         result.prepare = Some(prepared.prepare);

@@ -27,6 +27,8 @@ pub enum RunEvent<'a> {
         /// Why these backends, which axes.
         notes: &'a [String],
     },
+    /// Something begins that may take long before the first step, in words.
+    Preparing(&'a str),
     /// A step begins.
     Step {
         /// Which.

@@ -337,7 +337,8 @@ impl Worker {
     pub fn end_measure(&mut self, order: &MeasureOrder) -> Result<Measured, Trouble> {
         let period = order.paced_fps.map_or(0.0, |fps| f64::from(self.clip_length) / fps);
         let period = Duration::try_from_secs_f64(period).unwrap_or_default();
-        let limit = Duration::from_nanos(order.stop_after.0) + self.settings.inference_limit + period;
+        let limit =
+            Duration::from_nanos(order.stop_after.0) + Duration::from_nanos(order.inference_limit.0) + period;
         match self.wait(Stage::Measure, limit)? {
             Reply::Measured(measured) => Ok(measured),
             other => Err(self.unexpected(&other, Stage::Measure)),

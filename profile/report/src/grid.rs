@@ -60,11 +60,11 @@ pub(crate) enum Figure {
 }
 
 impl Figure {
-    /// The figure of `point`, where it has one.
+    /// The figure of `point` in the state in which points are compared, where it has one.
     pub(crate) fn of(self, point: &PointSummary) -> Option<f64> {
         match self {
-            Self::P99 => point.latency.as_ref()?.p99_ns,
-            Self::Throughput => point.frames_per_s,
+            Self::P99 => point.comparable_p99().map(|(p99, _)| p99),
+            Self::Throughput => point.comparable_frames_per_s(),
         }
     }
 }

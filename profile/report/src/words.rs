@@ -1,9 +1,10 @@
 //! The words in which closed enums and identities are shown, the same on the terminal and on the page.
 
 use clipmark_profile::plan::{Deadline, Load, Mode};
-use clipmark_profile::point::{Precision, Shape, Variant};
+use clipmark_profile::point::{PointId, Precision, Shape, Variant};
 use clipmark_profile::record::{Cause, NotRun, Stage};
-use clipmark_profile::summary::{Interval, Objective, PressureSign, SteadyState, ThrottleCause};
+use clipmark_profile::select::KeepsUp;
+use clipmark_profile::summary::{Interval, Objective, PressureSign, Profile, SteadyState, ThrottleCause};
 pub use clipmark_profile::text::clean;
 
 /// Where a point failed.
@@ -74,6 +75,41 @@ pub const fn objective(objective: Objective) -> &'static str {
         Objective::SustainedOffline => "sustained offline",
         Objective::SustainedEfficiency => "sustained efficiency",
         Objective::Unknown => "an objective that this version does not know",
+    }
+}
+
+/// What is added to figures that are not as measured, where the board moved.
+#[must_use]
+pub const fn common_state(profile: &Profile) -> &'static str {
+    if profile.drift.is_some() { ", in the board's state at the end of the sweep" } else { "" }
+}
+
+/// Whether a clip length keeps up with its stream.
+#[must_use]
+pub const fn keeps_up(keeps_up: KeepsUp) -> &'static str {
+    match keeps_up {
+        KeepsUp::Yes => "yes",
+        KeepsUp::Probably => "perhaps",
+        KeepsUp::No => "no",
+        KeepsUp::Unknown => "unknown",
+    }
+}
+
+/// The batch sizes of `ids`, with their variants where there are several.
+#[must_use]
+pub fn batches(profile: &Profile, ids: &[PointId]) -> String {
+    let labels = labels(&profile.variants);
+    let several = profile.variants.len() > 1;
+    let name = |id: &PointId| match labels.get(usize::from(id.variant)).filter(|_| several) {
+        Some(label) => format!("batch {} {label}", id.shape.batch()),
+        None => format!("batch {}", id.shape.batch()),
+    };
+    let names: Vec<String> = ids.iter().take(3).map(name).collect();
+    let more = ids.len() - names.len();
+    match (names.is_empty(), more) {
+        (true, _) => "none".to_owned(),
+        (_, 0) => names.join(" or "),
+        (_, more) => format!("{} or {more} more", names.join(" or ")),
     }
 }
 

@@ -153,23 +153,3 @@ pub fn device_time(point: &PointEvidence, steady: &Steady, array: fn(&Chunk) -> 
         p99_ns: quantile::reference(&times, Quantile::P99),
     }
 }
-
-/// How much the anchor of a sweep varied from block to block: largest over smallest block median, less 1.
-/// `None` below three blocks.
-#[must_use]
-pub fn anchor_drift(points: &[PointEvidence]) -> Option<(&PointEvidence, f64)> {
-    let blocks = |point: &PointEvidence| -> Vec<f64> {
-        let anchors = point.chunks.iter().filter(|chunk| chunk.phase == Phase::Anchor);
-        anchors
-            .filter_map(|chunk| {
-                let values: Vec<f64> = chunk.counted().iter().map(|&latency| latency as f64).collect();
-                robust::median(&values)
-            })
-            .collect()
-    };
-    let anchor = points.iter().max_by_key(|point| blocks(point).len())?;
-    let medians = blocks(anchor);
-    let (least, most) =
-        (medians.iter().copied().reduce(f64::min)?, medians.iter().copied().reduce(f64::max)?);
-    (medians.len() >= 3 && least > 0.0).then(|| (anchor, most / least - 1.0))
-}

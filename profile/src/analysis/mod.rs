@@ -3,6 +3,8 @@
 //! Not here: how anything was measured, which points to measure (the sweep's part), and how findings are
 //! shown.
 
+pub mod comparable;
+pub mod drift;
 pub mod energy;
 pub mod latency;
 pub mod memory;
@@ -24,7 +26,8 @@ use crate::units::Nanos;
 #[must_use]
 pub fn study(record: &Record) -> Profile {
     let plan = &record.header.plan;
-    let points: Vec<PointSummary> = plan.points.iter().map(|&id| point(record, id)).collect();
+    let mut points: Vec<PointSummary> = plan.points.iter().map(|&id| point(record, id)).collect();
+    let drift = comparable::set(record, &mut points);
     let soaks = soak::of_record(record);
     let mut profile = Profile {
         schema: SCHEMA_VERSION,
@@ -41,7 +44,8 @@ pub fn study(record: &Record) -> Profile {
         idle_power_mw: energy::idle_power_mw(record),
         power_topology: record.sensors.as_ref().and_then(|sensors| sensors.power_topology.clone()),
         sampler_cpu_share: sampler_cpu_share(record),
-        warnings: warnings::of_record(record, &points),
+        warnings: warnings::of_record(record, &points, drift.as_ref()),
+        drift,
         points,
     };
     profile.operating_points = select::operating_points(&profile);
@@ -135,6 +139,7 @@ fn summarize(record: &Record, point: &PointEvidence) -> PointSummary {
         psi_some_us: memory.psi_some_us,
         swap_in_pages: memory.swap_in_pages,
         energy: energy::of_point(record, point),
+        comparable: None,
         operators: point.operators.clone(),
         remarks: point.remarks.clone(),
     }

@@ -33,14 +33,16 @@ fn half(value: f64, interval: Interval) -> Option<f64> {
     Some((upper - lower) / 2.0 / value)
 }
 
+/// The figure in the state in which the run's points are compared.
 fn read(point: &PointSummary, figure: Figure) -> Option<Known> {
-    let latency = point.latency.as_ref()?;
-    let value = figure.of(point).filter(|value| *value > 0.0 && value.is_finite())?;
+    point.latency.as_ref()?;
+    let (value, interval) =
+        figure.in_common_state(point).filter(|(value, _)| *value > 0.0 && value.is_finite())?;
     let half = match figure {
         // Throughput is the inverse of the mean latency: the same relative uncertainty.
-        Figure::FramesPerSecond => half(latency.mean_ns, latency.mean_ci_ns),
+        Figure::FramesPerSecond => point.comparable_mean().and_then(|(mean, interval)| half(mean, interval)),
         Figure::PeakMemory => Some(0.0),
-        _ => half(value, figure.interval(point)),
+        _ => half(value, interval),
     };
     Some(Known { value, half })
 }

@@ -14,6 +14,17 @@ fn energy(summary: Option<EnergySummary>) -> Option<Measure> {
 /// The candidates of one model, in the order of the profile's points.
 pub(super) fn of_points(profile: &Profile, model: &str) -> Vec<Candidate> {
     let points = profile.points.iter().filter(|point| model_of(profile, point.id.variant) == Some(model));
+    points
+        .filter(|point| point.status != Status::Dominated)
+        .filter_map(|point| of_point(profile, point))
+        .collect()
+}
+
+/// The candidates of one model at one clip length: dropped points too, which other clip lengths beat.
+pub(super) fn at_clip_length(profile: &Profile, model: &str, clip_length: u32) -> Vec<Candidate> {
+    let points = profile.points.iter().filter(|point| {
+        point.id.shape.clip() == clip_length && model_of(profile, point.id.variant) == Some(model)
+    });
     points.filter_map(|point| of_point(profile, point)).collect()
 }
 
@@ -22,24 +33,23 @@ fn model_of(profile: &Profile, variant: u16) -> Option<&str> {
 }
 
 fn of_point(profile: &Profile, point: &PointSummary) -> Option<Candidate> {
-    // Dominated points have been judged already.
-    if matches!(point.status, Status::Failed | Status::NotRun | Status::Dominated) {
+    if matches!(point.status, Status::Failed | Status::NotRun) {
         return None;
     }
-    let latency = point.latency.as_ref()?;
-    let frames_per_s = point.frames_per_s?;
+    let (mean_ns, mean_ci_ns) = point.comparable_mean()?;
+    let frames_per_s = point.comparable_frames_per_s()?;
     // Throughput and mean latency are the same figure: its interval follows from the mean's.
-    let scale = |bound: Option<f64>| bound.map(|mean| frames_per_s * latency.mean_ns / mean);
+    let scale = |bound: Option<f64>| bound.map(|mean| frames_per_s * mean_ns / mean);
     Some(Candidate {
         id: point.id,
         deadline_ns: deadline_ns(profile.run.deadline, point.id.shape),
-        p99_ns: latency.p99_ns.map(|p99| measure(p99, latency.p99_ci_ns)),
+        p99_ns: point.comparable_p99().map(|(p99, interval)| measure(p99, interval)),
         frames_per_s: Measure {
             estimate: frames_per_s,
-            lower: scale(latency.mean_ci_ns.upper),
-            upper: scale(latency.mean_ci_ns.lower.filter(|&lower| lower > 0.0)),
+            lower: scale(mean_ci_ns.upper),
+            upper: scale(mean_ci_ns.lower.filter(|&lower| lower > 0.0)),
         },
-        energy_per_frame_uj: energy(point.energy),
+        energy_per_frame_uj: point.comparable_energy().map(|(value, interval)| measure(value, interval)),
         peak_memory_bytes: point
             .peak_memory_bytes
             .map(|host| host.saturating_add(point.device_memory_bytes.unwrap_or(0)) as f64),

@@ -57,11 +57,25 @@ impl Goal {
         }
     }
 
+    /// Whether `candidate` may yet turn out to keep the constraint.
+    #[must_use]
+    pub fn could_admit(self, candidate: &Candidate) -> bool {
+        let share = candidate.p99_share().and_then(|share| share.lower);
+        let has_limit = self.has_deadline() || self == Self::SmallestShare;
+        !has_limit || share.is_none_or(|share| share <= 1.0)
+    }
+
     /// Whether `candidate` may be chosen: its P99 is below the budget with confidence.
     #[must_use]
     pub fn admits(self, candidate: &Candidate) -> bool {
-        let share = candidate.p99_share().and_then(|share| share.upper);
-        !self.has_deadline() || share.is_some_and(|share| share <= 1.0)
+        let share = candidate.p99_share();
+        let upper = share.and_then(|share| share.upper);
+        match self {
+            _ if self.has_deadline() => upper.is_some_and(|upper| upper <= 1.0),
+            // The stream is assumed: what is known must do, but a point that cannot keep up is never named.
+            Self::SmallestShare => share.is_some_and(|share| upper.unwrap_or(share.estimate) <= 1.0),
+            _ => true,
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! Nothing here measures or decides what to measure; the sweep asks the same questions of its running
 //! estimates, so that what it certifies is what is chosen.
 
+mod answer;
 mod candidates;
 mod choose;
 mod dominance;
@@ -16,6 +17,7 @@ mod dominance;
 mod tests;
 mod words;
 
+pub use answer::{Answer, ClipChoice, KeepsUp, answers, clip_choices};
 pub use choose::{Choice, Goal, Score, choose};
 pub use dominance::certainly_dominates;
 

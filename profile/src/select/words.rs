@@ -26,11 +26,11 @@ fn sentence(words: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-struct Teller<'a> {
-    profile: &'a Profile,
-    model: &'a str,
-    goal: Goal,
-    candidates: &'a [Candidate],
+pub(super) struct Teller<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) model: &'a str,
+    pub(super) goal: Goal,
+    pub(super) candidates: &'a [Candidate],
 }
 
 impl Teller<'_> {
@@ -42,7 +42,7 @@ impl Teller<'_> {
         }
     }
 
-    fn why(&self, choice: &Choice) -> String {
+    pub(super) fn why(&self, choice: &Choice) -> String {
         let best = &self.candidates[choice.chosen[0]];
         let tied: Vec<String> =
             choice.chosen[1..].iter().map(|&index| self.name(self.candidates[index].id)).collect();
@@ -61,36 +61,52 @@ impl Teller<'_> {
 
     fn praise(&self, best: &Candidate, admitted: usize) -> String {
         let name = self.name(best.id);
-        let frames = best.frames_per_s;
+        let frames = rate(best.frames_per_s.estimate);
         match self.goal {
             Goal::MostFrames => {
-                format!("{name} completes the most frames a second, {}", rate(frames.estimate))
+                format!("{name} completes the most frames a second, {frames}{}", self.of_settled())
             }
             Goal::MostFramesPerJoule => format!(
-                "{name} needs the least energy per frame, {}",
-                millijoules(best.energy_per_frame_uj.map_or(0.0, |energy| energy.estimate))
+                "{name} needs the least energy per frame, {}{}",
+                millijoules(best.energy_per_frame_uj.map_or(0.0, |energy| energy.estimate)),
+                self.of_metered()
             ),
             Goal::SmallestShare => format!(
-                "no deadline was given, so a stream of {ASSUMED_FPS} frames a second is assumed, the usual \
-                 rate of cameras: the P99 of {name}, {}, takes the smallest share, {}, of the {} that its \
-                 clip lasts",
-                self.p99(best),
-                percent(best.p99_share().map_or(0.0, |share| share.upper.unwrap_or(share.estimate))),
+                "no deadline was given, so a stream of {ASSUMED_FPS} frames a second is assumed, the usual rate of \
+                 cameras: of the {admitted} of {} points that keep up with it, {name} has the most headroom, with a \
+                 P99 of {} of the {} that its clip lasts ({})",
+                self.candidates.len(),
+                Bound::of(best).share(best),
                 milliseconds(best.deadline_ns),
+                self.p99(best),
             ),
             Goal::DeadlineMostFrames | Goal::DeadlineLeastEnergy => format!(
-                "{name} {} among the {admitted} of {} points whose P99 is within the deadline with 95 % \
-                 confidence ({} of {})",
+                "{name} {} among the {admitted} of {} points whose P99 is within the deadline with 95 % confidence \
+                 ({} of {})",
                 match best.energy_per_frame_uj.filter(|_| self.goal == Goal::DeadlineLeastEnergy) {
                     Some(energy) =>
                         format!("needs the least energy per frame, {},", millijoules(energy.estimate)),
-                    None => format!("completes the most frames a second, {},", rate(frames.estimate)),
+                    None => format!("completes the most frames a second, {frames},"),
                 },
                 self.candidates.len(),
                 self.p99(best),
                 milliseconds(best.deadline_ns),
             ),
         }
+    }
+
+    /// Says among which points, where some have figures without an interval.
+    fn of_settled(&self) -> String {
+        let settled =
+            self.candidates.iter().filter(|candidate| candidate.frames_per_s.lower.is_some()).count();
+        among(settled, self.candidates.len(), "enough iterations for an interval")
+    }
+
+    /// Says among which points, where some have no energy figure.
+    fn of_metered(&self) -> String {
+        let metered =
+            self.candidates.iter().filter(|candidate| candidate.energy_per_frame_uj.is_some()).count();
+        among(metered, self.candidates.len(), "an energy figure")
     }
 
     /// P99 as far as it is established.
@@ -107,27 +123,35 @@ impl Teller<'_> {
     fn next_best(&self, best: &Candidate, next: &Candidate) -> String {
         let name = self.name(next.id);
         let loss = match self.goal {
-            Goal::MostFrames | Goal::DeadlineMostFrames => format!(
-                "gives up {} of the throughput",
-                percent(1.0 - next.frames_per_s.estimate / best.frames_per_s.estimate)
-            ),
+            Goal::MostFrames | Goal::DeadlineMostFrames => {
+                let share = 1.0 - next.frames_per_s.estimate / best.frames_per_s.estimate;
+                less_or_unsettled(share, |share| format!("gives up {share} of the throughput"))
+            }
             Goal::MostFramesPerJoule | Goal::DeadlineLeastEnergy => {
                 match (best.energy_per_frame_uj, next.energy_per_frame_uj) {
                     (Some(best), Some(next)) => {
-                        format!(
-                            "needs {} more energy per frame",
-                            percent(next.estimate / best.estimate - 1.0)
-                        )
+                        let more = next.estimate / best.estimate - 1.0;
+                        less_or_unsettled(more, |more| format!("needs {more} more energy per frame"))
                     }
                     _ => "has no energy figure".to_owned(),
                 }
             }
-            Goal::SmallestShare => {
-                let share = next.p99_share().map_or(0.0, |share| share.upper.unwrap_or(share.estimate));
-                format!("takes {}", percent(share))
-            }
+            Goal::SmallestShare => self.next_share(best, next),
         };
         format!("the next best, {name}, {loss}{}", self.gain(best, next))
+    }
+
+    /// The next best's share of its clip, as the same kind of figure as the best's.
+    fn next_share(&self, best: &Candidate, next: &Candidate) -> String {
+        let (own, other) = (Bound::of(best), Bound::of(next));
+        if own == other {
+            return format!("takes {}", other.share(next));
+        }
+        format!(
+            "takes {} against {}, but how much at most is not determinable from its iterations",
+            Bound::Estimate.share(next),
+            Bound::Estimate.share(best)
+        )
     }
 
     /// What the next best offers in return, where it does.
@@ -137,7 +161,7 @@ impl Teller<'_> {
         }
         match (best.p99_ns, next.p99_ns) {
             (Some(own), Some(other)) if other.estimate < 0.95 * own.estimate => format!(
-                " and in return has a P99 of {} instead of {}",
+                " and in return has a P99 of about {} instead of about {}",
                 milliseconds(other.estimate),
                 milliseconds(own.estimate)
             ),
@@ -145,46 +169,107 @@ impl Teller<'_> {
         }
     }
 
-    fn why_none(&self) -> String {
+    pub(super) fn why_none(&self) -> String {
         if self.candidates.is_empty() {
             return format!("no point of {} was measured; see the failures of its points.", self.model);
         }
         match self.goal {
-            Goal::MostFramesPerJoule => "energy per frame is unknown: this machine has no power sensor that \
-                                         clipmark could read; on a board that has one, see the sensor's error."
-                .to_owned(),
-            Goal::DeadlineMostFrames | Goal::DeadlineLeastEnergy => self.closest_to_deadline(),
-            Goal::MostFrames | Goal::SmallestShare => {
-                "no point has enough iterations for this figure; a larger time budget (budget_s) settles it.".to_owned()
+            Goal::MostFramesPerJoule => self.no_energy(),
+            Goal::DeadlineMostFrames | Goal::DeadlineLeastEnergy => {
+                format!("no point's P99 is within the deadline with 95 % confidence: {}", self.closest())
+            }
+            Goal::SmallestShare => format!(
+                "no deadline was given, so a stream of {ASSUMED_FPS} frames a second is assumed, the usual rate of \
+                 cameras, and no point keeps up with it: {}",
+                self.closest()
+            ),
+            Goal::MostFrames => {
+                "no point has enough iterations for this figure; a larger time budget (budget_s) gives them."
+                    .to_owned()
             }
         }
     }
 
-    fn closest_to_deadline(&self) -> String {
-        let share = |candidate: &Candidate| {
-            candidate.p99_share().map_or(f64::INFINITY, |share| share.upper.unwrap_or(share.estimate))
-        };
+    fn no_energy(&self) -> String {
+        let has_power = self.profile.power_topology.is_some()
+            || self.profile.idle_power_mw.is_some()
+            || self.profile.points.iter().any(|point| point.energy.is_some())
+            || self.profile.soaks.iter().any(|soak| soak.energy.is_some() || soak.sustained_energy.is_some());
+        if has_power {
+            "energy per frame is unknown: no point was measured for the 10 s at a stretch that an energy figure takes; \
+             a soak, or a larger time budget (budget_s), gives one."
+        } else {
+            "energy per frame is unknown: this machine has no power sensor that clipmark could read; on a board that \
+             has one, see the sensor's error."
+        }
+        .to_owned()
+    }
+
+    fn closest(&self) -> String {
+        let share =
+            |candidate: &Candidate| candidate.p99_share().map_or(f64::INFINITY, |share| share.estimate);
         let closest = self.candidates.iter().min_by(|a, b| share(a).total_cmp(&share(b)));
-        let Some(closest) = closest.filter(|closest| closest.p99_ns.is_some()) else {
-            return "no point has enough iterations for a P99; a larger time budget (budget_s) settles it."
+        let Some((closest, p99)) = closest.and_then(|closest| Some((closest, closest.p99_ns?))) else {
+            return "no point has enough iterations for a P99; a larger time budget (budget_s) gives them."
                 .to_owned();
         };
-        let advice = if closest.p99_ns.is_some_and(|p99| p99.upper.is_none()) {
+        // More iterations narrow an interval; they move no estimate.
+        let advice = if p99.estimate <= closest.deadline_ns {
             "a larger time budget (budget_s) settles it"
         } else {
             "shorter clips, a lower frame rate or a faster backend would be needed"
         };
         format!(
-            "no point's P99 is within the deadline with 95 % confidence: the closest, {}, has a P99 of {} \
-             against {}; {advice}.",
+            "the closest, {}, has a P99 of about {} ({}) against {}; {advice}.",
             self.name(closest.id),
-            self.p99(closest),
+            milliseconds(p99.estimate),
+            match p99.upper {
+                Some(upper) => format!("at most {}", milliseconds(upper)),
+                None => "upper bound not determinable".to_owned(),
+            },
             milliseconds(closest.deadline_ns),
         )
     }
 }
 
-fn list(names: &[String]) -> String {
+/// Which figure of a P99 a sentence speaks of: the two sides of a comparison are of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Upper,
+    Estimate,
+}
+
+impl Bound {
+    fn of(candidate: &Candidate) -> Self {
+        if candidate.p99_ns.is_some_and(|p99| p99.upper.is_some()) { Self::Upper } else { Self::Estimate }
+    }
+
+    fn share(self, candidate: &Candidate) -> String {
+        let share = candidate.p99_share();
+        match (self, share.and_then(|share| share.upper)) {
+            (Self::Upper, Some(upper)) => format!("at most {}", percent(upper)),
+            _ => format!("about {}", percent(share.map_or(0.0, |share| share.estimate))),
+        }
+    }
+}
+
+fn among(some: usize, all: usize, what: &str) -> String {
+    if some == all || some == 0 {
+        String::new()
+    } else {
+        format!(", of the {some} of {all} points with {what}")
+    }
+}
+
+/// A loss in words; a figure that is better and yet not chosen has no interval to choose it by.
+fn less_or_unsettled(share: f64, loss: impl Fn(&str) -> String) -> String {
+    if share > 0.0 {
+        return loss(&percent(share));
+    }
+    "looks as good or better, but from too few iterations for an interval".to_owned()
+}
+
+pub(super) fn list(names: &[String]) -> String {
     match names {
         [] => String::new(),
         [only] => only.clone(),
@@ -193,7 +278,7 @@ fn list(names: &[String]) -> String {
 }
 
 /// Three significant digits.
-fn significant(value: f64) -> String {
+pub(super) fn significant(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
@@ -203,15 +288,15 @@ fn significant(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-fn milliseconds(ns: f64) -> String {
+pub(super) fn milliseconds(ns: f64) -> String {
     format!("{} ms", significant(ns / 1e6))
 }
 
-fn rate(per_s: f64) -> String {
+pub(super) fn rate(per_s: f64) -> String {
     significant(per_s)
 }
 
-fn millijoules(uj: f64) -> String {
+pub(super) fn millijoules(uj: f64) -> String {
     format!("{} mJ", significant(uj / 1e3))
 }
 

@@ -7,6 +7,7 @@
 pub mod autocorrelation;
 pub mod binomial;
 pub mod changepoint;
+pub mod drift;
 pub mod early_stop;
 pub mod histogram;
 pub mod interval;

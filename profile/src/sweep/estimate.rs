@@ -25,6 +25,8 @@ pub(super) struct Estimate {
     pub(super) largest: f64,
     energy_per_inference: Option<f64>,
     frames: f64,
+    /// Relative standard deviation that the board's state adds.
+    state_sd: f64,
 }
 
 impl Estimate {
@@ -50,7 +52,21 @@ impl Estimate {
             largest,
             energy_per_inference,
             frames: at.frames() as f64,
+            state_sd: 0.0,
         })
+    }
+
+    /// The same with what the board's state, as uncertain as `sd`, adds to every interval.
+    pub(super) fn with_state(mut self, sd: f64) -> Self {
+        let wider = |centre: f64, end: Option<f64>, sign: f64| {
+            end.map(|end| centre + sign * (end - centre).abs().hypot(1.96 * sd * centre))
+        };
+        self.state_sd = sd;
+        self.mean_bounds =
+            (wider(self.mean, self.mean_bounds.0, -1.0), wider(self.mean, self.mean_bounds.1, 1.0));
+        self.p99_lower = wider(self.p99, self.p99_lower, -1.0);
+        self.p99_upper = wider(self.p99, self.p99_upper, 1.0);
+        self
     }
 
     /// Half width of the mean's interval over the mean; `None` where the interval is open.
@@ -61,7 +77,7 @@ impl Estimate {
 
     /// The upper bound of P99 that decisions may use before it is determinable.
     pub(super) fn provisional_p99_upper(&self) -> f64 {
-        self.p99_upper.unwrap_or(self.largest)
+        self.p99_upper.unwrap_or(self.largest * (1.0 + 1.96 * self.state_sd))
     }
 
     /// Frames a second.

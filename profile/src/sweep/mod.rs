@@ -27,7 +27,7 @@ pub use step::{StepResult, SweepStep};
 
 use crate::plan::{Deadline, Plan};
 use crate::point::PointId;
-use crate::record::{NotRun, Phase, PointOutcome};
+use crate::record::{Cause, NotRun, Phase, PointOutcome, Stage as FailedAt};
 use crate::stats::rng::Rng;
 use crate::units::Nanos;
 use live::LiveEngines;
@@ -55,6 +55,14 @@ pub struct Sweep {
     /// The point of the last step: its engine needs no lead-in.
     last: Option<usize>,
     anchor: Option<usize>,
+    /// When the last piece ended, and the anchor's last one.
+    clock: Nanos,
+    anchored: Nanos,
+    moved: bool,
+    /// Times that blocks were planned.
+    rounds: u32,
+    /// A budget that follows what the pilot measured.
+    extended: Nanos,
     stage: Stage,
     cancelled: bool,
 }
@@ -76,6 +84,7 @@ struct Task {
     lead_in: Option<u32>,
     iterations: u32,
     time_limit: Nanos,
+    block: u32,
 }
 
 /// How far a sweep is, for a display.
@@ -111,6 +120,11 @@ impl Sweep {
             block: 0,
             last: None,
             anchor: None,
+            clock: Nanos(0),
+            anchored: Nanos(0),
+            moved: false,
+            rounds: 0,
+            extended: Nanos(0),
             stage: Stage::Survey,
             cancelled: false,
             rules,
@@ -151,6 +165,7 @@ impl Sweep {
     pub fn observe(&mut self, result: &StepResult) {
         let Some((index, step)) = self.pending.take() else { return };
         self.last = Some(index);
+        self.clock = result.chunk.as_ref().map_or(self.clock, |chunk| chunk.ended);
         let point = &mut self.points[index];
         point.absorb(result);
         if let Some(bytes) = point.peak_memory {
@@ -158,7 +173,10 @@ impl Sweep {
         }
         if let Some(failure) = result.failure.as_ref() {
             self.live.lost(index);
-            if !self.cancelled {
+            let cut = step.prepare_limit < self.rules.prepare_limit;
+            if cut && failure.stage == FailedAt::Prepare && failure.cause == Cause::TimedOut {
+                self.points[index].cut_off();
+            } else if !self.cancelled {
                 self.fail(index, step.phase, failure);
             }
             return;
@@ -181,6 +199,8 @@ impl Sweep {
             }
             Phase::Feasibility if self.points[index].is_open() => self.survey.push_front(index),
             Phase::Fixed => self.queue_fixed(index),
+            Phase::Pilot => self.queue_survey_anchor(),
+            Phase::Anchor => self.anchored = self.clock,
             _ => {}
         }
     }
@@ -236,11 +256,25 @@ impl Sweep {
 
     /// Time left in this stage; `None` when unlimited.
     fn budget_left(&self, now: Nanos) -> Option<Nanos> {
-        let budget = match self.stage {
+        self.budget().map(|budget| budget.since(now))
+    }
+
+    /// The budget of this stage, engines' preparation included.
+    fn budget(&self) -> Option<Nanos> {
+        match self.stage {
             Stage::Survey => self.rules.survey_budget,
-            Stage::Race | Stage::Done => self.rules.budget,
-        };
-        budget.map(|budget| budget.since(now))
+            Stage::Race | Stage::Done => self.rules.budget.map(|budget| budget.max(self.extended)),
+        }
+    }
+
+    /// Longest preparation of a new engine that the budget allows, with a little over it: what is cut off then has
+    /// brought nothing.
+    fn prepare_limit(&self, now: Nanos) -> Nanos {
+        let limit = self.rules.prepare_limit;
+        match (self.budget(), self.budget_left(now)) {
+            (Some(budget), Some(left)) => limit.min(Nanos(left.0 + budget.0 / 20)),
+            _ => limit,
+        }
     }
 
     /// The step for `task`, with the engines that it costs.
@@ -266,9 +300,9 @@ impl Sweep {
             engine: self.points[index].engines.saturating_sub(1),
             lead_in,
             iterations: task.iterations,
-            block: self.block,
+            block: task.block,
             time_limit,
-            prepare_limit: self.rules.prepare_limit,
+            prepare_limit: self.prepare_limit(now),
             inference_limit: self.rules.inference_limit,
         }
     }

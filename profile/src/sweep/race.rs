@@ -6,7 +6,10 @@
 //! measured to a modest precision and left alone.
 
 use super::estimate::Estimate;
+use super::point::PointState;
 use super::{Sweep, Task};
+use crate::analysis::drift::{Adjusted, BoardStates, Piece};
+use crate::point::PointId;
 use crate::record::{NotRun, Phase, PointOutcome};
 use crate::select::{self, Candidate, Goal, Measure, Score};
 use crate::stats::early_stop::{self, Counts, Decision};
@@ -14,14 +17,14 @@ use crate::summary::Objective;
 use crate::units::Nanos;
 use std::collections::BTreeMap;
 
-/// Drift of the anchor that counts as noise.
-const DRIFT_FLOOR: f64 = 0.03;
-
 /// Independent iterations below which P99 has no upper bound.
 const LEAST_FOR_P99: f64 = 368.0;
 
 /// Probability of calling a missed deadline met, or a met one missed.
 const DEADLINE_ALPHA: f64 = 0.01;
+
+/// Most iterations of a point in a block that only compares.
+const GLANCE: u32 = 30;
 
 /// Time of one anchor chunk.
 const ANCHOR_TIME: Nanos = Nanos(50_000_000);
@@ -35,16 +38,32 @@ enum Verdict {
 }
 
 /// Points by index, with what they are to be measured for.
-type Needs = BTreeMap<usize, Phase>;
+type Needs = BTreeMap<usize, Need>;
+
+/// What a point is to be measured for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Need {
+    phase: Phase,
+    /// One short piece, beside the others.
+    glance: bool,
+}
+
+impl Need {
+    const RACE: Self = Self { phase: Phase::Race, glance: false };
+    const GLANCE: Self = Self { phase: Phase::Race, glance: true };
+    const CERTIFY: Self = Self { phase: Phase::Certify, glance: false };
+}
 
 impl Sweep {
     /// Queues the next block of the race, or ends the sweep.
     pub(super) fn plan_block(&mut self, now: Nanos) {
+        self.reassess();
         self.drop_dominated();
         let needs = self.needs();
+        self.reopen(&needs);
         for (index, point) in self.points.iter_mut().enumerate() {
             // A P99 that no time is left for is absent from the profile: the point is measured without it.
-            point.content = needs.get(&index) != Some(&Phase::Race);
+            point.content = needs.get(&index).is_none_or(|need| need.phase != Phase::Race);
         }
         let tasks = self.affordable(&needs, now);
         if tasks.is_empty() {
@@ -52,18 +71,78 @@ impl Sweep {
             self.end(NotRun::Budget);
             return;
         }
-        self.block += 1;
-        let anchor = self.anchor_task(tasks.len());
-        let ordered = self.in_block_order(tasks);
-        self.queue.extend(anchor.into_iter().chain(ordered));
+        self.queue_blocks(tasks);
+    }
+
+    /// Takes every point's figures in the board's common state, where it moved or stalled.
+    fn reassess(&mut self) {
+        let mut pieces: Vec<Piece<'_>> =
+            self.points.iter().enumerate().flat_map(|(index, point)| point.pieces(index)).collect();
+        pieces.sort_by_key(|piece| piece.from);
+        let board = BoardStates::of(&pieces);
+        let adjusted: Vec<Adjusted> =
+            (0..self.points.len()).map(|index| board.adjusted(&pieces, index)).collect();
+        self.moved = board.moved();
+        for (point, adjusted) in self.points.iter_mut().zip(adjusted) {
+            if self.moved || adjusted.stalls > 0 { point.adjust(adjusted) } else { point.adjust_nothing() }
+        }
+    }
+
+    /// Splits tasks into short pieces, block by block, so that what is compared is measured close in time.
+    fn queue_blocks(&mut self, tasks: Vec<Task>) {
+        for mut group in self.groups(tasks) {
+            while !group.is_empty() {
+                self.block += 1;
+                let anchor = self.anchor_task(group.len(), self.block);
+                self.rng.shuffle(&mut group);
+                self.queue.extend(anchor);
+                for task in &mut group {
+                    let piece = self.piece(task.index).min(task.iterations);
+                    // A rest that is too short for a piece of its own goes along.
+                    let rest = task.iterations - piece;
+                    let piece = if rest < piece.div_ceil(2) { task.iterations } else { piece };
+                    task.iterations -= piece;
+                    let time_limit = self.generous_limit(task.index, piece);
+                    self.queue.push_back(Task {
+                        iterations: piece,
+                        block: self.block,
+                        time_limit,
+                        ..task.clone()
+                    });
+                }
+                group.retain(|task| task.iterations > 0);
+            }
+        }
+    }
+
+    /// Iterations of a point in one block: as few as can be compared where the board moves.
+    fn piece(&self, index: usize) -> u32 {
+        let time = if self.moved { Nanos(0) } else { self.rules.chunk_time };
+        let fits = self.points[index].iterations_within(time, &self.rules);
+        fits.max(self.rules.least_chunk)
     }
 
     /// Open points of one model with their figures.
     fn pool(&self, model: usize) -> Vec<(usize, Candidate)> {
-        let open = self.points.iter().enumerate().filter(|(_, point)| {
-            point.is_open() && self.models.get(usize::from(point.id.variant)) == Some(&model)
-        });
-        open.filter_map(|(index, point)| Some((index, self.candidate(index, point.estimate()?)))).collect()
+        let open = self.of_model(model).filter(|&index| self.points[index].is_open());
+        open.filter_map(|index| Some((index, self.candidate(index, self.points[index].estimate()?))))
+            .collect()
+    }
+
+    fn of_model(&self, model: usize) -> impl Iterator<Item = usize> {
+        let own = move |point: &PointState| self.models.get(usize::from(point.id.variant)) == Some(&model);
+        self.points.iter().enumerate().filter(move |(_, point)| own(point)).map(|(index, _)| index)
+    }
+
+    /// Points of one model that were dropped, with their figures in the common state and as measured.
+    fn dropped(&self, model: usize) -> Vec<(usize, [Candidate; 2])> {
+        let figures = |index: usize| {
+            let point = &self.points[index];
+            let dropped = matches!(point.outcome, Some(PointOutcome::Dominated { .. }));
+            let both = [point.estimate()?, point.raw()?];
+            dropped.then(|| (index, both.map(|estimate| self.candidate(index, estimate))))
+        };
+        self.of_model(model).filter_map(figures).collect()
     }
 
     fn candidate(&self, index: usize, estimate: &Estimate) -> Candidate {
@@ -89,44 +168,78 @@ impl Sweep {
         models
     }
 
+    /// Drops what one other point certainly beats on everything, and takes back what on a board that moved is no
+    /// longer certain to be beaten.
     fn drop_dominated(&mut self) {
-        let slack = self.drift();
         for model in self.model_indices() {
             let pool = self.pool(model);
-            for (index, candidate) in &pool {
+            let beaten_by = |index: usize, candidate: &Candidate| {
                 let by = pool.iter().find(|(rival, figures)| {
-                    rival != index && select::certainly_dominates(figures, candidate, slack)
+                    *rival != index
+                        && self.may_drop(index)
+                        && select::certainly_dominates(figures, candidate, 0.0)
                 });
-                if let Some((_, by)) = by {
-                    self.points[*index].settle(PointOutcome::Dominated { by: by.id });
+                by.map(|(_, by)| by.id)
+            };
+            let open = pool.iter().map(|(index, candidate)| (*index, beaten_by(*index, candidate)));
+            let again = self.dropped(model).into_iter().filter(|_| self.moved);
+            let again = again.map(|(index, [candidate, _])| (index, beaten_by(index, &candidate)));
+            let found: Vec<(usize, Option<PointId>)> = open.chain(again).collect();
+            for (index, by) in found {
+                let settled = self.may_drop(index);
+                let point = &mut self.points[index];
+                point.outcome = by.map(|by| PointOutcome::Dominated { by });
+                if settled {
+                    point.doubted = None;
                 }
             }
         }
     }
 
-    /// How much the anchor's latency varied from block to block, as a share; 0 within its noise.
-    pub(super) fn drift(&self) -> f64 {
-        let Some(anchor) = self.anchor else { return 0.0 };
-        let levels = || self.points[anchor].anchor.iter().map(|&(_, median)| median);
-        let (least, most) = (levels().fold(f64::INFINITY, f64::min), levels().fold(0.0, f64::max));
-        let drift = if least > 0.0 && least.is_finite() { most / least - 1.0 } else { 0.0 };
-        if drift > DRIFT_FLOOR { drift } else { 0.0 }
+    /// A point that was taken back is dropped again only after it ran side by side with the leaders.
+    fn may_drop(&self, index: usize) -> bool {
+        self.points[index].doubted.is_none_or(|(_, since)| {
+            let mut blocks: Vec<u32> =
+                self.points[index].shared_blocks().filter(|&block| block > since).collect();
+            blocks.dedup();
+            blocks.len() >= self.rules.side_by_side as usize
+        })
+    }
+
+    /// Whether two points were measured in enough blocks together.
+    fn side_by_side(&self, one: usize, other: usize) -> bool {
+        let others: Vec<u32> = self.points[other].shared_blocks().collect();
+        let together = self.points[one].shared_blocks().filter(|block| others.contains(block)).count();
+        together >= self.rules.side_by_side as usize
+    }
+
+    /// Takes dropped points back that are to be measured again.
+    fn reopen(&mut self, needs: &Needs) {
+        let block = self.block;
+        for &index in needs.keys() {
+            let point = &mut self.points[index];
+            if let Some(PointOutcome::Dominated { by }) = point.outcome {
+                point.doubted = Some((by, block));
+                point.outcome = None;
+            }
+        }
     }
 
     fn needs(&self) -> Needs {
         let mut needs = Needs::new();
         for model in self.model_indices() {
             let pool = self.pool(model);
+            let dropped = self.dropped(model);
             let candidates: Vec<Candidate> = pool.iter().map(|(_, candidate)| candidate.clone()).collect();
             for objective in [Objective::Streaming, Objective::Offline, Objective::Efficiency] {
                 let goal = Goal::of(objective, self.deadline, &candidates);
-                self.needs_of(goal, &pool, &mut needs);
+                self.needs_of(goal, &pool, &dropped, &mut needs);
             }
             for &(index, _) in &pool {
                 let Some(estimate) = self.points[index].estimate() else { continue };
                 let precise = estimate.mean_precision().is_some_and(|half| half <= self.rules.mean_precision);
                 if !precise && self.iterations(index) < self.rules.race_iterations / 10 {
-                    needs.entry(index).or_insert(Phase::Race);
+                    needs.entry(index).or_insert(Need::RACE);
                 }
             }
         }
@@ -134,7 +247,13 @@ impl Sweep {
     }
 
     /// What one goal still needs: the contenders until they are told apart, then the winner's P99.
-    fn needs_of(&self, goal: Goal, pool: &[(usize, Candidate)], needs: &mut Needs) {
+    fn needs_of(
+        &self,
+        goal: Goal,
+        pool: &[(usize, Candidate)],
+        dropped: &[(usize, [Candidate; 2])],
+        needs: &mut Needs,
+    ) {
         let mut scored: Vec<(usize, Score)> = pool
             .iter()
             .filter(|(index, candidate)| {
@@ -151,7 +270,14 @@ impl Sweep {
             .collect();
         if !contenders.is_empty() {
             for index in contenders.into_iter().chain([leader]).filter(|&index| self.may_race(index)) {
-                needs.entry(index).or_insert(Phase::Race);
+                needs.insert(index, Need::RACE);
+            }
+            return;
+        }
+        let rivals = self.rivals(goal, (leader, best), pool, dropped);
+        if !rivals.is_empty() {
+            for index in rivals.into_iter().chain([leader]) {
+                needs.entry(index).or_insert(Need::GLANCE);
             }
             return;
         }
@@ -161,8 +287,31 @@ impl Sweep {
             _ => self.p99_is_open(leader),
         };
         if open {
-            needs.insert(leader, Phase::Certify);
+            needs.entry(leader).or_insert(Need::CERTIFY);
         }
+    }
+
+    /// The photo finish: points that could still beat the leader, in the common state or as measured, and were
+    /// not yet measured side by side with it.
+    fn rivals(
+        &self,
+        goal: Goal,
+        (leader, best): (usize, Score),
+        pool: &[(usize, Candidate)],
+        dropped: &[(usize, [Candidate; 2])],
+    ) -> Vec<usize> {
+        let could_win = |candidate: &Candidate| {
+            let reach =
+                goal.score(candidate).map(|score| score.estimate + score.uncertainty().unwrap_or(0.0));
+            goal.could_admit(candidate) && reach.is_none_or(|reach| reach > worst(best))
+        };
+        let open = pool.iter().filter(|(index, candidate)| {
+            let raw = self.points[*index].raw().map(|raw| self.candidate(*index, raw));
+            could_win(candidate) || raw.is_some_and(|raw| could_win(&raw))
+        });
+        let dropped = dropped.iter().filter(|(_, figures)| figures.iter().any(could_win));
+        let rivals = open.map(|(index, _)| *index).chain(dropped.map(|(index, _)| *index));
+        rivals.filter(|&index| index != leader && !self.side_by_side(index, leader)).collect()
     }
 
     /// A score whose uncertainty is honest about P99 before its upper bound is determinable: then it is at
@@ -242,25 +391,28 @@ impl Sweep {
     /// Turns needs into tasks, leaving out points for which the time left allows too little.
     fn affordable(&self, needs: &Needs, now: Nanos) -> Vec<Task> {
         let share = self.budget_left(now).map(|left| Nanos(left.0 / (2 * needs.len().max(1) as u64)));
-        let task = |(&index, &phase): (&usize, &Phase)| {
+        let task = |(&index, &need): (&usize, &Need)| {
             let n = self.iterations(index);
             let grown = (f64::from(n) * (self.rules.growth - 1.0)).ceil() as u32;
-            let wanted = grown.clamp(1, self.rules.certify_iterations);
-            let fits =
-                share.map_or(u32::MAX, |share| self.points[index].iterations_within(share, &self.rules));
+            let wanted = if need.glance { self.piece(index).min(GLANCE) } else { grown };
+            let wanted = wanted.clamp(1, self.rules.certify_iterations);
+            let fits = share.map_or(u32::MAX, |share| {
+                let build = if self.live.holds(index) { None } else { self.points[index].prepare };
+                self.points[index].iterations_within(share.since(build.unwrap_or_default()), &self.rules)
+            });
             let worthwhile = n.div_ceil(10).clamp(1, wanted);
             if fits < worthwhile {
                 return None;
             }
             let iterations = wanted.min(fits);
             let time_limit = self.generous_limit(index, iterations);
-            Some(Task { index, phase, lead_in: None, iterations, time_limit })
+            Some(Task { index, phase: need.phase, lead_in: None, iterations, time_limit, block: 0 })
         };
         needs.iter().filter_map(task).collect()
     }
 
     /// The anchor's part of a block that holds other points too.
-    fn anchor_task(&mut self, others: usize) -> Option<Task> {
+    pub(super) fn anchor_task(&mut self, others: usize, block: u32) -> Option<Task> {
         if others < 2 || self.live.capacity() < 2 {
             return None;
         }
@@ -275,7 +427,7 @@ impl Sweep {
         self.live.pin(self.anchor);
         let iterations = self.points[index].iterations_within(ANCHOR_TIME, &self.rules).clamp(5, 15);
         let time_limit = self.generous_limit(index, iterations);
-        Some(Task { index, phase: Phase::Anchor, lead_in: None, iterations, time_limit })
+        Some(Task { index, phase: Phase::Anchor, lead_in: None, iterations, time_limit, block })
     }
 
     /// The cheapest open point that has been measured.
@@ -286,19 +438,17 @@ impl Sweep {
         measured.min_by(|a, b| cost(a).total_cmp(&cost(b)))
     }
 
-    /// Random order where all engines fit alive; else groups of neighbours that fit, in an order that every
-    /// other block reverses, random within.
-    fn in_block_order(&mut self, mut tasks: Vec<Task>) -> Vec<Task> {
+    /// One group where all engines fit alive; else neighbours that fit, in an order that every other time is
+    /// reversed.
+    fn groups(&mut self, mut tasks: Vec<Task>) -> Vec<Vec<Task>> {
         tasks.sort_by_key(|task| self.points[task.index].id);
         let room = self.live.capacity() - usize::from(self.anchor.is_some() && self.live.capacity() > 1);
         let mut groups: Vec<Vec<Task>> = tasks.chunks(room.max(1)).map(<[Task]>::to_vec).collect();
-        for group in &mut groups {
-            self.rng.shuffle(group);
-        }
-        if self.block.is_multiple_of(2) {
+        self.rounds += 1;
+        if self.rounds.is_multiple_of(2) {
             groups.reverse();
         }
-        groups.into_iter().flatten().collect()
+        groups
     }
 }
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// How much a budget that nobody asked for may be stretched so that every point gets a first look.
 const SURVEY_STRETCH: u64 = 3;
 
+/// How much it may be stretched for points that the pilot found slow.
+const RACE_STRETCH: u64 = 5;
+
 /// The reference harness warms up with 100 iterations before 1000 (`--exhaustive` repeats it).
 const REFERENCE_WARM_UP: u32 = 100;
 const REFERENCE_ITERATIONS: u32 = 1000;
@@ -65,6 +68,22 @@ pub struct SweepRules {
     pub lead_in: Nanos,
     /// Longest stretch of fixed iterations in one step, so that a stop is heard.
     pub fixed_step: Nanos,
+    /// Longest stretch of one point in a block, but not below `least_chunk` iterations: what is measured close in
+    /// time is compared.
+    #[serde(default = "chunk_time")]
+    pub chunk_time: Nanos,
+    /// Least iterations of a point in a block.
+    #[serde(default = "least_chunk")]
+    pub least_chunk: u32,
+    /// The anchor returns at least this often during the survey.
+    #[serde(default = "chunk_time")]
+    pub anchor_every: Nanos,
+    /// Blocks in which the leaders and all that could still beat them are measured side by side.
+    #[serde(default = "side_by_side")]
+    pub side_by_side: u32,
+    /// How far a budget that nobody asked for follows slow points, as a multiple of it.
+    #[serde(default = "no_stretch")]
+    pub stretch: u64,
     /// Limit of building one engine.
     pub prepare_limit: Nanos,
     /// Limit of one inference.
@@ -73,6 +92,22 @@ pub struct SweepRules {
     pub load: Load,
     /// Seed of the order.
     pub seed: u64,
+}
+
+const fn chunk_time() -> Nanos {
+    Nanos::from_secs(1)
+}
+
+const fn least_chunk() -> u32 {
+    10
+}
+
+const fn no_stretch() -> u64 {
+    1
+}
+
+const fn side_by_side() -> u32 {
+    3
 }
 
 fn seconds(value: f64) -> Nanos {
@@ -119,6 +154,11 @@ impl SweepRules {
             max_live_memory: None,
             lead_in: Nanos(10_000_000),
             fixed_step: Nanos::from_secs(2),
+            chunk_time: chunk_time(),
+            least_chunk: least_chunk(),
+            anchor_every: chunk_time(),
+            side_by_side: side_by_side(),
+            stretch: if asked.is_some() { 1 } else { RACE_STRETCH },
             prepare_limit: seconds(request.prepare_limit_s),
             inference_limit: seconds(request.inference_limit_s),
             load: request.load,

@@ -1,5 +1,6 @@
 //! The first look at every point: does it run, and roughly how fast.
 
+use super::point::PointState;
 use super::rules::Allotment;
 use super::{Stage, Sweep, Task};
 use crate::plan::Plan;
@@ -7,6 +8,9 @@ use crate::point::PointId;
 use crate::record::{Cause, Failure, NotRun, Phase, PointOutcome};
 use crate::units::Nanos;
 use std::collections::VecDeque;
+
+/// Iterations of another look at a slow point.
+const LOOK: u32 = 6;
 
 /// An index per variant that is the same for variants of the same model.
 pub(super) fn models(plan: &Plan) -> Vec<usize> {
@@ -37,30 +41,47 @@ impl Sweep {
         if !self.points[index].is_open() {
             return;
         }
-        let least = self.least_inference(index);
-        if self.budget_left(now).is_some_and(|left| left.0 as f64 <= least) {
+        let needed = self.expected(index);
+        if self.budget_left(now).is_some_and(|left| left.0 as f64 <= needed) {
             self.points[index].settle(PointOutcome::NotRun { why: NotRun::Budget, because_of: None });
             return;
         }
         let time_limit = self.rules.inference_limit;
-        let task = Task { index, phase: Phase::Feasibility, lead_in: Some(1), iterations: 0, time_limit };
+        let task =
+            Task { index, phase: Phase::Feasibility, lead_in: Some(1), iterations: 0, time_limit, block: 0 };
         self.queue.push_back(task);
     }
 
     fn finish_survey(&mut self) {
         match self.rules.allotment {
-            Allotment::Adaptive => self.stage = Stage::Race,
+            Allotment::Adaptive => {
+                self.stage = Stage::Race;
+                self.extend_budget();
+            }
             Allotment::Fixed { .. } => self.end(NotRun::Budget),
         }
     }
 
-    /// A lower bound of one inference's time: that of the slowest smaller point, nanoseconds.
-    fn least_inference(&self, index: usize) -> f64 {
+    /// Time that a first inference will take at least, preparation included, nanoseconds: as much as at the slowest
+    /// smaller point.
+    fn expected(&self, index: usize) -> f64 {
         let id = self.points[index].id;
         let smaller = self.points.iter().filter(|point| {
             point.feasible && point.id.variant == id.variant && id.shape.covers(point.id.shape)
         });
-        smaller.map(|point| point.iteration_ns(&self.rules)).fold(0.0, f64::max)
+        let time = |point: &PointState| {
+            point.prepare.map_or(0.0, |prepare| prepare.0 as f64) + point.iteration_ns(&self.rules)
+        };
+        smaller.map(time).fold(0.0, f64::max)
+    }
+
+    /// Lets a budget that nobody asked for follow what the pilot measured, so that every point gets another look.
+    fn extend_budget(&mut self) {
+        let Some(budget) = self.rules.budget else { return };
+        let open = self.points.iter().filter(|point| point.is_open());
+        let look: f64 = open.map(|point| point.iteration_ns(&self.rules) * f64::from(LOOK)).sum();
+        self.extended =
+            Nanos(self.clock.0.saturating_add(look as u64).min(budget.0.saturating_mul(self.rules.stretch)));
     }
 
     /// What follows a point's feasibility, while its engine is alive.
@@ -78,8 +99,17 @@ impl Sweep {
         let most = rules.pilot_iterations.max(least);
         let iterations = point.iterations_within(rules.pilot_time, rules).clamp(least, most);
         let time_limit = self.generous_limit(index, iterations);
-        let task = Task { index, phase: Phase::Pilot, lead_in: Some(0), iterations, time_limit };
+        let task = Task { index, phase: Phase::Pilot, lead_in: Some(0), iterations, time_limit, block: 0 };
         self.queue.push_front(task);
+    }
+
+    /// Queues the anchor, so that the survey's points can be told from the time at which they were tried.
+    pub(super) fn queue_survey_anchor(&mut self) {
+        if self.clock.since(self.anchored) < self.rules.anchor_every {
+            return;
+        }
+        let task = self.anchor_task(2, 0);
+        self.queue.extend(task);
     }
 
     /// Queues the next stretch of a fixed count, the warm-up first; settles the point when it is complete.
@@ -99,8 +129,14 @@ impl Sweep {
         let (lead_in, counted) = if warm_left > 0 { (warm_left.min(most), 0) } else { (0, left.min(most)) };
         self.points[index].warmed += lead_in;
         let time_limit = self.generous_limit(index, lead_in + counted);
-        let task =
-            Task { index, phase: Phase::Fixed, lead_in: Some(lead_in), iterations: counted, time_limit };
+        let task = Task {
+            index,
+            phase: Phase::Fixed,
+            lead_in: Some(lead_in),
+            iterations: counted,
+            time_limit,
+            block: 0,
+        };
         self.queue.push_front(task);
     }
 

@@ -4,6 +4,7 @@ use crate::point::{PointId, Shape, Variant};
 use crate::record::{Cause, Failure, NotRun, Phase, PointOutcome, Stage};
 use crate::simulated::{FailureRule, Noise, PowerDraw, SimulatedSpec};
 use crate::stats::rng::Rng;
+use crate::summary::Objective;
 use crate::truth::board;
 use crate::units::{Bytes, Microjoules, Nanos};
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
@@ -363,5 +364,43 @@ proptest! {
         let prepare = spec.prepare_time(id(0, 4, 128).shape).as_secs_f64();
         prop_assert!(over <= 2.0 * slowest as f64 / 1e9 + prepare, "{over} s over the budget");
         prop_assert_eq!(run.record.points.len(), plan.points.len());
+    }
+}
+
+/// A 3D CNN on a small board: 0.3 s for 8 frames, and four times that for a batch of 4.
+fn slow() -> SimulatedSpec {
+    let mut spec = SimulatedSpec { seed: 3, noise: noise(0.02), ..SimulatedSpec::default() };
+    (spec.latency.fixed_us, spec.latency.linear_us) = (20_000.0, 35_000.0);
+    spec.prepare.fixed_ms = 3000.0;
+    spec
+}
+
+#[test]
+fn a_slow_model_ends_with_operating_points_and_says_what_is_not_settled() {
+    let request = Request { clip_lengths: vec![8, 16, 32], fps: None, ..Request::default() };
+    let plan = plan(request, &["slow"]);
+    let run = board::run(&plan, SweepRules::for_plan(&plan), &[slow()]);
+    let profile = crate::analysis::study(&run.record);
+    assert!(profile.points.iter().all(|point| point.latency.is_some()), "{:?}", profile.points);
+    let offline = profile.operating_points.iter().find(|row| row.objective == Objective::Offline).unwrap();
+    assert!(!offline.chosen.is_empty(), "{offline:?}");
+    let open = profile.points.iter().any(|point| point.status == crate::summary::Status::Interrupted);
+    let listed = profile.warnings.iter().any(|warning| warning.contains("a time budget (budget_s) of about"));
+    assert_eq!(open, listed, "{:?}", profile.warnings);
+}
+
+#[test]
+fn a_budget_that_was_asked_for_is_kept_with_the_preparation_of_engines() {
+    for (budget_s, prepare_ms) in [(60.0, 8000.0), (60.0, 100.0), (30.0, 45_000.0), (20.0, 1500.0)] {
+        let request =
+            Request { clip_lengths: vec![8, 16, 32], budget_s: Some(budget_s), ..Request::default() };
+        let plan = plan(request, &["slow"]);
+        let mut spec = slow();
+        spec.prepare.fixed_ms = prepare_ms;
+        let run = board::run(&plan, SweepRules::for_plan(&plan), &[spec]);
+        let elapsed = run.elapsed.as_secs_f64();
+        assert!(elapsed <= 1.1 * budget_s, "{elapsed} s of {budget_s} s, {prepare_ms} ms an engine");
+        let failed = run.record.points.iter().any(|p| matches!(p.outcome, PointOutcome::Failed(_)));
+        assert!(!failed, "the end of the budget is no failure of a point");
     }
 }

@@ -4,7 +4,7 @@ use crate::environment::Environment;
 use crate::pacing::Schedule;
 use crate::plan::{Deadline, Load, Plan};
 use crate::point::PointId;
-use crate::record::{BackendRecord, Failure, MemoryEvidence, PointEvidence, Record, RunHeader};
+use crate::record::{BackendRecord, Cause, Failure, MemoryEvidence, PointEvidence, Record, RunHeader, Stage};
 use crate::simulated::{SimulatedEngine, SimulatedSpec};
 use crate::sweep::{JournalEntry, StepResult, Sweep, SweepRules, SweepStep};
 use crate::units::{Bytes, Microjoules, Nanos};
@@ -54,6 +54,13 @@ impl<'a> VirtualBoard<'a> {
         let spec = &self.specs[usize::from(step.point.variant)];
         if step.build {
             let prepare = spec.prepare_time(step.point.shape);
+            if prepare > step.prepare_limit {
+                self.now = Nanos(self.now.0 + step.prepare_limit.0);
+                let message =
+                    format!("simulated: preparing takes {prepare}, the limit is {}", step.prepare_limit);
+                let (stage, cause) = (Stage::Prepare, Cause::TimedOut);
+                return StepResult { failure: Some(Failure { stage, cause, message }), ..result };
+            }
             self.now = Nanos(self.now.0 + prepare.0);
             let ordinal = u64::from(step.engine);
             match SimulatedEngine::prepare(spec, step.point.shape, ordinal, self.memory_limit) {
@@ -105,8 +112,8 @@ fn within(span: Nanos, step: &SweepStep) -> Result<Nanos, Failure> {
         return Ok(span);
     }
     Err(Failure {
-        stage: crate::record::Stage::Measure,
-        cause: crate::record::Cause::TimedOut,
+        stage: Stage::Measure,
+        cause: Cause::TimedOut,
         message: format!("simulated: an inference of {span} is above the limit of {}", step.inference_limit),
     })
 }

@@ -24,7 +24,8 @@ pub const BATCH_SIZES: [u32; 3] = [1, 2, 4];
 /// Share of the deadline that a point must keep as distance to be held against a sweep that misses it.
 const MARGIN: f64 = 0.05;
 
-const OBJECTIVES: [Objective; 3] = [Objective::Streaming, Objective::Offline, Objective::Efficiency];
+pub(super) const OBJECTIVES: [Objective; 3] =
+    [Objective::Streaming, Objective::Offline, Objective::Efficiency];
 
 /// What racing was worth on a number of surfaces.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,9 +135,9 @@ struct Game {
 }
 
 /// What is known of a surface.
-struct Truth {
-    spec: SimulatedSpec,
-    fps: f64,
+pub(super) struct Truth {
+    pub(super) spec: SimulatedSpec,
+    pub(super) fps: f64,
 }
 
 /// One operating point of one surface.
@@ -154,15 +155,15 @@ struct Answer {
 impl Game {
     fn play(seed: u64) -> Self {
         let truth = Truth { spec: surface(seed), fps: stream_fps(&surface(seed), seed) };
-        let (racing, racing_s) = sweep(&truth, seed ^ 0xace, false);
-        let (exhaustive, exhaustive_s) = sweep(&truth, seed ^ 0xe8a, true);
+        let (racing, racing_s, _) = sweep(&truth, seed ^ 0xace, false);
+        let (exhaustive, exhaustive_s, _) = sweep(&truth, seed ^ 0xe8a, true);
         let answer = |&objective: &Objective| judge(&truth, objective, &racing, &exhaustive);
         Self { racing_s, exhaustive_s, answers: OBJECTIVES.iter().map(answer).collect() }
     }
 }
 
 /// Runs one sweep over the surface; the noise is seeded apart, the surface is not.
-fn sweep(truth: &Truth, noise_seed: u64, exhaustive: bool) -> (Profile, f64) {
+pub(super) fn sweep(truth: &Truth, noise_seed: u64, exhaustive: bool) -> (Profile, f64, board::VirtualRun) {
     let request = Request {
         clip_lengths: CLIP_LENGTHS.to_vec(),
         batch_sizes: BATCH_SIZES.to_vec(),
@@ -185,9 +186,11 @@ fn sweep(truth: &Truth, noise_seed: u64, exhaustive: bool) -> (Profile, f64) {
     let mut profile = analysis::study(&run.record);
     for point in &mut profile.points {
         point.energy = energy(point, &run.journal);
+        analysis::comparable::set_energy_of(point);
     }
     profile.operating_points = select::operating_points(&profile);
-    (profile, run.elapsed.as_secs_f64())
+    let seconds = run.elapsed.as_secs_f64();
+    (profile, seconds, run)
 }
 
 /// Energy as the board's meter told it per step, as uncertain as the mean latency.
@@ -238,7 +241,7 @@ fn judge(truth: &Truth, objective: Objective, racing: &Profile, exhaustive: &Pro
     }
 }
 
-fn row(profile: &Profile, objective: Objective) -> &[PointId] {
+pub(super) fn row(profile: &Profile, objective: Objective) -> &[PointId] {
     let row = profile.operating_points.iter().find(|row: &&OperatingPoint| row.objective == objective);
     row.map_or(&[], |row| &row.chosen)
 }
@@ -257,7 +260,7 @@ fn cost(truth: &Truth, objective: Objective, id: PointId, margin: f64) -> Option
     true_cost(truth, objective, id)
 }
 
-fn true_cost(truth: &Truth, objective: Objective, id: PointId) -> Option<f64> {
+pub(super) fn true_cost(truth: &Truth, objective: Objective, id: PointId) -> Option<f64> {
     let per_frame = truth.spec.mean_ns(id.shape) / id.shape.frames() as f64;
     match objective {
         Objective::Offline => Some(per_frame),

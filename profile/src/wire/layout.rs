@@ -186,6 +186,41 @@ message! {
         power_topology(14): Option<String>,
         sampler_cpu_ppm(15): Option<i64>,
         warnings(16): Vec<String>,
+        drift(17): Option<Drift>,
+    }
+}
+
+message! {
+    /// [`crate::summary::BoardDrift`].
+    Drift {
+        anchor(0): Option<PointKey>,
+        stalls(1): u64,
+        blocks(2): Vec<DriftBlock>,
+    }
+}
+
+message! {
+    /// [`crate::summary::DriftBlock`].
+    DriftBlock {
+        block(0): u32,
+        at_ms(1): u64,
+        slowness_e6(2): i64,
+        /// Ends of its interval in ten-thousandths of it, lower then upper.
+        interval_e4(3): Vec<Option<i64>>,
+    }
+}
+
+message! {
+    /// [`crate::summary::Comparable`].
+    Comparable {
+        mean_ns_x100(0): i64,
+        p50_ns_x100(1): i64,
+        p99_ns_x100(2): Option<i64>,
+        frames_per_s_e6(3): i64,
+        energy_nj_per_frame(4): Option<i64>,
+        stalls(5): u64,
+        /// Ends of the mean's, P50's, P99's and the energy's interval in ten-thousandths, lower then upper.
+        intervals_e4(6): Vec<Option<i64>>,
     }
 }
 
@@ -288,6 +323,7 @@ message! {
         failure(3): Option<Failure>,
         operators(4): Option<Vec<Operator>>,
         remarks(5): Option<Vec<String>>,
+        comparable(6): Option<Comparable>,
     }
 }
 

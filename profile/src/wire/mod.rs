@@ -15,6 +15,7 @@
 
 mod codes;
 mod describe;
+mod drift;
 mod error;
 mod intervals;
 mod layout;

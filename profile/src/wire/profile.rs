@@ -5,7 +5,7 @@ use super::describe::{self, known_point, point_key, variant_index};
 use super::layout::{Chosen, Note, Operator, Pressure, ProfileMessage, Scaling};
 use super::scale::{required, to_figure, to_integer};
 use super::soaks::{decode_failure, decode_soak, encode_failure, encode_soak};
-use super::{MAX_PROFILE_BYTES, VERSION, WireError, check_version, points};
+use super::{MAX_PROFILE_BYTES, VERSION, WireError, check_version, drift, points};
 use crate::codec;
 use crate::point::{PointId, Shape};
 use crate::record::{NotRun, OperatorCost};
@@ -55,6 +55,7 @@ pub(super) fn to_message(profile: &Profile) -> Result<ProfileMessage, WireError>
         power_topology: profile.power_topology.clone(),
         sampler_cpu_ppm: profile.sampler_cpu_share.and_then(|share| to_integer(share, 1e6)),
         warnings: profile.warnings.clone(),
+        drift: profile.drift.as_ref().map(drift::encode).transpose()?,
     })
 }
 
@@ -101,6 +102,7 @@ fn from_message(message: ProfileMessage) -> Result<Profile, WireError> {
             .collect::<Result<_, _>>()?,
         idle_power_mw: message.idle_power_uw.map(|uw| to_figure(uw, 1e3)),
         power_topology: message.power_topology,
+        drift: message.drift.map(|drift| drift::decode(drift, variants)).transpose()?,
         sampler_cpu_share: message.sampler_cpu_ppm.map(|ppm| to_figure(ppm, 1e6)),
         warnings,
     })
@@ -120,9 +122,9 @@ fn notes(points: &[PointSummary]) -> Result<Vec<Note>, WireError> {
             failure: point.failure.as_ref().map(encode_failure),
             operators: (!operators.is_empty()).then_some(operators),
             remarks: (!point.remarks.is_empty()).then(|| point.remarks.clone()),
+            comparable: point.comparable.as_ref().map(drift::encode_comparable).transpose()?,
         };
-        let empty =
-            Note { not_run: None, because_of: None, failure: None, operators: None, remarks: None, ..note };
+        let empty = Note { point: note.point, ..Note::default() };
         if note != empty {
             notes.push(note);
         }
@@ -138,6 +140,7 @@ fn annotate(points: &mut [Option<PointSummary>], note: Note, variants: usize) ->
     let because_of = note.because_of.map(|key| known_point(&key, variants)).transpose()?;
     point.because_of = because_of.flatten();
     point.failure = note.failure.map(decode_failure).transpose()?;
+    point.comparable = note.comparable.map(drift::decode_comparable).transpose()?;
     point.operators = note.operators.unwrap_or_default().into_iter().map(decode_operator).collect();
     point.remarks = note.remarks.unwrap_or_default();
     Ok(())

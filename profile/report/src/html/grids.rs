@@ -82,6 +82,9 @@ pub(super) fn heat_maps(profile: &Profile) -> Option<Markup> {
         return None;
     }
     Some(html! {
+        @if profile.drift.is_some() {
+            p.note { "The board changed during the sweep: these figures are estimates" (words::common_state(profile)) ". The percentiles below are as measured." }
+        }
         @for (name, grid) in &grids {
             h3 { (name) }
             div.pair {
@@ -164,8 +167,9 @@ fn exponents(profile: &Profile) -> Markup {
 /// P99 against throughput.
 pub(super) fn trade_off(profile: &Profile) -> Option<Markup> {
     let caption = "Better is up and to the left. The area of a mark is energy per frame, where it was \
-                   measured; a staircase joins the points that no other point of the same model beats in both.";
-    svg::pareto(profile).map(|plot| figure(caption, plot))
+                   measured; a staircase joins the points that no other point of the same model beats in both";
+    let caption = format!("{caption}{}.", words::common_state(profile));
+    svg::pareto(profile).map(|plot| figure(&caption, plot))
 }
 
 fn contrast_table(profile: &Profile) -> Option<Markup> {

@@ -5,6 +5,7 @@ use crate::format::{self, span};
 use crate::terminal::results::chosen;
 use crate::words::{self, clean};
 use clipmark_profile::point::{PointId, Variant};
+use clipmark_profile::select::{self, ClipChoice};
 use clipmark_profile::summary::{OperatingPoint, Profile};
 use maud::{Markup, html};
 
@@ -56,6 +57,7 @@ pub(super) fn header(profile: &Profile) -> Markup {
             @if run.partial {
                 p.banner role="note" { b { "Partial. " } "The run ended before its plan did." }
             }
+            @for answer in select::answers(profile) { p.lead { (clean(&answer.sentences.join(" "), 1200)) } }
             @if let Some(contrast) = Contrast::of(profile) { p.lead { (contrast.sentence()) } }
         }
     }
@@ -78,6 +80,36 @@ pub(super) fn operating_points(profile: &Profile) -> Option<Markup> {
             }
         }
     })
+}
+
+/// The best batch at each clip length.
+pub(super) fn clip_lengths(profile: &Profile) -> Option<Markup> {
+    let choices = select::clip_choices(profile);
+    if choices.is_empty() {
+        return None;
+    }
+    let several = choices.windows(2).any(|pair| pair[0].model != pair[1].model);
+    let row = |choice: &ClipChoice| {
+        let cells = [&choice.streaming, &choice.offline, &choice.efficiency];
+        html! {
+            tr {
+                th scope="row" { @if several { (clean(&choice.model, 60)) ", " } (choice.clip_length) }
+                td { (words::keeps_up(choice.keeps_up)) }
+                @for ids in cells { td { (words::batches(profile, ids)) } }
+            }
+        }
+    };
+    let table = html! {
+        table.ruled {
+            caption { "Best batch size at each clip length; several where the data cannot tell them apart" }
+            thead { tr {
+                th.l scope="col" { "clip" } th scope="col" { "keeps up" } th scope="col" { "streaming" }
+                th scope="col" { "offline" } th scope="col" { "efficiency" }
+            } }
+            tbody { @for choice in &choices { (row(choice)) } }
+        }
+    };
+    Some(super::scroll("Best batch size at each clip length", table))
 }
 
 fn card(profile: &Profile, entry: &OperatingPoint) -> Markup {
@@ -112,19 +144,18 @@ fn figures(profile: &Profile, id: PointId) -> Vec<(&'static str, String)> {
     if profile.variants.iter().any(|s| s.backend != profile.variants[0].backend) {
         figures.extend(profile.variants.get(usize::from(id.variant)).map(|s| ("on", clean(&s.backend, 40))));
     }
-    if let Some(latency) = &point.latency {
-        figures.extend(latency.p99_ns.map(|p99| ("P99", span(p99))));
+    if let (Some((p99, interval)), Some(latency)) = (point.comparable_p99(), &point.latency) {
+        figures.push(("P99", span(p99)));
         figures.push((
             "95 % interval",
-            words::interval(latency.p99_ci_ns, span)
+            words::interval(interval, span)
                 .unwrap_or_else(|| format!("not determinable at n = {}", latency.iterations)),
         ));
     }
-    figures
-        .extend(point.frames_per_s.map(|v| ("throughput", format!("{} frames/s", format::significant(v)))));
-    figures.extend(
-        point.energy.map(|e| ("energy", format!("{} a frame", format::energy(e.gross_per_frame_uj)))),
-    );
+    let rate = point.comparable_frames_per_s();
+    figures.extend(rate.map(|v| ("throughput", format!("{} frames/s", format::significant(v)))));
+    let energy = point.comparable_energy();
+    figures.extend(energy.map(|(uj, _)| ("energy", format!("{} a frame", format::energy(uj)))));
     figures.extend(point.peak_memory_bytes.map(|peak| ("peak memory", format::bytes(peak))));
     figures
 }

@@ -4,7 +4,7 @@ use super::frame::{Area, horizontal, picture, vertical};
 use super::scale::Scale;
 use super::{color, path, px};
 use crate::format::{self, TimeScale, round, significant, span};
-use crate::grid::extent;
+use crate::grid::{Figure, extent};
 use crate::words;
 use clipmark_profile::point::PointId;
 use clipmark_profile::summary::{PointSummary, Profile};
@@ -65,7 +65,7 @@ pub(crate) fn pareto(profile: &Profile) -> Option<Markup> {
 }
 
 fn marks(profile: &Profile) -> Vec<Mark<'_>> {
-    let energy = |point: &PointSummary| point.energy.map(|e| e.gross_per_frame_uj).filter(|uj| *uj > 0.0);
+    let energy = |point: &PointSummary| point.comparable_energy().map(|(uj, _)| uj).filter(|uj| *uj > 0.0);
     let range = extent(profile.points.iter().filter_map(energy));
     let radius = |point: &PointSummary| {
         let (Some((least, most)), Some(uj)) = (range, energy(point)) else { return PLAIN };
@@ -77,8 +77,8 @@ fn marks(profile: &Profile) -> Vec<Mark<'_>> {
         .points
         .iter()
         .filter_map(|point| {
-            let p99_ns = point.latency.as_ref()?.p99_ns?;
-            Some(Mark { point, p99_ns, frames_per_s: point.frames_per_s?, radius: radius(point) })
+            let (p99_ns, frames_per_s) = (Figure::P99.of(point)?, Figure::Throughput.of(point)?);
+            Some(Mark { point, p99_ns, frames_per_s, radius: radius(point) })
         })
         .filter(|mark| mark.p99_ns > 0.0 && mark.frames_per_s > 0.0)
         .collect();

@@ -1,6 +1,6 @@
 //! A profile as terminal text: tables, sentences and sparklines, ending with what to use.
 //!
-//! The last lines are the ones a reader still sees when a run has scrolled by, so the operating points
+//! The answer comes first, in two or three sentences. The last lines are the ones a reader still sees when a run has scrolled by, so the operating points
 //! come last. Width and colour are arguments; nothing here looks at a terminal.
 
 pub(crate) mod header;
@@ -38,6 +38,7 @@ impl Default for TerminalOptions {
 pub fn terminal(profile: &Profile, series: &[Series], options: TerminalOptions) -> String {
     let mut page = Page { text: String::new(), width: options.width.max(40), color: options.color };
     header::write(&mut page, profile);
+    results::answers(&mut page, profile);
     sweep::contrast(&mut page, profile);
     sweep::grids(&mut page, profile);
     sweep::scaling(&mut page, profile);
@@ -48,6 +49,7 @@ pub fn terminal(profile: &Profile, series: &[Series], options: TerminalOptions) 
     soak::write(&mut page, profile, series);
     header::environment(&mut page, profile);
     header::warnings(&mut page, profile);
+    results::clip_lengths(&mut page, profile);
     results::operating_points(&mut page, profile);
     page.text
 }

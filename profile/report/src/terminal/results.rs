@@ -6,6 +6,7 @@ use super::table::{Table, TableCell};
 use crate::format::{self, span};
 use crate::words::{self, clean};
 use clipmark_profile::point::PointId;
+use clipmark_profile::select;
 use clipmark_profile::summary::{EnergySummary, OperatingPoint, Profile};
 
 /// The chosen points with their reasons, model by model.
@@ -22,6 +23,33 @@ pub(super) fn operating_points(page: &mut Page, profile: &Profile) {
             model = Some(&entry.model);
         }
         operating_point(page, profile, entry);
+    }
+}
+
+/// The answer in two or three sentences, model by model.
+pub(super) fn answers(page: &mut Page, profile: &Profile) {
+    for answer in select::answers(profile) {
+        page.line("");
+        page.paragraph("", &clean(&answer.sentences.join(" "), 1200));
+    }
+}
+
+/// The best batch at each clip length.
+pub(super) fn clip_lengths(page: &mut Page, profile: &Profile) {
+    let choices = select::clip_choices(profile);
+    let mut models: Vec<&str> = choices.iter().map(|choice| choice.model.as_str()).collect();
+    models.dedup();
+    for model in models {
+        page.heading(&format!("Best batch size at each clip length: {}", clean(model, 60)));
+        let heads = ["keeps up", "streaming", "offline", "efficiency"].map(String::from).to_vec();
+        let mut table = Table::new("  clip", heads);
+        for choice in choices.iter().filter(|choice| choice.model == model) {
+            let ids = [&choice.streaming, &choice.offline, &choice.efficiency];
+            let mut cells = vec![TableCell::plain(words::keeps_up(choice.keeps_up))];
+            cells.extend(ids.map(|ids| TableCell::plain(words::batches(profile, ids))));
+            table.row(format!("  {}", choice.clip_length), cells);
+        }
+        page.table(&table);
     }
 }
 
@@ -63,14 +91,15 @@ pub(crate) fn figures(profile: &Profile, id: PointId) -> Vec<String> {
     let Some(point) = profile.points.iter().find(|p| p.id == id) else { return Vec::new() };
     let mut figures = Vec::new();
     if let Some(latency) = &point.latency
-        && let Some(p99) = latency.p99_ns
+        && let Some((p99, interval)) = point.comparable_p99()
     {
-        let bounds = words::interval(latency.p99_ci_ns, span)
+        let bounds = words::interval(interval, span)
             .unwrap_or_else(|| format!("interval not determinable at n = {}", latency.iterations));
         figures.push(format!("P99 {} ({bounds})", span(p99)));
     }
-    figures.extend(point.frames_per_s.map(|rate| format!("{} frames/s", format::significant(rate))));
-    figures.extend(point.energy.map(|e| format!("{} a frame", format::energy(e.gross_per_frame_uj))));
+    let rate = point.comparable_frames_per_s();
+    figures.extend(rate.map(|rate| format!("{} frames/s", format::significant(rate))));
+    figures.extend(point.comparable_energy().map(|(uj, _)| format!("{} a frame", format::energy(uj))));
     figures.extend(point.peak_memory_bytes.map(|peak| format!("peak {}", format::bytes(peak))));
     figures
 }

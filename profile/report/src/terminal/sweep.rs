@@ -66,7 +66,8 @@ pub(super) fn contrast(page: &mut Page, profile: &Profile) {
         .flat_map(|row| row.points.iter().flatten().filter_map(|point| Figure::P99.of(point)))
         .collect();
     let scale = HeatScale::over(Figure::P99, &values);
-    page.heading(&format!("Across clip lengths (batch {}, {})", contrast.batch_size, scale.title()));
+    let state = words::common_state(profile);
+    page.heading(&format!("Across clip lengths (batch {}, {}{state})", contrast.batch_size, scale.title()));
     let mut heads: Vec<String> = Vec::new();
     for label in &contrast.labels {
         heads.extend([clean(label, 20), "x best".into()]);
@@ -96,7 +97,8 @@ pub(super) fn grids(page: &mut Page, profile: &Profile) {
         for figure in [Figure::P99, Figure::Throughput] {
             let values: Vec<f64> = grid.values(figure).collect();
             let scale = HeatScale::over(figure, &values);
-            page.heading(&format!("{}: {}", words::variant(variant), scale.title()));
+            let state = words::common_state(profile);
+            page.heading(&format!("{}: {}{state}", words::variant(variant), scale.title()));
             heat_table(page, &grid, &scale);
         }
     }
