@@ -1,5 +1,7 @@
 //! Writes messages of the made-up profiles into the directory named on the command line: for new golden
-//! vectors. Those that exist in profile/vectors are never written again.
+//! vectors. Once a version is released, its vectors are never written again.
+
+#![expect(clippy::disallowed_methods, reason = "a program that writes files; the library does not")]
 
 use clipmark_profile::codec::Encoding;
 use clipmark_profile::{example, series, wire};

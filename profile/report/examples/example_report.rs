@@ -1,5 +1,7 @@
 //! Writes the report of a made-up profile to the file named on the command line.
 
+#![expect(clippy::disallowed_methods, reason = "a program that writes a file; the library does not")]
+
 use clipmark_profile::{example, series};
 
 fn main() -> std::io::Result<()> {

@@ -2,7 +2,11 @@
 //!
 //! Needs `chromium`; with `CLIPMARK_REQUIRE_CHROMIUM=1` its absence is a failure, else it is said.
 
-#![expect(clippy::print_stderr, reason = "a test that could not run must say so")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test writes files, and one that could not run must say so"
+)]
 
 use clipmark_profile::{example, series};
 use std::path::Path;

@@ -1,9 +1,10 @@
 //! Golden messages, and the documentation's decoder run on one of them.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "helpers fail a test, and a test that could not run must say so"
+    reason = "helpers read files and fail a test, and a test that could not run must say so"
 )]
 
 mod messages;
