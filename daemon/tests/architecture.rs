@@ -1,7 +1,8 @@
 //! Holds the dependency rules of docs/architecture.md against what cargo itself says.
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 fn workspace() -> Vec<Package> {
     let metadata = MetadataCommand::new()
@@ -63,5 +64,92 @@ fn every_crate_inherits_the_workspace_lints_and_toolchain() {
         let inherits = manifest.contains("[lints]\nworkspace = true");
         let may_opt_out = package.manifest_path.as_str().contains("daemon/trt");
         assert!(inherits || may_opt_out, "{} does not inherit the workspace lints", package.name);
+    }
+}
+
+/// The text of a module without comments and without its tests, which may look at anything.
+fn code(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).expect("the source is readable");
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn sources(path: &Path, into: &mut String) {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).expect("the folder is readable") {
+            sources(&entry.expect("the folder is readable").path(), into);
+        }
+    } else if path.extension().is_some_and(|end| end == "rs") && !path.to_string_lossy().contains("test") {
+        into.push_str(&code(path));
+    }
+}
+
+/// The modules of a crate with those that each of them uses.
+fn modules(src: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    for entry in std::fs::read_dir(src).expect("the folder is readable") {
+        let path = entry.expect("the folder is readable").path();
+        let name = path.file_stem().expect("it has a name").to_string_lossy().into_owned();
+        if !["lib", "main"].contains(&name.as_str()) {
+            sources(&path, texts.entry(name).or_default());
+        }
+    }
+    let names: BTreeSet<String> = texts.keys().cloned().collect();
+    let used = |own: &String, text: &String| {
+        let places = text.split("crate::").skip(1);
+        let word =
+            |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        // `use crate::{a, b::c}` names several.
+        let several = |rest: &str| match rest.strip_prefix('{') {
+            Some(list) => {
+                list.split(['}']).next().unwrap_or_default().split(',').map(|one| word(one.trim())).collect()
+            }
+            None => vec![word(rest)],
+        };
+        let found = places.flat_map(several).filter(|name| names.contains(name) && name != own);
+        (own.clone(), found.collect())
+    };
+    texts.iter().map(|(own, text)| used(own, text)).collect()
+}
+
+fn reaches(all: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> bool {
+    let (mut open, mut seen) = (vec![from], BTreeSet::new());
+    while let Some(name) = open.pop() {
+        for next in &all[name] {
+            if next == to {
+                return true;
+            }
+            if seen.insert(next) {
+                open.push(next);
+            }
+        }
+    }
+    false
+}
+
+/// Modules that still use each other in a circle. The list only ever shrinks.
+const CIRCLES: [(&str, &[&str]); 4] = [
+    ("daemon", &["backend", "cli", "commands", "model", "operation", "serve"]),
+    ("daemon/trt", &["callbacks", "cuda", "error", "object", "tensorrt", "version"]),
+    ("fleet", &["commands", "config", "dashboard", "demo", "report", "store"]),
+    ("probes", &["board", "capture", "energy", "identity", "power", "root"]),
+];
+
+#[test]
+fn modules_use_each_other_in_one_direction() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for name in ["profile", "profile/report", "probes", "daemon", "daemon/service", "daemon/trt", "fleet"] {
+        let all = modules(&root.join(name).join("src"));
+        let circle: BTreeSet<&str> =
+            all.keys().filter(|own| reaches(&all, own, own)).map(String::as_str).collect();
+        let known = CIRCLES.iter().find(|(of, _)| *of == name).map_or(&[][..], |(_, known)| known);
+        let known: BTreeSet<&str> = known.iter().copied().collect();
+        let new: Vec<_> = circle.difference(&known).collect();
+        assert!(
+            new.is_empty(),
+            "{name}: {new:?} are in a circle of modules; move what both need out of them"
+        );
+        let gone: Vec<_> = known.difference(&circle).collect();
+        assert!(gone.is_empty(), "{name}: {gone:?} are in no circle any more; take them off the list");
     }
 }

@@ -8,7 +8,7 @@
 //! forms, labels, wire, store, export and comparison. To add an axis, add its row to [`ROWS`] and the field that
 //! holds its value.
 
-use crate::point::Precision;
+use crate::precision::Precision;
 use std::fmt;
 
 /// One choice that a deployment makes.

@@ -20,6 +20,7 @@ pub mod pacing;
 pub mod plan;
 pub mod plausible;
 pub mod point;
+pub mod precision;
 pub mod record;
 pub mod select;
 pub mod sensors;

@@ -8,6 +8,9 @@ use crate::environment::Environment;
 use crate::plan::{Deadline, Load, Mode};
 use crate::point::{PointId, Shape, Variant};
 use crate::record::{BackendRecord, EngineBuild, Failure, GateOutcome, ModelRecord, NotRun, OperatorCost};
+pub use crate::stats::interval::Interval;
+pub use crate::stats::steady_state::SteadyState;
+
 use crate::stats::histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
@@ -304,15 +307,6 @@ pub enum Status {
     Unknown,
 }
 
-/// A two-sided 95 % interval; an end that the sample cannot determine is absent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
-    /// Lower end.
-    pub lower: Option<f64>,
-    /// Upper end.
-    pub upper: Option<f64>,
-}
-
 /// Latency of one point, nanoseconds. Percentiles follow Python's `statistics.quantiles` (exclusive).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LatencySummary {
@@ -354,24 +348,6 @@ pub struct LatencySummary {
     pub steady: SteadyState,
     /// The whole distribution.
     pub histogram: Histogram,
-}
-
-/// Whether and how a latency sequence settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SteadyState {
-    /// No change from the first iteration on.
-    Flat,
-    /// Faster after a warm-up.
-    WarmUp,
-    /// Slower after a while.
-    Slowdown,
-    /// No consistent final state.
-    NoSteadyState,
-    /// Too few iterations to tell.
-    TooShort,
-    /// One that this version does not know, from a newer device.
-    Unknown,
 }
 
 /// Energy over measured windows.

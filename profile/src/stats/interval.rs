@@ -13,7 +13,16 @@
 use crate::stats::autocorrelation;
 use crate::stats::binomial::Binomial;
 use crate::stats::quantile::{self, Quantile};
-use crate::summary::Interval;
+use serde::{Deserialize, Serialize};
+
+/// A two-sided 95 % interval; an end that the sample cannot determine is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// Lower end.
+    pub lower: Option<f64>,
+    /// Upper end.
+    pub upper: Option<f64>,
+}
 
 /// Probability left outside an interval on each side.
 pub const TAIL: f64 = 0.025;

@@ -3,8 +3,8 @@
 //! Terms: the *exponent* is the slope of log cost over log clip length: 1 is linear, 2 quadratic. All
 //! functions take (clip length, cost) pairs in any order; costs must be positive, others are ignored.
 
+use crate::stats::interval::Interval;
 use crate::stats::robust;
-use crate::summary::Interval;
 
 /// A robust line through points on logarithmic axes.
 #[derive(Debug, Clone, Copy, PartialEq)]

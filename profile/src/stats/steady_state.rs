@@ -11,7 +11,25 @@
 //! What this does not look at: clocks and temperatures. A board that heats up can look steady here.
 
 use crate::stats::{changepoint, robust};
-use crate::summary::SteadyState;
+use serde::{Deserialize, Serialize};
+
+/// Whether and how a latency sequence settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SteadyState {
+    /// No change from the first iteration on.
+    Flat,
+    /// Faster after a warm-up.
+    WarmUp,
+    /// Slower after a while.
+    Slowdown,
+    /// No consistent final state.
+    NoSteadyState,
+    /// Too few iterations to tell.
+    TooShort,
+    /// One that this version does not know, from a newer device.
+    Unknown,
+}
 
 /// Fewest iterations that can be classified.
 pub const MIN_ITERATIONS: usize = 30;
