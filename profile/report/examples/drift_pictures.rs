@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p clipmark-report --example drift_pictures -- docs/images/drift.svg`
 
+#![expect(clippy::disallowed_methods, reason = "a program that writes files; the library does not")]
+
 use clipmark_profile::truth::drift::{Kind, Picture, picture};
 use clipmark_profile::units::Nanos;
 use std::fmt::Write as _;
