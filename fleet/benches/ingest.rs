@@ -107,6 +107,7 @@ fn envelope(content: &[u8], sequence: u64) -> Vec<u8> {
         command: None,
         spooled_unix_ms: 0,
         content: content.to_vec(),
+        former: Vec::new(),
     };
     envelope.to_bytes().unwrap()
 }

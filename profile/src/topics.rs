@@ -364,7 +364,14 @@ impl FromStr for Topic {
     }
 }
 
-/// What a device subscribes to: requests and cancels to itself and its groups, receipts, configuration.
+/// The filter for whether aggregators are there.
+#[must_use]
+pub fn aggregators_filter() -> String {
+    format!("{ROOT}/agg/+/state")
+}
+
+/// What a device subscribes to: requests and cancels to itself and its groups, receipts, configuration, and whether
+/// an aggregator has come.
 #[must_use]
 pub fn device_filters(device: &DeviceId, groups: &[GroupId]) -> Vec<String> {
     let mut filters: Vec<String> = ["cmd/+/+/req", "cmd/+/+/cancel", "receipt", "cfg/desired"]
@@ -372,6 +379,7 @@ pub fn device_filters(device: &DeviceId, groups: &[GroupId]) -> Vec<String> {
         .map(|tail| format!("{ROOT}/d/{device}/{tail}"))
         .collect();
     filters.extend(groups.iter().map(|group| format!("{ROOT}/g/{group}/cmd/+/+/req")));
+    filters.push(aggregators_filter());
     filters
 }
 
@@ -465,9 +473,13 @@ mod tests {
         let device: DeviceId = "orin".parse().unwrap();
         let filters = device_filters(&device, &["lab".parse().unwrap()]);
         let subscribed = |topic: &str| filters.iter().any(|filter| matches(filter, topic));
-        for down in
-            ["d/orin/cmd/run/c1/req", "d/orin/cmd/run/c1/cancel", "d/orin/receipt", "g/lab/cmd/run/c/req"]
-        {
+        for down in [
+            "d/orin/cmd/run/c1/req",
+            "d/orin/cmd/run/c1/cancel",
+            "d/orin/receipt",
+            "g/lab/cmd/run/c/req",
+            "agg/a/state",
+        ] {
             assert!(subscribed(&format!("{ROOT}/{down}")), "{down}");
         }
         for other in

@@ -3,14 +3,15 @@
 use super::link::{LinkEnd, Token};
 use super::messages;
 use super::outbox::Slot;
+use super::receipts;
 use super::server::{Concern, Server};
 use super::suspects::{Culprit, Fault};
 use crate::config::Delivery;
 use crate::mqtt::{self, Closed, ConnectionOptions, NotSent, Verdict};
 use crate::session;
-use crate::spool::{Confirmation, SpoolError};
-use clipmark_profile::message::{Availability, Receipt};
-use clipmark_profile::topics::device_filters;
+use crate::spool::SpoolError;
+use clipmark_profile::message::Availability;
+use clipmark_profile::topics::{aggregators_filter, device_filters};
 
 /// Statuses that are told again to a broker that has lost its session, and with it perhaps what it retained.
 const RECENT: usize = 64;
@@ -55,6 +56,13 @@ pub(super) fn event(server: &mut Server, event: mqtt::MqttEvent<Token>) {
             }
         }
         mqtt::MqttEvent::Acknowledged { token, verdict } => acknowledged(server, token, verdict),
+        mqtt::MqttEvent::SubscriptionRefused { filter, reason } if filter == aggregators_filter() => {
+            tracing::warn!(
+                reason,
+                "the broker does not say when an aggregator comes, so results may wait up to an hour for one; allow \
+                 this device to read {filter} in the broker's ACL (clipmark-fleet acl)"
+            );
+        }
         mqtt::MqttEvent::SubscriptionRefused { filter, reason } => {
             let what = format!(
                 "the broker refuses the subscription to {filter} ({reason}); allow user or client id to read it in the \
@@ -118,6 +126,9 @@ fn closed(server: &mut Server, why: &Closed) {
 /// The broker does not take a message: it must not be sent again as it is.
 fn convicted(server: &mut Server, culprit: Culprit) {
     let Culprit { token, size, fault } = culprit;
+    if is_over(server, &token) {
+        return;
+    }
     let is_long_record = matches!(token, Token::Record(..)) && size > SHORT;
     match fault {
         Fault::TooLarge => {
@@ -143,7 +154,7 @@ fn convicted(server: &mut Server, culprit: Culprit) {
 fn too_large(server: &mut Server, token: &Token, size: usize) {
     server.link.refused();
     match token {
-        Token::Record(sequence) => {
+        Token::Record(_, sequence) => {
             server.link.learn(size / 2);
             server.uplink.not_sent(*sequence);
         }
@@ -182,6 +193,10 @@ pub(super) fn pump(server: &mut Server) {
 fn pump_record(server: &mut Server) -> bool {
     let now = server.clock.now();
     let Some(sequence) = server.uplink.next(&server.spool, now.monotonic) else { return false };
+    if let Some(behind) = server.spool.behind() {
+        receipts::begin_epoch(server, behind);
+        return server.spool.behind().is_none();
+    }
     let Some((_, kind)) = server.spool.first_from(sequence) else { return true };
     let envelope = match server.spool.read(sequence) {
         Ok(Some(envelope)) => envelope,
@@ -199,7 +214,7 @@ fn pump_record(server: &mut Server) -> bool {
     };
     let message = messages::record(&server.device, kind, envelope);
     let Some(connection) = server.link.sender() else { return false };
-    match connection.publish(message, Token::Record(sequence)) {
+    match connection.publish(message, Token::Record(server.spool.epoch(), sequence)) {
         Ok(()) => {
             server.uplink.sent(sequence);
             true
@@ -215,7 +230,15 @@ fn pump_record(server: &mut Server) -> bool {
     }
 }
 
+/// Whether it is about a record of an epoch that has ended: the record moved, and is sent from where it is now.
+fn is_over(server: &Server, token: &Token) -> bool {
+    matches!(token, Token::Record(epoch, _) if *epoch != server.spool.epoch())
+}
+
 fn acknowledged(server: &mut Server, token: Token, verdict: Verdict) {
+    if is_over(server, &token) {
+        return;
+    }
     match (token, verdict) {
         (token, Verdict::Refused(reason)) => refused(server, token, &reason),
         (token, Verdict::TooLarge { size }) => too_large(server, &token, size),
@@ -226,7 +249,7 @@ fn acknowledged(server: &mut Server, token: Token, verdict: Verdict) {
                 server.dispatch(session::SessionEvent::Delivered(command));
             }
         }
-        (Token::Record(sequence), verdict) => record_acknowledged(server, sequence, &verdict),
+        (Token::Record(_, sequence), verdict) => record_acknowledged(server, sequence, &verdict),
     }
 }
 
@@ -270,7 +293,7 @@ fn refused(server: &mut Server, token: Token, reason: &str) {
             server.outbox.refused(slot, now);
             slot.to_string()
         }
-        Token::Record(sequence) => {
+        Token::Record(_, sequence) => {
             server.uplink.refused(*sequence, now);
             "a result".to_owned()
         }
@@ -282,29 +305,4 @@ fn refused(server: &mut Server, token: Token, reason: &str) {
         server.device
     );
     server.concern(Concern::Publishing, what);
-}
-
-/// Takes a receipt: what is stored is forgotten, what is missing is sent again.
-pub(super) fn receipt(server: &mut Server, receipt: &Receipt) {
-    match server.spool.confirm(receipt) {
-        Ok(Confirmation::Accepted { resend }) => {
-            let now = server.clock.now().monotonic;
-            tracing::debug!(contiguous = receipt.contiguous, ?resend, "removed what a receipt confirmed");
-            server.uplink.confirmed(&resend, server.spool.unconfirmed() > 0, now);
-            server.relieved(Concern::Receipts);
-        }
-        Ok(Confirmation::OtherEpoch) => {
-            tracing::info!(epoch = %receipt.epoch, "a receipt speaks of another spool and is left alone");
-        }
-        Ok(Confirmation::AheadOfUs { confirmed, newest }) => {
-            let what = format!(
-                "a receipt confirms record {confirmed} and this device has only written {newest}: another device \
-                 works with a copy of this spool, or its disk was set back. Results are kept and not taken for \
-                 delivered; stop the daemon and move the spool directory away to begin a new one"
-            );
-            server.concern(Concern::Receipts, what);
-        }
-        Err(error) => server.concern(Concern::Spool, error.to_string()),
-    }
-    server.confirmed();
 }

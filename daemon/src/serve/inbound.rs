@@ -7,7 +7,7 @@ use crate::mqtt::Received;
 use crate::operation::models;
 use crate::session::{Incoming, ReplyTo, SessionEvent, Task};
 use clipmark_profile::message::{
-    ConfigDesired, NoArguments, Payload, Reason, ReasonCode, Receipt, read_request,
+    Availability, ConfigDesired, DeviceState, NoArguments, Payload, Reason, ReasonCode, Receipt, read_request,
 };
 use clipmark_profile::plan::{Limits, PlanError, Request};
 use clipmark_profile::topics::{
@@ -27,6 +27,10 @@ pub(super) enum Inbound {
     Receipt(Receipt),
     /// Settings, or why they cannot be read.
     Config(Result<ConfigDesired, String>),
+    /// An aggregator has come.
+    AggregatorCame,
+    /// What concerns nobody.
+    Nothing,
     /// Nothing that can be answered; the text is for the log.
     Ignored(String),
 }
@@ -56,6 +60,7 @@ impl Reader<'_> {
                 self.request(operation, command, message)
             }
             Topic::Device { device, about } if device == *self.device => self.about_us(about, message),
+            Topic::AggregatorState(_) => aggregator(message),
             other => Inbound::Ignored(format!("{other} is not for this device")),
         }
     }
@@ -130,6 +135,15 @@ impl Reader<'_> {
             models::resolve(name, self.models)?;
         }
         Ok(())
+    }
+}
+
+/// What an aggregator says of itself. One that was there before the subscription has missed nothing.
+fn aggregator(message: &Received) -> Inbound {
+    let state = DeviceState::from_bytes(&message.payload, message.content_type.as_deref());
+    match state {
+        Ok(DeviceState { state: Availability::Online, .. }) if !message.retained => Inbound::AggregatorCame,
+        _ => Inbound::Nothing,
     }
 }
 

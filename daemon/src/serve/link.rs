@@ -4,6 +4,7 @@ use super::outbox::Slot;
 use super::suspects::{Culprit, Suspects};
 use crate::mqtt::{Backoff, Closed, Connection, ConnectionOptions, MqttEvent};
 use crate::service::Heartbeat;
+use clipmark_profile::message::Epoch;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -26,8 +27,8 @@ const UNREADABLE: Duration = Duration::from_secs(10);
 pub(super) enum Token {
     /// A slot of the outbox, with the version sent.
     Slot(Slot, u64),
-    /// A spooled record.
-    Record(u64),
+    /// A spooled record, by epoch and sequence.
+    Record(Epoch, u64),
     /// The last message before a goodbye.
     Farewell,
 }

@@ -13,6 +13,7 @@ mod inbound;
 mod link;
 mod messages;
 mod outbox;
+mod receipts;
 mod runs;
 mod server;
 mod startup;

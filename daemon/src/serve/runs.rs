@@ -23,7 +23,7 @@ pub(super) enum SpoolingError {
     Spool(#[from] SpoolError),
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let cause = error.source().map(|cause| format!(" ({cause})")).unwrap_or_default();
     format!("{error}{cause}")
 }

@@ -3,7 +3,7 @@
 use super::clock::unix_ms;
 use super::store::{CommandStore, StoreError, write_durably};
 use crate::config::{Config, IdentityError, device_id_from};
-use crate::session::QueuedCommand;
+use crate::session::{PastCommand, QueuedCommand};
 use crate::spool::{Spool, SpoolError};
 use clipmark_profile::message::Epoch;
 use clipmark_profile::topics::DeviceId;
@@ -77,6 +77,8 @@ pub(super) struct OnDisk {
     pub(super) device: DeviceId,
     pub(super) store: CommandStore,
     pub(super) commands: Vec<QueuedCommand>,
+    /// What is left of commands before those, the oldest first.
+    pub(super) past: Vec<PastCommand>,
     pub(super) spool: Spool,
 }
 
@@ -112,6 +114,7 @@ pub(super) fn open(config: &Config) -> Result<OnDisk, StartError> {
         None => device_id_from(Path::new("/"))?,
     };
     let (store, commands) = CommandStore::open(&dir.join("commands"))?;
+    let past = store.past()?;
     let urandom = Path::new("/dev/urandom");
     let random = random_bits().map_err(|error| StartError::StateDir {
         action: "read",
@@ -123,7 +126,7 @@ pub(super) fn open(config: &Config) -> Result<OnDisk, StartError> {
     for damage in damage {
         tracing::error!(file = %damage.path.display(), lost = ?damage.lost, "the spool was damaged: {}", damage.what);
     }
-    Ok(OnDisk { lock, device, store, commands, spool })
+    Ok(OnDisk { lock, device, store, commands, past, spool })
 }
 
 /// Counts connections over the device's life, so that an old last will can be told from a newer state. `before` is

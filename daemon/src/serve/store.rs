@@ -1,13 +1,19 @@
 //! Commands on disk: one file each, replaced as a whole, so that a crash leaves the old or the new one.
 
-use crate::session::QueuedCommand;
+use crate::session::{PastCommand, QueuedCommand};
 use clipmark_profile::topics::CommandId;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Longest file that is read back: a command with the largest result.
 const LIMIT: u64 = 1 << 20;
+
+/// Holds what is left of commands that were carried out long ago, a line of JSON each.
+const PAST: &str = "past";
+
+/// The length at which that file is written anew: twice what is remembered.
+const PAST_LIMIT: u64 = 8 << 20;
 
 /// The directory of commands.
 #[derive(Debug)]
@@ -76,6 +82,46 @@ impl CommandStore {
         write_durably(&path, &bytes)
     }
 
+    /// Notes what is left of a command that was carried out, and removes the rest of it. `all` are the past commands
+    /// that are still to be known, for the case that the file has grown.
+    pub(super) fn archive<'a>(
+        &self,
+        command: &PastCommand,
+        all: impl Iterator<Item = &'a PastCommand>,
+    ) -> Result<(), StoreError> {
+        let path = self.dir.join(PAST);
+        let line = |command: &PastCommand| -> Result<Vec<u8>, StoreError> {
+            let line = serde_json::to_vec(command).map_err(|error| failed("encode", &path)(error.into()))?;
+            Ok([line.as_slice(), b"\n"].concat())
+        };
+        let length = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        if length > PAST_LIMIT {
+            let lines = all.map(line).collect::<Result<Vec<_>, _>>()?;
+            write_durably(&path, &lines.concat())?;
+        } else {
+            let mut file =
+                File::options().create(true).append(true).open(&path).map_err(failed("open", &path))?;
+            let written = file.write_all(&line(command)?).and_then(|()| file.sync_data());
+            written.map_err(failed("append to", &path))?;
+        }
+        self.remove(&command.command)
+    }
+
+    /// What is left of commands that were carried out long ago, the oldest first. A line that a crash cut short is of
+    /// a command that is still there whole.
+    pub(super) fn past(&self) -> Result<Vec<PastCommand>, StoreError> {
+        let path = self.dir.join(PAST);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file.map_err(failed("open", &path))?,
+        };
+        let lines = io::BufReader::new(file.take(PAST_LIMIT + LIMIT)).split(b'\n');
+        let lines = lines.map(|line| line.map_err(failed("read", &path)));
+        let commands =
+            lines.filter_map(|line| line.map(|line| serde_json::from_slice(&line).ok()).transpose());
+        commands.collect()
+    }
+
     /// Removes a command.
     pub(super) fn remove(&self, command: &CommandId) -> Result<(), StoreError> {
         let path = self.path(command);
@@ -123,6 +169,35 @@ mod tests {
         store.remove(&"b".parse().unwrap()).unwrap();
         store.remove(&"never".parse().unwrap()).unwrap();
         assert_eq!(CommandStore::open(dir.path()).unwrap().1, [command("a")]);
+    }
+
+    #[test]
+    fn what_is_archived_comes_back_in_its_order_whatever_a_crash_cut_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = CommandStore::open(dir.path()).unwrap();
+        assert_eq!(store.past().unwrap(), []);
+        let past = ["a", "b"].map(|id| PastCommand {
+            command: id.parse().unwrap(),
+            operation: Operation::Run.into(),
+            state: clipmark_profile::message::CommandState::Successful,
+            at_unix_ms: 7,
+            code: None,
+            epoch: None,
+            records: None,
+        });
+        store.write(&command("a")).unwrap();
+        store.archive(&past[0], [].iter()).unwrap();
+        store.archive(&past[1], [].iter()).unwrap();
+        let (store, commands) = CommandStore::open(dir.path()).unwrap();
+        assert_eq!((commands, store.past().unwrap()), (Vec::new(), past.to_vec()));
+        let path = dir.path().join(PAST);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
+        assert_eq!(store.past().unwrap(), past[..1]);
+        // Grown too long, it is written anew with what is still to be known.
+        fs::write(&path, vec![b'\n'; PAST_LIMIT as usize + 1]).unwrap();
+        store.archive(&past[1], past.iter()).unwrap();
+        assert_eq!(store.past().unwrap(), past);
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Suspects {
 mod tests {
     use super::super::outbox::Slot;
     use super::*;
+    use clipmark_profile::message::Epoch;
 
     fn ended(code: u8) -> Closed {
         Closed::Ended { broker: "b".into(), reason: BrokerReason { code, text: None } }
@@ -109,14 +110,15 @@ mod tests {
     fn one_of_several_is_found_by_sending_one_at_a_time() {
         let mut suspects = Suspects::default();
         assert!(suspects.may_send(15));
-        let both = vec![(state(1), 10), (Token::Record(7), 20)];
+        let both = vec![(state(1), 10), (Token::Record(Epoch(1), 7), 20)];
         assert_eq!(suspects.closed(&ended(NOT_AUTHORIZED), both), None);
         assert!(suspects.may_send(0) && !suspects.may_send(1));
         assert_eq!(suspects.closed(&ended(NOT_AUTHORIZED), vec![]), None);
-        let culprit = suspects.closed(&ended(NOT_AUTHORIZED), vec![(Token::Record(7), 20)]).unwrap();
+        let culprit =
+            suspects.closed(&ended(NOT_AUTHORIZED), vec![(Token::Record(Epoch(1), 7), 20)]).unwrap();
         assert_eq!(
             (culprit.token, culprit.fault),
-            (Token::Record(7), Fault::Refused("not authorized".into()))
+            (Token::Record(Epoch(1), 7), Fault::Refused("not authorized".into()))
         );
         suspects.held();
         assert!(suspects.may_send(15));
@@ -124,9 +126,12 @@ mod tests {
 
     #[test]
     fn the_largest_is_too_large_when_any_is() {
-        let all = vec![(state(1), 10), (Token::Record(7), 20), (Token::Record(8), 15)];
+        let all = vec![(state(1), 10), (Token::Record(Epoch(1), 7), 20), (Token::Record(Epoch(1), 8), 15)];
         let culprit = Suspects::default().closed(&ended(BrokerReason::TOO_LARGE), all).unwrap();
-        assert_eq!((culprit.token, culprit.size, culprit.fault), (Token::Record(7), 20, Fault::TooLarge));
+        assert_eq!(
+            (culprit.token, culprit.size, culprit.fault),
+            (Token::Record(Epoch(1), 7), 20, Fault::TooLarge)
+        );
     }
 
     #[test]
@@ -138,7 +143,7 @@ mod tests {
         }
         assert!(suspects.closed(&lost(true), vec![(state(9), 10)]).is_some());
         assert_eq!(suspects.closed(&lost(true), vec![(state(9), 10)]), None);
-        assert_eq!(suspects.closed(&lost(true), vec![(Token::Record(1), 10)]), None);
+        assert_eq!(suspects.closed(&lost(true), vec![(Token::Record(Epoch(1), 1), 10)]), None);
     }
 
     #[test]

@@ -70,6 +70,14 @@ impl Uplink {
         self.paused_until = Nanos(0);
     }
 
+    /// A receiver has come, and what the broker took before may have reached nobody.
+    pub(super) fn receiver_came(&mut self) {
+        self.cursor = 0;
+        self.repetitions = 0;
+        self.repeat_at = None;
+        self.forgive();
+    }
+
     /// The next record to send, if any.
     pub(super) fn next(&mut self, spool: &Spool, now: Nanos) -> Option<u64> {
         if now < self.paused_until {
@@ -133,6 +141,11 @@ impl Uplink {
         self.paused_until = Nanos(now.get().saturating_add(pause));
     }
 
+    /// Sends nothing for a while.
+    pub(super) fn pause(&mut self, now: Nanos) {
+        self.paused_until = Nanos(now.get().saturating_add(PAUSE.get()));
+    }
+
     /// Something was confirmed; `missing` is to be sent again, and so is later whatever of the rest stays
     /// unconfirmed.
     pub(super) fn confirmed(&mut self, missing: &[SequenceRange], has_unconfirmed: bool, now: Nanos) {
@@ -180,7 +193,7 @@ mod tests {
     }
 
     fn confirm(spool: &mut Spool, contiguous: u64) {
-        let receipt = Receipt { epoch: Epoch(3), contiguous, gaps: Vec::new(), aggregator: None };
+        let receipt = Receipt::new(Epoch(3), contiguous, Vec::new());
         spool.confirm(&receipt).unwrap();
     }
 
@@ -214,6 +227,19 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_that_comes_is_sent_at_once_what_nobody_took_before() {
+        let (_dir, spool) = spool(6);
+        let mut uplink = Uplink::new(4, 60);
+        for now in [0, 60, 180] {
+            assert_eq!(send_all(&mut uplink, &spool, now), [1, 2, 3, 4]);
+            (1..=4).for_each(|sequence| uplink.acknowledged(sequence, Nanos::from_secs(now)));
+        }
+        assert!(send_all(&mut uplink, &spool, 181).is_empty());
+        uplink.receiver_came();
+        assert_eq!(send_all(&mut uplink, &spool, 181), [1, 2, 3, 4]);
+    }
+
+    #[test]
     fn what_a_receipt_leaves_open_is_sent_again_too() {
         let (_dir, mut spool) = spool(3);
         let mut uplink = Uplink::new(4, 60);
@@ -236,7 +262,7 @@ mod tests {
             uplink.acknowledged(sequence, Nanos(0));
         }
         let gap = SequenceRange { first: 3, last: 3 };
-        let receipt = Receipt { epoch: Epoch(3), contiguous: 2, gaps: vec![gap], aggregator: None };
+        let receipt = Receipt::new(Epoch(3), 2, vec![gap]);
         spool.confirm(&receipt).unwrap();
         uplink.confirmed(&[gap], true, Nanos(0));
         assert_eq!(send_all(&mut uplink, &spool, 1), [3, 6, 7]);

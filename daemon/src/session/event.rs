@@ -1,6 +1,7 @@
 //! What happens to a session, and what it wants done.
 
 use super::command::{ReplyTo, Task};
+use super::past::PastBounds;
 use clipmark_profile::message::{Epoch, OperationResult, Reason, SequenceRange};
 use clipmark_profile::topics::{CommandId, OperationName};
 use clipmark_profile::units::Nanos;
@@ -14,8 +15,10 @@ pub struct Rules {
     pub attempts: u32,
     /// Longest time from the start of a command to its end.
     pub longest: Nanos,
-    /// Final commands that are remembered, so that they are not carried out again.
+    /// Final commands that are remembered whole: so many that were refused, and so many that were carried out.
     pub remembered: usize,
+    /// What is remembered of commands that were carried out before those.
+    pub past: PastBounds,
 }
 
 /// The time of an event.
@@ -86,6 +89,15 @@ pub enum SessionEvent {
     },
     /// The broker acknowledged a command's final status.
     Delivered(CommandId),
+    /// The results of a command are at another place in the spool.
+    Moved {
+        /// Which command.
+        command: CommandId,
+        /// The new epoch.
+        epoch: Epoch,
+        /// The new sequences.
+        records: SequenceRange,
+    },
     /// A command could not be stored.
     StoreFailed {
         /// Which command.
@@ -121,6 +133,8 @@ pub enum Action {
     Store(CommandId),
     /// Remove it from the disk.
     Forget(CommandId),
+    /// Keep what is left of it among the past ones.
+    Archive(CommandId),
     /// Publish its status as it is now.
     Publish(CommandId),
     /// Begin, or resume where `attempt` is above 1.
@@ -146,7 +160,10 @@ impl Action {
     #[must_use]
     pub const fn command(&self) -> Option<&CommandId> {
         match self {
-            Self::Store(command) | Self::Forget(command) | Self::Publish(command) => Some(command),
+            Self::Store(command)
+            | Self::Forget(command)
+            | Self::Archive(command)
+            | Self::Publish(command) => Some(command),
             Self::Start { command, .. } | Self::Stop { command, .. } => Some(command),
             Self::PublishState => None,
         }

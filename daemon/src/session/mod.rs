@@ -1,7 +1,9 @@
 //! The life of commands: from request to exactly one final status.
 //!
 //! Terms: a command *waits* (`init`), is *running* (`executing`) or is *final*. One runs at a time, the
-//! others wait in a bounded queue. A start is *unclean* until the run ends or is checkpointed in good order:
+//! others wait in a bounded queue. A final command that never started was *refused*, the others were carried out;
+//! of those the latest are kept whole and the older ones are *past*, down to what keeps them from being carried
+//! out again. A start is *unclean* until the run ends or is checkpointed in good order:
 //! a command whose starts keep ending uncleanly is given up as interrupted.
 //!
 //! Pure: [`Session::step`] takes an event and the time and returns what is to be done, in order. It reads no
@@ -11,15 +13,18 @@
 
 mod command;
 mod event;
+mod past;
 #[cfg(test)]
 mod tests;
 
 pub use command::{QueuedCommand, ReplyTo, Task};
 pub use event::{Action, CommandOutcome, Incoming, Now, Rules, SessionEvent, Stop};
+pub use past::{PastBounds, PastCommand};
 
 use clipmark_profile::message::{CommandState, Epoch, Reason, ReasonCode, SequenceRange};
 use clipmark_profile::topics::{CommandId, OperationName};
 use clipmark_profile::units::Nanos;
+use past::Past;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How long after a failed store the next one is tried.
@@ -43,6 +48,10 @@ pub struct Session {
     queue: VecDeque<(CommandId, Option<Nanos>)>,
     /// Final commands in the order in which they became final.
     finals: VecDeque<CommandId>,
+    /// How many of the finals were never carried out.
+    refused: usize,
+    /// Commands that were carried out before those.
+    past: Past,
     running: Option<Running>,
     /// Final commands that the disk does not know as such.
     unstored: BTreeSet<CommandId>,
@@ -92,6 +101,8 @@ impl Session {
             commands: BTreeMap::new(),
             queue: VecDeque::new(),
             finals: VecDeque::new(),
+            refused: 0,
+            past: Past::default(),
             running: None,
             unstored: BTreeSet::new(),
             store_again: None,
@@ -108,7 +119,7 @@ impl Session {
             session.restore_one(command, records, now, &mut actions);
         }
         session.start_next(now, &mut actions);
-        session.bound_memory(&mut actions);
+        session.bound_memory(now, &mut actions);
         (session, without_repeats(actions))
     }
 
@@ -141,12 +152,41 @@ impl Session {
             // Resumed before anything that waits. At most one was running; more would mean a damaged store.
             CommandState::Executing => self.queue.push_front((id, None)),
             _ => {
-                self.finals.push_back(id.clone());
+                self.push_final(id.clone());
                 if !is_delivered {
                     actions.push(Action::Publish(id));
                 }
             }
         }
+    }
+
+    /// Takes up what was archived before the start, the oldest first.
+    pub fn remember(&mut self, past: Vec<PastCommand>, now: Now) {
+        for command in past {
+            if !self.commands.contains_key(&command.command) {
+                self.past.insert(command);
+            }
+        }
+        self.past.bound(self.rules.past, now);
+    }
+
+    /// What is archived, the oldest first.
+    pub fn past(&self) -> impl Iterator<Item = &PastCommand> {
+        self.past.iter()
+    }
+
+    /// One command of those.
+    #[must_use]
+    pub fn past_command(&self, id: &CommandId) -> Option<&PastCommand> {
+        self.past.get(id)
+    }
+
+    /// A command of long ago is asked for again: it becomes a recent one.
+    fn recall(&mut self, id: &CommandId) {
+        let Some(past) = self.past.take(id) else { return };
+        self.accepted += 1;
+        self.commands.insert(id.clone(), past.recalled(self.accepted));
+        self.push_final(id.clone());
     }
 
     /// One command.
@@ -165,6 +205,12 @@ impl Session {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Commands whose status names results in another epoch than `epoch`.
+    pub fn with_records_outside(&self, epoch: Epoch) -> impl Iterator<Item = &CommandId> {
+        let elsewhere = move |command: &&QueuedCommand| command.status.epoch.is_some_and(|of| of != epoch);
+        self.commands.values().filter(elsewhere).map(|command| &command.status.command)
     }
 
     /// The most recent commands, newest first, for a broker that has lost its retained messages.
@@ -198,6 +244,9 @@ impl Session {
             SessionEvent::StoreFailed { command, message } => {
                 self.store_failed(&command, &message, now, &mut actions)
             }
+            SessionEvent::Moved { command, epoch, records } => {
+                self.moved(&command, epoch, records, &mut actions);
+            }
             SessionEvent::Room(no_room) => self.no_room = no_room,
             SessionEvent::Paused(paused) => self.paused = paused,
             SessionEvent::Rules(rules) => self.rules = rules,
@@ -205,12 +254,13 @@ impl Session {
             SessionEvent::Stopping => self.stop(&mut actions),
         }
         self.start_next(now, &mut actions);
-        self.bound_memory(&mut actions);
+        self.bound_memory(now, &mut actions);
         without_repeats(actions)
     }
 
     fn requested(&mut self, incoming: Incoming, now: Now, actions: &mut Vec<Action>) {
         let id = incoming.command;
+        self.recall(&id);
         if self.commands.contains_key(&id) {
             actions.push(Action::Publish(id));
             return;
@@ -274,6 +324,7 @@ impl Session {
         now: Now,
         actions: &mut Vec<Action>,
     ) {
+        self.recall(&id);
         let Some(command) = self.commands.get(&id) else {
             // The cancel overtook its request, which must find it when it comes.
             self.accepted += 1;
@@ -349,7 +400,7 @@ impl Session {
     ) {
         let Some(command) = self.commands.get_mut(id) else { return };
         command.enter(state, why, now.unix_ms);
-        self.finals.push_back(id.clone());
+        self.push_final(id.clone());
         actions.extend([Action::Store(id.clone()), Action::Publish(id.clone()), Action::PublishState]);
     }
 
@@ -361,6 +412,15 @@ impl Session {
         }
     }
 
+    /// Not a new state: the same results, under the names that they have now.
+    fn moved(&mut self, id: &CommandId, epoch: Epoch, records: SequenceRange, actions: &mut Vec<Action>) {
+        let Some(command) = self.commands.get_mut(id) else { return };
+        command.status.epoch = Some(epoch);
+        command.status.records = Some(records);
+        command.delivered = false;
+        actions.extend([Action::Store(id.clone()), Action::Publish(id.clone())]);
+    }
+
     fn store_failed(&mut self, id: &CommandId, message: &str, now: Now, actions: &mut Vec<Action>) {
         let Some(command) = self.commands.get_mut(id) else { return };
         if !command.status.state.is_final() {
@@ -369,7 +429,7 @@ impl Session {
             self.queue.retain(|(waiting, _)| waiting != id);
             self.running.take_if(|running| running.command == *id);
             command.enter(CommandState::Failed, Some(reason(ReasonCode::Storage, why)), now.unix_ms);
-            self.finals.push_back(id.clone());
+            self.push_final(id.clone());
         }
         // Until the disk takes it, a restart may find an earlier state.
         self.unstored.insert(id.clone());
@@ -433,11 +493,31 @@ impl Session {
         }
     }
 
-    fn bound_memory(&mut self, actions: &mut Vec<Action>) {
-        while self.finals.len() > self.rules.remembered {
-            let Some(oldest) = self.finals.pop_front() else { return };
-            self.commands.remove(&oldest);
-            actions.push(Action::Forget(oldest));
+    fn is_refused(&self, id: &CommandId) -> bool {
+        self.commands.get(id).is_none_or(|command| command.status.attempt == 0)
+    }
+
+    fn push_final(&mut self, id: CommandId) {
+        self.refused += usize::from(self.is_refused(&id));
+        self.finals.push_back(id);
+    }
+
+    /// Forgets refused commands, and archives those that were carried out: neither kind displaces the other.
+    fn bound_memory(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let most = self.rules.remembered;
+        while self.refused > most || self.finals.len() - self.refused > most {
+            let forgets = self.refused > most;
+            let Some(index) = self.finals.iter().position(|id| self.is_refused(id) == forgets) else { break };
+            let Some(oldest) = self.finals.remove(index) else { break };
+            self.refused -= usize::from(forgets);
+            let Some(command) = self.commands.remove(&oldest) else { continue };
+            if forgets {
+                actions.push(Action::Forget(oldest));
+            } else {
+                self.past.insert(PastCommand::of(&command));
+                actions.push(Action::Archive(oldest));
+            }
         }
+        self.past.bound(self.rules.past, now);
     }
 }

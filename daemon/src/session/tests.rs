@@ -3,7 +3,13 @@ use clipmark_profile::plan::Request;
 use clipmark_profile::topics::Operation;
 use proptest::prelude::*;
 
-const RULES: Rules = Rules { queue: 2, attempts: 3, longest: Nanos::from_secs(100), remembered: 1000 };
+const RULES: Rules = Rules {
+    queue: 2,
+    attempts: 3,
+    longest: Nanos::from_secs(100),
+    remembered: 1000,
+    past: PastBounds { longest_ms: u64::MAX, bytes: 1 << 20 },
+};
 const EPOCH: Epoch = Epoch(1);
 
 fn now(seconds: u64) -> Now {
@@ -250,16 +256,83 @@ fn what_cannot_be_stored_does_not_start_and_is_stored_later() {
 }
 
 #[test]
-fn only_so_many_finals_are_remembered() {
+fn only_so_many_finals_are_remembered_whole_and_the_others_are_not_carried_out_again() {
     let rules = Rules { remembered: 2, ..RULES };
     let (mut session, _) = Session::restore(rules, Vec::new(), |_| None, now(0));
     for number in 1..=3 {
         session.step(now(1), requested(number));
         let actions = session.step(now(2), finished(number, success()));
-        assert_eq!(actions.contains(&Action::Forget(id(1))), number == 3);
+        assert_eq!(actions.contains(&Action::Archive(id(1))), number == 3);
     }
     assert!(session.command(&id(1)).is_none());
     assert_eq!(session.recent(9).collect::<Vec<_>>(), [&id(3), &id(2)]);
+    // Also after a start with what was archived.
+    let past: Vec<PastCommand> = session.past().cloned().collect();
+    let (mut session, _) = Session::restore(rules, Vec::new(), |_| None, now(3));
+    session.remember(past, now(3));
+    assert_eq!(session.step(now(4), requested(1)), [Action::Publish(id(1))]);
+    assert_eq!(state(&session, 1), CommandState::Successful);
+    assert_eq!(session.step(now(4), cancel(1)), [Action::Publish(id(1))]);
+}
+
+#[test]
+fn refused_commands_displace_none_that_was_carried_out() {
+    let rules = Rules { remembered: 2, past: PastBounds { longest_ms: 0, bytes: 0 }, ..RULES };
+    let (mut session, _) = Session::restore(rules, Vec::new(), |_| None, now(0));
+    session.step(now(1), requested(1));
+    session.step(now(2), finished(1, success()));
+    for number in 10..30 {
+        let task = Err(reason(ReasonCode::BadRequest, "unknown field"));
+        session.step(now(3), SessionEvent::Requested(Box::new(Incoming { task, ..incoming(number) })));
+        session.step(now(3), cancel(number + 100));
+    }
+    assert_eq!(session.commands.len(), 3);
+    assert_eq!(session.step(now(4), requested(1)), [Action::Publish(id(1))]);
+}
+
+#[test]
+fn past_commands_are_bounded_by_time_and_by_bytes() {
+    const DAY: u64 = 24 * 3600;
+    // In 2026, as a board's clock has it.
+    const TODAY: u64 = 1_780_000_000;
+    let carried_out = |past: PastBounds, at: &[u64]| -> Vec<String> {
+        let (mut session, _) =
+            Session::restore(Rules { remembered: 0, past, ..RULES }, Vec::new(), |_| None, now(0));
+        for (number, seconds) in (1..).zip(at) {
+            session.step(now(*seconds), requested(number));
+            session.step(now(*seconds), finished(number, success()));
+        }
+        session.past().map(|past| past.command.to_string()).collect()
+    };
+    let by_bytes = PastBounds { longest_ms: u64::MAX, bytes: 400 };
+    assert_eq!(carried_out(by_bytes, &[TODAY; 9]), ["c8", "c9"]);
+    let by_time = PastBounds { longest_ms: 2 * DAY * 1000, bytes: 1 << 20 };
+    assert_eq!(carried_out(by_time, &[TODAY, TODAY + DAY, TODAY + 3 * DAY]), ["c2", "c3"]);
+    // A clock that was not set says nothing of an age.
+    assert_eq!(carried_out(by_time, &[5, TODAY, TODAY + DAY]), ["c1", "c2", "c3"]);
+}
+
+#[test]
+fn a_status_names_its_results_where_they_are_now() {
+    let mut session = fresh();
+    session.step(now(1), requested(1));
+    let records = SequenceRange { first: 4, last: 5 };
+    session.step(
+        now(2),
+        finished(1, CommandOutcome::Successful { records: Some((EPOCH, records)), result: None }),
+    );
+    session.step(now(2), SessionEvent::Delivered(id(1)));
+    assert_eq!(session.with_records_outside(Epoch(2)).collect::<Vec<_>>(), [&id(1)]);
+    let records = SequenceRange { first: 1, last: 2 };
+    let moved = SessionEvent::Moved { command: id(1), epoch: Epoch(2), records };
+    assert_eq!(session.step(now(3), moved), [Action::Store(id(1)), Action::Publish(id(1))]);
+    let status = &session.command(&id(1)).unwrap().status;
+    assert_eq!(
+        (status.state, status.epoch, status.records),
+        (CommandState::Successful, Some(Epoch(2)), Some(records))
+    );
+    assert_eq!(session.with_records_outside(Epoch(2)).count(), 0);
+    assert_eq!(session.step(now(4), SessionEvent::Delivered(id(1))), [Action::Store(id(1))]);
 }
 
 /// A made-up world around a session: a disk, a spool, a broker and an executor, all of which can fail.
@@ -335,7 +408,7 @@ impl World {
                 Action::Store(id) => {
                     self.disk.insert(id.clone(), self.session.command(&id).unwrap().clone());
                 }
-                Action::Forget(id) => drop(self.disk.remove(&id)),
+                Action::Forget(id) | Action::Archive(id) => drop(self.disk.remove(&id)),
                 Action::Publish(id) => {
                     let status = &self.session.command(&id).unwrap().status;
                     assert_eq!(

@@ -1,24 +1,30 @@
 //! Results on their way out: an append-only log that outlives crashes, full disks and absent brokers.
 //!
-//! Terms: a *record* is one encoded envelope; a *segment* is a file of records; the *epoch* identifies the
-//! spool for all time; a record is *confirmed* when the receiver has said that it is stored (or, with
+//! Terms: a *record* is one encoded envelope; a *segment* is a file of records; the *epoch* identifies one
+//! writer's sequence of records; a record is *confirmed* when the receiver has said that it is stored (or, with
 //! `delivery = "puback"`, when the broker has acknowledged it). An append returns only after the bytes are
 //! synced. Nothing unconfirmed is ever removed; when there is no room, [`Spool::room`] says so and new
 //! runs are refused.
 //!
 //! A sequence is never used twice, not even for a record that was torn, and what damage costs is declared
-//! by a record of kind `event`. This module does not speak MQTT and reads no clock.
+//! by a record of kind `event`. A directory that was set back to a backup or copied to another board breaks
+//! that rule unseen: a spool that learns so from a receipt is *behind*. It confirms and sends nothing more in
+//! that epoch, and [`Spool::renew`] gives what is unconfirmed new places in a new one. This module does not
+//! speak MQTT and reads no clock.
 
 mod acks;
 mod confirm;
 mod open;
 mod outcome;
 mod recut;
+mod renew;
 mod segment;
+#[cfg(test)]
+mod set_back_tests;
 #[cfg(test)]
 mod tests;
 
-pub use outcome::{Confirmation, Damage, Full, SpoolError};
+pub use outcome::{Behind, Confirmation, Damage, Full, SpoolError};
 pub use recut::Recut;
 
 use acks::Acks;
@@ -46,11 +52,13 @@ pub struct Bounds {
 /// One unconfirmed record.
 #[derive(Debug, Clone)]
 struct Entry {
+    epoch: Epoch,
     sequence: u64,
     kind: UpKind,
     part: u16,
+    parts: u16,
     command: Option<CommandId>,
-    /// First sequence of the segment that holds it.
+    /// The number of the segment that holds it.
     segment: u64,
     body: Range<u64>,
 }
@@ -58,8 +66,9 @@ struct Entry {
 /// One segment file.
 #[derive(Debug, Clone)]
 struct Segment {
-    first: u64,
-    /// Highest sequence in it; `first - 1` when it is empty.
+    /// The number in its name. Segments are in the order of their numbers.
+    number: u64,
+    /// Highest sequence in it, or the one before it when it is empty.
     last: u64,
     bytes: u64,
 }
@@ -73,6 +82,8 @@ pub struct Spool {
     most_in_part: usize,
     epoch: Epoch,
     next: u64,
+    /// What a segment's number exceeds its first sequence by: 0 until a new epoch begins behind another.
+    offset: u64,
     /// In order; the last one is appended to.
     segments: Vec<Segment>,
     active: File,
@@ -86,6 +97,10 @@ pub struct Spool {
     undeclared: Vec<SequenceRange>,
     /// The highest confirmed record that a receiver has lost again and that was declared lost for it.
     gone: u64,
+    /// The next sequence when receipts last confirmed anything. A receipt that covers it was made afterwards.
+    confirmed_before: u64,
+    /// Set once another writer of this epoch is known, until a new epoch begins.
+    behind: Option<Behind>,
     acks: Acks,
 }
 
@@ -98,8 +113,8 @@ fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(disk("sync the directory", dir))
 }
 
-fn segment_path(dir: &Path, first: u64) -> PathBuf {
-    dir.join(format!("{first:020}.seg"))
+fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:020}.seg"))
 }
 
 /// Writes a whole file so that it exists either completely or not at all.
@@ -227,13 +242,15 @@ impl Spool {
                 command: command.cloned(),
                 spooled_unix_ms: now_unix_ms,
                 content: content[from..to].to_vec(),
+                former: Vec::new(),
             };
             bodies.push(envelope.to_bytes()?);
         }
         self.write(&bodies)?;
         let appended = SequenceRange { first: self.next, last: self.next + parts as u64 - 1 };
         self.account(kind, command, &bodies);
-        self.declare_lost(now_unix_ms);
+        // What the disk refuses is tried again with the next record.
+        let _ = self.declare_lost(now_unix_ms);
         Ok(appended)
     }
 
@@ -244,8 +261,8 @@ impl Spool {
         if self.poisoned || (end > HEADER as u64 && end + bytes.len() as u64 > self.bounds.segment_bytes) {
             self.roll()?;
         }
-        let Segment { first, bytes: end, .. } = *self.active_segment();
-        let path = segment_path(&self.dir, first);
+        let Segment { number, bytes: end, .. } = *self.active_segment();
+        let path = segment_path(&self.dir, number);
         let written = self.active.write_all_at(&bytes, end).map_err(disk("append to", &path));
         let synced = written.and_then(|()| self.active.sync_data().map_err(disk("sync", &path)));
         if synced.is_err() && self.active.set_len(end).and_then(|()| self.active.sync_data()).is_err() {
@@ -261,17 +278,19 @@ impl Spool {
 
     fn account(&mut self, kind: UpKind, command: Option<&CommandId>, bodies: &[Vec<u8>]) {
         for (part, body) in (0..).zip(bodies) {
-            let sequence = self.next;
+            let (epoch, sequence) = (self.epoch, self.next);
             let segment = self.active_segment_mut();
             let start = segment.bytes + FRAME as u64;
             segment.bytes = start + body.len() as u64;
             segment.last = sequence;
             let entry = Entry {
+                epoch,
                 sequence,
                 kind,
                 part,
+                parts: bodies.len() as u16,
                 command: command.cloned(),
-                segment: segment.first,
+                segment: segment.number,
                 body: start..segment.bytes,
             };
             self.entries.push_back(entry);
@@ -290,11 +309,12 @@ impl Spool {
     /// Begins a new segment at the next sequence.
     fn roll(&mut self) -> Result<(), SpoolError> {
         let first = self.next;
+        let number = first + self.offset;
         let header = SegmentHeader { epoch: self.epoch, first };
-        self.active = write_atomically(&segment_path(&self.dir, first), &header.to_bytes())?;
+        self.active = write_atomically(&segment_path(&self.dir, number), &header.to_bytes())?;
         // An abandoned empty segment of the same name was replaced by the rename.
-        self.segments.retain(|segment| segment.first != first);
-        self.segments.push(Segment { first, last: first - 1, bytes: HEADER as u64 });
+        self.segments.retain(|segment| segment.number != number);
+        self.segments.push(Segment { number, last: first - 1, bytes: HEADER as u64 });
         self.poisoned = false;
         Ok(())
     }
@@ -307,15 +327,18 @@ impl Spool {
         let Ok(index) = self.entries.binary_search_by_key(&sequence, |entry| entry.sequence) else {
             return Ok(None);
         };
-        let entry = &self.entries[index];
+        self.read_entry(&self.entries[index]).map(Some)
+    }
+
+    fn read_entry(&self, entry: &Entry) -> Result<Vec<u8>, SpoolError> {
         let path = segment_path(&self.dir, entry.segment);
         let from = entry.body.start - FRAME as u64;
         let mut bytes = vec![0; (entry.body.end - from) as usize];
         let file = File::open(&path).map_err(disk("open", &path))?;
         file.read_exact_at(&mut bytes, from).map_err(disk("read", &path))?;
         match segment::body_at(&bytes, 0) {
-            Some(body) => Ok(Some(body.to_vec())),
-            None => Err(SpoolError::Damaged { sequence, path }),
+            Some(body) => Ok(body.to_vec()),
+            None => Err(SpoolError::Damaged { sequence: entry.sequence, path }),
         }
     }
 
@@ -323,16 +346,20 @@ impl Spool {
     pub fn give_up(&mut self, sequence: u64, now_unix_ms: u64) {
         self.entries.retain(|entry| entry.sequence != sequence);
         self.undeclared.push(SequenceRange { first: sequence, last: sequence });
-        self.declare_lost(now_unix_ms);
+        // What the disk refuses is tried again with the next record.
+        let _ = self.declare_lost(now_unix_ms);
     }
 
     /// Declares what was lost. What the disk refuses now is tried again after the next append.
-    fn declare_lost(&mut self, now_unix_ms: u64) {
+    fn declare_lost(&mut self, now_unix_ms: u64) -> Result<(), SpoolError> {
+        let mut refusal = Ok(());
         for lost in std::mem::take(&mut self.undeclared) {
-            if self.declare_gap(lost, now_unix_ms).is_err() {
+            if let Err(error) = self.declare_gap(lost, now_unix_ms) {
                 self.undeclared.push(lost);
+                refusal = Err(error);
             }
         }
+        refusal
     }
 
     fn declare_gap(&mut self, lost: SequenceRange, now_unix_ms: u64) -> Result<SequenceRange, SpoolError> {

@@ -2,13 +2,17 @@
 //!
 //! A tail without a valid CRC in the last segment is a torn append and cut off; anything else that cannot
 //! be read is moved to `quarantine/` and the segment rewritten without it. Either way the sequences concerned
-//! stay used and are declared lost.
+//! stay used and are declared lost. When the files are of several epochs, or of several states of one, a new
+//! epoch begins at once and everything unconfirmed moves into it.
 
+use super::confirm::MARKER;
 use super::segment::{self, HEADER, Located, Scan, SegmentHeader};
 use super::{
-    Acks, Bounds, Damage, Entry, Segment, Spool, SpoolError, disk, segment_path, sync_dir, write_atomically,
+    Acks, Behind, Bounds, Damage, Entry, Segment, Spool, SpoolError, disk, segment_path, sync_dir,
+    write_atomically,
 };
-use clipmark_profile::message::{Envelope, Epoch, SequenceRange};
+use clipmark_profile::message::{Envelope, Epoch, EventReport, Payload, Place, SequenceRange};
+use clipmark_profile::topics::UpKind;
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::ops::Range;
@@ -19,15 +23,26 @@ const SMALLEST_RECORD: u64 = 24;
 
 /// A segment as found, after repair.
 struct Opened {
+    number: u64,
     header: SegmentHeader,
     scan: Scan,
     bytes: u64,
+}
+
+/// A file whose header cannot be read.
+struct Unreadable {
+    number: u64,
+    /// The number of the file after it.
+    next: Option<u64>,
+    path: PathBuf,
 }
 
 /// What opening has to remember between segments.
 struct Opening<'a> {
     dir: &'a Path,
     damage: Vec<Damage>,
+    /// What damage has cost, by epoch.
+    lost: Vec<(Epoch, SequenceRange)>,
     /// Sequences that must not be given out again.
     burnt: u64,
 }
@@ -56,7 +71,8 @@ fn incomplete_tail(records: &[Located]) -> Option<usize> {
 }
 
 impl Opening<'_> {
-    fn report(&mut self, path: &Path, what: String, lost: Vec<SequenceRange>) {
+    fn report(&mut self, path: &Path, epoch: Epoch, what: String, lost: Vec<SequenceRange>) {
+        self.lost.extend(lost.iter().map(|range| (epoch, *range)));
         self.damage.push(Damage { path: path.to_owned(), what, lost });
     }
 
@@ -66,20 +82,24 @@ impl Opening<'_> {
         write_atomically(&dir.join(name), bytes).map(drop)
     }
 
-    /// A file whose header cannot be read: its name says where it began, its size how much it can have held.
-    fn set_aside(&mut self, path: &Path, first: u64, next: Option<u64>) -> Result<(), SpoolError> {
+    /// Puts a file whose header cannot be read into quarantine. Its name says where it began, its size how much it
+    /// can have held; `offset` is what numbers exceed sequences by in the epoch that goes on.
+    fn set_aside(&mut self, file: &Unreadable, epoch: Epoch, offset: u64) -> Result<(), SpoolError> {
+        let Unreadable { number, next, path } = file;
         let bytes = fs::read(path).map_err(disk("read", path))?;
-        self.quarantine(&format!("{first:020}.seg"), &bytes)?;
+        self.quarantine(&format!("{number:020}.seg"), &bytes)?;
         fs::remove_file(path).map_err(disk("remove", path))?;
         sync_dir(self.dir)?;
-        let most = first.saturating_add(bytes.len() as u64 / SMALLEST_RECORD);
+        let most = number.saturating_add(bytes.len() as u64 / SMALLEST_RECORD);
         let last = next.map_or(most, |next| next.saturating_sub(1));
         let mut lost = Vec::new();
-        if last >= first {
-            self.burnt = self.burnt.max(last);
-            lost.push(SequenceRange { first, last });
+        // A file of an earlier epoch says nothing of this one.
+        if last >= *number && *number > offset {
+            let range = SequenceRange { first: number - offset, last: last - offset };
+            self.burnt = self.burnt.max(range.last);
+            lost.push(range);
         }
-        self.report(path, "its header is damaged; the file is in quarantine".into(), lost);
+        self.report(path, epoch, "its header is damaged; the file is in quarantine".into(), lost);
         Ok(())
     }
 
@@ -96,7 +116,12 @@ impl Opening<'_> {
         write_atomically(path, &kept)?;
         let lost = segment::holes(first, opened.scan.records.iter().map(|record| record.sequence));
         let stretches = opened.scan.damaged.len();
-        self.report(path, format!("{stretches} damaged stretches went into quarantine"), lost);
+        self.report(
+            path,
+            opened.header.epoch,
+            format!("{stretches} damaged stretches went into quarantine"),
+            lost,
+        );
         Ok(())
     }
 
@@ -122,18 +147,28 @@ impl Opening<'_> {
         let next = records.last().map_or(opened.header.first, |record| record.sequence + 1);
         let lost = lost.unwrap_or(SequenceRange { first: next, last: next });
         self.burnt = self.burnt.max(lost.last);
-        self.report(path, format!("a torn tail of {torn} bytes was cut off"), vec![lost]);
+        self.report(
+            path,
+            opened.header.epoch,
+            format!("a torn tail of {torn} bytes was cut off"),
+            vec![lost],
+        );
         Ok(())
     }
 
-    fn open_segment(&mut self, path: &Path, is_last: bool) -> Result<Option<Opened>, SpoolError> {
+    fn open_segment(
+        &mut self,
+        number: u64,
+        path: &Path,
+        is_last: bool,
+    ) -> Result<Option<Opened>, SpoolError> {
         let bytes = fs::read(path).map_err(disk("read", path))?;
         let Some(header) = SegmentHeader::from_bytes(&bytes) else { return Ok(None) };
         let mut scan = segment::scan(&bytes, header);
         if !is_last && scan.end < bytes.len() {
             scan.damaged.push(scan.end..bytes.len());
         }
-        let mut opened = Opened { header, scan, bytes: 0 };
+        let mut opened = Opened { number, header, scan, bytes: 0 };
         if is_last {
             self.cut_tail(path, &bytes, &mut opened)?;
         }
@@ -148,17 +183,70 @@ impl Opening<'_> {
     }
 }
 
-fn read_segments(opening: &mut Opening<'_>) -> Result<Vec<Opened>, SpoolError> {
+fn read_segments(opening: &mut Opening<'_>) -> Result<(Vec<Opened>, Vec<Unreadable>), SpoolError> {
     let files = segment_files(opening.dir)?;
     let mut segments: Vec<Opened> = Vec::new();
-    for (index, (first, path)) in files.iter().enumerate() {
-        let next = files.get(index + 1).map(|(first, _)| *first);
-        match opening.open_segment(path, next.is_none())? {
-            Some(opened) if opened.header.first == *first => segments.push(opened),
-            _ => opening.set_aside(path, *first, next)?,
+    let mut unreadable = Vec::new();
+    for (index, (number, path)) in files.iter().enumerate() {
+        let next = files.get(index + 1).map(|(number, _)| *number);
+        match opening.open_segment(*number, path, next.is_none())? {
+            Some(opened) => segments.push(opened),
+            None => unreadable.push(Unreadable { number: *number, next, path: path.clone() }),
         }
     }
-    Ok(segments)
+    Ok((segments, unreadable))
+}
+
+impl Entry {
+    pub(super) fn of(record: Located, epoch: Epoch, segment: u64) -> Self {
+        let Located { sequence, kind, part, parts, command, body, .. } = record;
+        let body = body.start as u64..body.end as u64;
+        Self { epoch, sequence, kind, part, parts, command, segment, body }
+    }
+}
+
+/// Whether a record of the segment declares `range` lost.
+fn declares(dir: &Path, segment: &Opened, range: SequenceRange) -> Result<bool, SpoolError> {
+    let path = segment_path(dir, segment.number);
+    let bytes = fs::read(&path).map_err(disk("read", &path))?;
+    let events =
+        segment.scan.records.iter().filter(|record| record.kind == UpKind::Event && record.parts == 1);
+    let mut declared = events.filter_map(|record| {
+        let envelope =
+            Envelope::from_bytes(bytes.get(record.body.clone())?, Some("application/cbor")).ok()?;
+        EventReport::from_bytes(&envelope.content, Some("application/cbor")).ok()?.range
+    });
+    Ok(declared.any(|declared| declared.first <= range.first && range.last <= declared.last))
+}
+
+/// What lies between two segments of one epoch and is in neither: a file was cut short or replaced by an older one.
+/// A file that was set aside is accounted for, and so is a torn record at the end of the first one.
+fn missing_between(
+    dir: &Path,
+    opened: &[Opened],
+    unreadable: &[Unreadable],
+    epoch: Epoch,
+) -> Result<Vec<(u64, SequenceRange)>, SpoolError> {
+    let own: Vec<&Opened> = opened.iter().filter(|segment| segment.header.epoch == epoch).collect();
+    let pairs = own.iter().zip(own.iter().skip(1));
+    let mut missing = Vec::new();
+    for (one, other) in pairs {
+        let end = one.scan.records.last().map_or(one.header.first, |record| record.sequence + 1);
+        let is_set_aside = unreadable.iter().any(|file| (one.number..other.number).contains(&file.number));
+        let range = SequenceRange { first: end, last: other.header.first.saturating_sub(1) };
+        if range.first <= range.last && !is_set_aside && !declares(dir, other, range)? {
+            missing.push((one.number, range));
+        }
+    }
+    Ok(missing)
+}
+
+/// The first record that does not follow the one before it in the same epoch.
+fn out_of_place(entries: &VecDeque<Entry>, epoch: Epoch) -> Option<u64> {
+    let foreign = entries.iter().find(|entry| entry.epoch != epoch);
+    let pairs = entries.iter().zip(entries.iter().skip(1));
+    let mut back = pairs.filter(|(one, other)| one.epoch == other.epoch && one.sequence >= other.sequence);
+    foreign.or_else(|| back.next().map(|(_, other)| other)).map(|entry| entry.sequence)
 }
 
 impl Spool {
@@ -173,27 +261,43 @@ impl Spool {
         now_unix_ms: u64,
     ) -> Result<(Self, Vec<Damage>), SpoolError> {
         fs::create_dir_all(dir).map_err(disk("create", dir))?;
-        let mut opening = Opening { dir, damage: Vec::new(), burnt: 0 };
-        let mut opened = read_segments(&mut opening)?;
-        // One spool has one epoch, the newest segment's; a stray file of another is set aside.
-        let epoch = opened.last().map_or(fresh, |segment| segment.header.epoch);
-        for stray in opened.extract_if(.., |segment| segment.header.epoch != epoch) {
-            let first = stray.header.first;
-            opening.set_aside(&segment_path(dir, first), first, Some(first))?;
+        let mut opening = Opening { dir, damage: Vec::new(), lost: Vec::new(), burnt: 0 };
+        let (opened, unreadable) = read_segments(&mut opening)?;
+        // The newest segment's epoch goes on.
+        let newest = opened.last().map(|segment| (segment.header, segment.number));
+        let epoch = newest.map_or(fresh, |(header, _)| header.epoch);
+        let offset = newest.map_or(0, |(header, number)| number.saturating_sub(header.first));
+        for file in &unreadable {
+            opening.set_aside(file, epoch, offset)?;
         }
-        let newest =
-            opened.iter().flat_map(|segment| &segment.scan.records).map(|record| record.sequence).max();
-        let begun = opened.last().map_or(1, |segment| segment.header.first);
+        for (number, range) in missing_between(dir, &opened, &unreadable, epoch)? {
+            let path = segment_path(dir, number);
+            opening.report(&path, epoch, "what followed in it is gone".into(), vec![range]);
+        }
+        let own = opened.iter().filter(|segment| segment.header.epoch == epoch);
+        let written = own.flat_map(|segment| &segment.scan.records).map(|record| record.sequence).max();
+        let begun = newest.map_or(1, |(header, _)| header.first);
         // In a new epoch nothing was used before and nothing is missing.
-        let is_continued = !opened.is_empty();
+        let is_continued = newest.is_some();
         let burnt = if is_continued { opening.burnt } else { 0 };
-        let next = begun.max(newest.unwrap_or(0) + 1).max(burnt + 1);
-        let damage = opening.damage;
-        let mut spool = Self::assemble(dir, bounds, epoch, next, opened)?;
+        let next = begun.max(written.unwrap_or(0) + 1).max(burnt + 1);
+        let Opening { mut damage, lost, .. } = opening;
+        let mut spool = Self::assemble(dir, bounds, (epoch, next, offset), opened)?;
         spool.forget_given_up();
         if is_continued {
-            spool.undeclared = damage.iter().flat_map(|damage| damage.lost.iter().copied()).collect();
-            spool.declare_lost(now_unix_ms);
+            // A range says nothing outside its own epoch.
+            spool.undeclared =
+                lost.into_iter().filter(|(of, _)| *of == epoch).map(|(_, range)| range).collect();
+            // What the disk refuses is tried again with the next record.
+            let _ = spool.declare_lost(now_unix_ms);
+        }
+        if let Some(behind) = spool.behind {
+            let then = match spool.renew(fresh, now_unix_ms) {
+                Ok(()) => "a new epoch was begun".to_owned(),
+                // It stays behind; the owner tries again.
+                Err(error) => format!("a new epoch cannot begin yet: {error}"),
+            };
+            damage.push(Damage { path: dir.to_owned(), what: format!("{behind}; {then}"), lost: Vec::new() });
         }
         Ok((spool, damage))
     }
@@ -201,27 +305,30 @@ impl Spool {
     fn assemble(
         dir: &Path,
         bounds: Bounds,
-        epoch: Epoch,
-        next: u64,
+        (epoch, next, offset): (Epoch, u64, u64),
         opened: Vec<Opened>,
     ) -> Result<Self, SpoolError> {
         let acks_path = dir.join("acks");
         let (acks, confirmed) = Acks::open(&acks_path, epoch).map_err(disk("open", &acks_path))?;
+        let records = opened.iter().flat_map(|segment| &segment.scan.records);
+        let moved: BTreeSet<Place> = records.flat_map(|record| record.former.iter().copied()).collect();
         let mut segments = Vec::new();
         let mut entries = VecDeque::new();
-        for Opened { header, scan, bytes } in opened {
+        for Opened { number, header, scan, bytes } in opened {
             let last = scan.records.last().map_or(header.first.saturating_sub(1), |record| record.sequence);
-            segments.push(Segment { first: header.first, last, bytes });
-            let unconfirmed = scan.records.into_iter().filter(|record| record.sequence > confirmed);
-            entries.extend(unconfirmed.map(|record| Entry {
-                sequence: record.sequence,
-                kind: record.kind,
-                part: record.part,
-                command: record.command,
-                segment: header.first,
-                body: record.body.start as u64..record.body.end as u64,
-            }));
+            segments.push(Segment { number, last, bytes });
+            let is_needed = |record: &Located| {
+                let is_confirmed = header.epoch == epoch && record.sequence <= confirmed;
+                let place = Place { epoch: header.epoch, sequence: record.sequence };
+                !is_confirmed && !moved.contains(&place)
+            };
+            let needed = scan.records.into_iter().filter(is_needed);
+            entries.extend(needed.map(|record| Entry::of(record, header.epoch, number)));
         }
+        let marker = fs::read_to_string(dir.join(MARKER)).is_ok_and(|of| of == epoch.to_string());
+        let mixed = out_of_place(&entries, epoch).map(|sequence| Behind::Mixed { sequence });
+        let newest = next - 1;
+        let ahead = (confirmed > newest).then_some(Behind::Ahead { confirmed, newest });
         let active = Self::open_active(dir, epoch, next, &mut segments)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -229,6 +336,7 @@ impl Spool {
             most_in_part: Envelope::MAX_PART,
             epoch,
             next,
+            offset,
             segments,
             active,
             poisoned: false,
@@ -236,6 +344,8 @@ impl Spool {
             confirmed_ahead: BTreeSet::new(),
             undeclared: Vec::new(),
             gone: 0,
+            confirmed_before: next,
+            behind: mixed.or(ahead).or(marker.then_some(Behind::Before)),
             acks,
         })
     }
@@ -247,11 +357,11 @@ impl Spool {
         segments: &mut Vec<Segment>,
     ) -> Result<File, SpoolError> {
         if let Some(last) = segments.last() {
-            let path = segment_path(dir, last.first);
+            let path = segment_path(dir, last.number);
             return File::options().read(true).write(true).open(&path).map_err(disk("open", &path));
         }
         let header = SegmentHeader { epoch, first: next };
-        segments.push(Segment { first: next, last: next - 1, bytes: HEADER as u64 });
+        segments.push(Segment { number: next, last: next - 1, bytes: HEADER as u64 });
         write_atomically(&segment_path(dir, next), &header.to_bytes())
     }
 }

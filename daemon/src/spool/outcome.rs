@@ -94,12 +94,35 @@ pub enum Confirmation {
     },
     /// It speaks of another epoch, e.g. of before a reflash.
     OtherEpoch,
-    /// It confirms records that this spool never held: another device uses this epoch, or the disk was set
-    /// back to an earlier state.
-    AheadOfUs {
-        /// The highest sequence confirmed.
+    /// Records that this spool never held have its epoch. Nothing more is confirmed in it.
+    Behind(Behind),
+}
+
+/// How a spool learnt that its epoch has a second writer: its disk was set back to an earlier state, or
+/// another device works with a copy of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Behind {
+    /// More is stored than was ever written here.
+    #[error("record {confirmed} is stored and this device has only written {newest}")]
+    Ahead {
+        /// The highest sequence that is stored.
         confirmed: u64,
         /// The highest sequence ever given out here.
         newest: u64,
     },
+    /// Under the sequence of a record that is here another one is stored.
+    #[error("record {sequence} is stored with another content than this device wrote")]
+    Other {
+        /// The sequence.
+        sequence: u64,
+    },
+    /// The files in the directory are of several states or epochs.
+    #[error("the spool directory holds files of different times, from record {sequence} on")]
+    Mixed {
+        /// The first record that does not follow the one before it.
+        sequence: u64,
+    },
+    /// It was known before the last stop, and there was no room to do anything about it.
+    #[error("it was noticed before the last stop of clipmarkd")]
+    Before,
 }

@@ -74,6 +74,8 @@ impl Spool {
                 part,
                 parts: chunks.len() as u16,
                 content: chunk.to_vec(),
+                // Cut otherwise, it is not what may be stored there.
+                former: Vec::new(),
                 ..first.clone()
             };
             bodies.push(envelope.to_bytes()?);
@@ -131,6 +133,7 @@ impl Spool {
             command: None,
             spooled_unix_ms: now_unix_ms,
             content: event.to_bytes()?,
+            former: Vec::new(),
         };
         Ok(envelope.to_bytes()?)
     }
@@ -148,7 +151,8 @@ impl Spool {
 
     fn forget(&mut self, old: SequenceRange) {
         let is_old = |sequence: u64| (old.first..=old.last).contains(&sequence);
-        self.entries.retain(|entry| !is_old(entry.sequence));
+        let epoch = self.epoch;
+        self.entries.retain(|entry| entry.epoch != epoch || !is_old(entry.sequence));
         self.confirmed_ahead.retain(|sequence| !is_old(*sequence));
         if self.oldest().is_none_or(|oldest| oldest > old.last) {
             // A receipt that misses them says nothing new.
@@ -196,7 +200,9 @@ impl Spool {
         for sequence in events {
             let Ok(Some(bytes)) = self.read(sequence) else { continue };
             let envelope = Envelope::from_bytes(&bytes, Some("application/cbor")).ok();
-            let envelope = envelope.filter(|envelope| envelope.epoch == self.epoch && envelope.parts == 1);
+            // One that moved here speaks of its former epoch.
+            let is_about_us = |of: &Envelope| of.epoch == self.epoch && of.parts == 1 && of.former.is_empty();
+            let envelope = envelope.filter(is_about_us);
             let event =
                 envelope.and_then(|of| EventReport::from_bytes(&of.content, Some("application/cbor")).ok());
             if let Some(given_up) =

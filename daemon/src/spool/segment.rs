@@ -5,7 +5,7 @@
 //! [`Envelope`](clipmark_profile::message::Envelope), byte for byte what is published. A record without a
 //! valid CRC never existed. This module interprets bytes; it does not decide what to do about damage.
 
-use clipmark_profile::message::{Envelope, Epoch, Payload, SequenceRange};
+use clipmark_profile::message::{Envelope, Epoch, Payload, Place, SequenceRange};
 use clipmark_profile::topics::{CommandId, UpKind};
 use std::ops::Range;
 
@@ -84,6 +84,7 @@ pub(super) struct Located {
     pub(super) part: u16,
     pub(super) parts: u16,
     pub(super) command: Option<CommandId>,
+    pub(super) former: Vec<Place>,
     /// The body's place in the file, without its frame.
     pub(super) body: Range<usize>,
 }
@@ -108,6 +109,7 @@ fn locate(bytes: &[u8], offset: usize, epoch: Epoch, after: u64) -> Option<Locat
         part: envelope.part,
         parts: envelope.parts,
         command: envelope.command,
+        former: envelope.former,
         body: offset + FRAME..offset + FRAME + body.len(),
     })
 }
@@ -167,6 +169,7 @@ mod tests {
                 command: None,
                 spooled_unix_ms: 0,
                 content: content.clone(),
+                former: Vec::new(),
             };
             bytes.extend(framed(&envelope.to_bytes().unwrap()));
         }

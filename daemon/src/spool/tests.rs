@@ -18,7 +18,7 @@ fn append(spool: &mut Spool, content: &[u8]) -> SequenceRange {
 
 fn receipt(contiguous: u64, gaps: &[(u64, u64)]) -> Receipt {
     let gaps = gaps.iter().map(|&(first, last)| SequenceRange { first, last }).collect();
-    Receipt { epoch: FRESH, contiguous, gaps, aggregator: None }
+    Receipt::new(FRESH, contiguous, gaps)
 }
 
 fn envelope(spool: &Spool, sequence: u64) -> Envelope {
@@ -218,7 +218,7 @@ fn rot_after_opening_is_told_and_can_be_given_up() {
 }
 
 #[test]
-fn receipts_confirm_up_to_a_gap_and_between_gaps() {
+fn receipts_confirm_up_to_a_gap_and_keep_what_lies_beyond_it() {
     let dir = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(dir.path());
     for _ in 0..8 {
@@ -228,9 +228,8 @@ fn receipts_confirm_up_to_a_gap_and_between_gaps() {
     let confirmation = spool.confirm(&receipt(2, &[(3, 3), (5, 6)])).unwrap();
     assert_eq!(confirmation, Confirmation::Accepted { resend: gaps.to_vec() });
     // 1 and 2 are gone; 4 and 7 are stored but wait behind the gaps.
-    assert_eq!(spool.oldest(), Some(3));
-    assert_eq!(spool.confirmed_ahead, BTreeSet::from([4, 7]));
-    spool.confirm_one(3).unwrap();
+    assert_eq!((spool.oldest(), spool.unconfirmed()), (Some(3), 6));
+    spool.confirm(&receipt(4, &[(5, 6)])).unwrap();
     assert_eq!(spool.oldest(), Some(5));
     spool.confirm(&receipt(8, &[])).unwrap();
     assert_eq!(spool.unconfirmed(), 0);
@@ -246,13 +245,29 @@ fn a_receiver_that_lost_what_it_confirmed_is_told_once_that_it_will_not_come() {
         append(&mut spool, b"x");
     }
     spool.confirm(&receipt(4, &[])).unwrap();
-    for _ in 0..2 {
-        // From a backup of the time when only record 2 was stored; record 5 has come since.
-        spool.confirm(&receipt(2, &[(3, 4)])).unwrap();
-    }
     append(&mut spool, b"y");
+    for _ in 0..2 {
+        // From a backup of the time when only record 2 was stored; record 6 has come since.
+        spool.confirm(&receipt(2, &[(3, 5)])).unwrap();
+    }
+    append(&mut spool, b"z");
     append(&mut spool, b"z");
     assert_eq!(gap_events(&spool), [SequenceRange { first: 3, last: 4 }]);
+}
+
+#[test]
+fn a_receipt_that_another_one_overtook_declares_nothing_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(dir.path());
+    for _ in 0..5 {
+        append(&mut spool, b"x");
+    }
+    // One aggregator stored 5 before the other one stored 3 and 4; their receipts arrive the other way round.
+    spool.confirm(&receipt(5, &[])).unwrap();
+    spool.confirm(&receipt(2, &[(3, 4)])).unwrap();
+    append(&mut spool, b"y");
+    append(&mut spool, b"z");
+    assert_eq!(gap_events(&spool), []);
 }
 
 #[test]
@@ -263,13 +278,16 @@ fn receipts_that_cannot_be_ours_confirm_nothing() {
     append(&mut spool, b"y");
     let other = Receipt { epoch: Epoch(1), ..receipt(2, &[]) };
     assert_eq!(spool.confirm(&other).unwrap(), Confirmation::OtherEpoch);
-    let ahead = Confirmation::AheadOfUs { confirmed: 3, newest: 2 };
-    assert_eq!(spool.confirm(&receipt(3, &[])).unwrap(), ahead);
-    assert_eq!(spool.confirm(&receipt(0, &[(1, 2)])).unwrap(), ahead);
     for crossed in [[(9, 9), (1, 1)], [(2, 1), (5, 5)], [(1, 5), (3, 9)], [(1, u64::MAX), (3, 9)]] {
         spool.confirm(&receipt(0, &crossed)).unwrap();
     }
     assert_eq!(spool.unconfirmed(), 2);
+    let behind = Confirmation::Behind(Behind::Ahead { confirmed: 3, newest: 2 });
+    assert_eq!(spool.confirm(&receipt(0, &[(1, 2)])).unwrap(), behind);
+    append(&mut spool, b"z");
+    append(&mut spool, b"z");
+    assert_eq!(spool.confirm(&receipt(3, &[])).unwrap(), behind, "whatever is written since");
+    assert_eq!(spool.unconfirmed(), 4);
 }
 
 #[test]

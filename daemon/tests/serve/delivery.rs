@@ -3,7 +3,9 @@
 use crate::broker::Broker;
 use crate::client::Client;
 use crate::daemon::{DEVICE, Daemon};
-use clipmark_profile::message::{CommandState, EventKind, EventReport, Payload, Receipt};
+use clipmark_profile::message::{
+    CommandState, CommandStatus, Envelope, EventKind, EventReport, Payload, Place, Receipt,
+};
 use clipmark_profile::summary::Status;
 use clipmark_profile::topics::UpKind;
 use clipmark_profile::wire::decode_profile;
@@ -29,7 +31,7 @@ fn a_result_is_sent_until_a_receipt_says_that_it_is_stored() {
     daemon.run();
     client.seen.clear();
     assert_eq!(client.record(UpKind::Event, records.first), envelope);
-    let receipt = Receipt { epoch: envelope.epoch, contiguous: records.last, gaps: vec![], aggregator: None };
+    let receipt = Receipt::new(envelope.epoch, records.last, vec![]);
     client.receipt(DEVICE, &receipt);
     daemon.logged("removed what a receipt confirmed");
     daemon.kill();
@@ -39,11 +41,7 @@ fn a_result_is_sent_until_a_receipt_says_that_it_is_stored() {
     client.request(DEVICE, "capture", "c2", "");
     client.final_status("c2");
     let again = client.seen.iter().filter(|seen| seen.topic.ends_with("/up/event"));
-    assert!(
-        again
-            .map(|seen| seen.read::<clipmark_profile::message::Envelope>())
-            .all(|of| of.sequence > records.last)
-    );
+    assert!(again.map(|seen| seen.read::<Envelope>()).all(|of| of.sequence > records.last));
 }
 
 #[test]
@@ -124,14 +122,32 @@ fn a_torn_tail_of_the_spool_costs_nothing_that_was_promised_and_is_declared() {
 }
 
 #[test]
-fn a_receipt_of_a_future_that_never_was_is_an_alarm_and_removes_nothing() {
+fn a_receipt_of_a_future_that_never_was_is_an_alarm_and_everything_is_sent_under_a_new_epoch() {
     let broker = Broker::start();
-    let _daemon = Daemon::start(broker.port, "");
+    let mut daemon = Daemon::start(broker.port, "");
     let mut client = Client::connect(broker.port, "operator", &[ALL]);
     client.request(DEVICE, "capture", "c1", "");
     let epoch = client.final_status("c1").epoch.unwrap();
-    client.receipt(DEVICE, &Receipt { epoch, contiguous: 1000, gaps: vec![], aggregator: None });
+    client.receipt(DEVICE, &Receipt::new(epoch, 1000, vec![]));
     let state = client.state("the alarm", |state| !state.reasons.is_empty());
-    assert!(state.reasons[0].contains("confirms record 1000"), "{:?}", state.reasons);
+    assert!(state.reasons[0].contains("record 1000 is stored"), "{:?}", state.reasons);
     assert_eq!(state.unconfirmed, 1);
+    let again = client.wait("the record in a new epoch", |seen| {
+        let envelope = seen.topic.ends_with("/up/event").then(|| seen.read::<Envelope>())?;
+        (envelope.epoch != epoch).then_some(envelope)
+    });
+    assert_eq!((again.sequence, &again.former[..]), (1, &[Place { epoch, sequence: 1 }][..]));
+    let status = client.wait("a status that names the new place", |seen| {
+        let status = seen.topic.ends_with("/c1/status").then(|| seen.read::<CommandStatus>())?;
+        (status.epoch == Some(again.epoch)).then_some(status)
+    });
+    assert_eq!(status.records.map(|records| (records.first, records.last)), Some((1, 1)));
+    // The alarm stays whatever later receipts confirm, and so does the epoch.
+    client.receipt(DEVICE, &Receipt::new(again.epoch, 1, vec![]));
+    let state = client.state("nothing unconfirmed", |state| state.unconfirmed == 0);
+    assert!(state.reasons[0].contains("set back"), "{:?}", state.reasons);
+    daemon.kill();
+    daemon.run();
+    client.request(DEVICE, "capture", "c2", "");
+    assert_eq!(client.final_status("c2").epoch, Some(again.epoch));
 }

@@ -6,6 +6,7 @@
     reason = "helpers fail a test and show the logs when they do"
 )]
 
+mod backlog;
 mod broker;
 mod brokers;
 mod chaos;

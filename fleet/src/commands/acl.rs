@@ -7,7 +7,7 @@ use crate::commands::printed::print;
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::client_id;
-use clipmark_profile::topics::{AggregatorId, DeviceId, GroupId, ROOT, up_filter};
+use clipmark_profile::topics::{AggregatorId, DeviceId, GroupId, ROOT, aggregators_filter, up_filter};
 use std::collections::BTreeMap;
 
 /// Prints access rules for devices, operators and aggregators.
@@ -67,6 +67,7 @@ fn of_device(device: &str) -> Vec<Rule> {
     let own = |tail: &&str| format!("{ROOT}/d/{device}/{tail}");
     let mut rules: Vec<Rule> = UP.iter().map(|tail| (Right::Publish, own(tail))).collect();
     rules.extend(DOWN.iter().map(|tail| (Right::Subscribe, own(tail))));
+    rules.push((Right::Subscribe, aggregators_filter()));
     rules
 }
 
@@ -91,7 +92,7 @@ fn memberships(groups: &Groups) -> BTreeMap<&DeviceId, Vec<&GroupId>> {
 fn of_operator() -> Vec<Rule> {
     let every = |tail: &&str| format!("{ROOT}/d/+/{tail}");
     let mut rules: Vec<Rule> = HEARD.iter().map(|tail| (Right::Subscribe, every(tail))).collect();
-    rules.push((Right::Subscribe, format!("{ROOT}/agg/+/state")));
+    rules.push((Right::Subscribe, aggregators_filter()));
     rules.extend(ASKED.iter().map(|tail| (Right::Publish, every(tail))));
     rules.push((Right::Publish, format!("{ROOT}/g/+/cmd/+/+/req")));
     rules

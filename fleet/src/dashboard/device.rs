@@ -4,7 +4,9 @@ use super::fleet::refused;
 use super::layout::{frame, pill};
 use super::{PageError, Site, page};
 use crate::ingest::now_unix_ms;
-use crate::store::{DeviceQuery, DeviceRow, ProfileId, ProfileQuery, ProfileRow, RefusalRow, Store};
+use crate::store::{
+    ConflictRow, DeviceQuery, DeviceRow, ProfileId, ProfileQuery, ProfileRow, RefusalRow, Store,
+};
 use axum::extract::{Path, Query, State};
 use axum::response::Html;
 use clipmark_profile::series::Series;
@@ -35,6 +37,7 @@ struct Found {
     row: DeviceRow,
     refusals: Vec<RefusalRow>,
     runs: Vec<ProfileRow>,
+    conflicts: Vec<ConflictRow>,
     shown: Option<Shown>,
 }
 
@@ -65,6 +68,7 @@ pub(super) async fn show(
         }
         p #news hidden { "New results were stored. " a href="" { "Show them" } }
         (refused(&found.refusals))
+        (conflicts(&found))
         (shown(&found))
         (runs(&found))
     };
@@ -103,7 +107,8 @@ fn find(store: &mut Store, id: &DeviceId, wanted: Option<i64>) -> Result<Found, 
     };
     let mut refusals = store.refusals(u32::MAX)?;
     refusals.retain(|refusal| refusal.device == row.device.as_str());
-    Ok(Found { row, refusals, runs, shown })
+    let conflicts = store.conflicts(id)?;
+    Ok(Found { row, refusals, runs, conflicts, shown })
 }
 
 fn series(store: &mut Store, id: &DeviceId, run: &str) -> Result<Vec<Series>, PageError> {
@@ -133,6 +138,19 @@ fn shown(found: &Found) -> Markup {
                 @for section in sections(profile, series).iter().filter(|section| PARTS.contains(&section.id)) {
                     section id=(section.id) aria-label=(section.title) { h2 { (section.title) } (section.body) }
                 }
+            }
+        }
+    }
+}
+
+/// Which records came with two contents.
+fn conflicts(found: &Found) -> Markup {
+    html! {
+        @for ConflictRow { epoch, sequence, times } in &found.conflicts {
+            p.alarm {
+                "From record " (sequence) " of epoch " (epoch) " on, records came with another content than is stored ("
+                (times) " so far). The board's disk was set back, or another board works with a copy of it. The board "
+                "sends its records again under a new epoch; what came meanwhile is set aside."
             }
         }
     }

@@ -113,9 +113,14 @@ fn tiles(counts: &Counts) -> Markup {
         (Some(counts.profiles), "profiles stored", false),
         (Some(counts.poison), "messages set aside", counts.poison > 0),
     ];
+    let conflicts = (counts.conflicts > 0).then_some((
+        Some(counts.conflicts),
+        "epochs with two contents under one sequence: a disk set back, or a copied card",
+        true,
+    ));
     html! {
         div.tiles {
-            @for (count, name, alarm) in tiles {
+            @for (count, name, alarm) in tiles.into_iter().chain(conflicts) {
                 div class=(if alarm { "tile alarm" } else { "tile" }) {
                     b { (count.map_or("\u{2014}".into(), |count| thousands(count.into()))) } span { (name) }
                 }

@@ -53,6 +53,11 @@ fn text(counts: &Counts, devices: &[DeviceRow], refusals: &[RefusalRow]) -> Stri
         ("records_lost", "Records that devices declared lost.", counts.lost),
         ("records_ahead", "Records that came ahead of a missing one.", counts.ahead),
         ("parts_unfinished", "Parts of contents of which not all parts are here.", counts.unfinished),
+        (
+            "epochs_in_conflict",
+            "Epochs of boards in which two contents came under one sequence.",
+            counts.conflicts,
+        ),
         ("records_unread", "Profiles and series that are stored and not yet read.", counts.unread),
     ];
     for (name, help, value) in throttled.into_iter().chain(gauges) {

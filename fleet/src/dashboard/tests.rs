@@ -5,7 +5,7 @@ use crate::config;
 use crate::ingest::{Live, Outgoing};
 use crate::store::{Content, Excess, Message, Record, Refused, Store};
 use clipmark_profile::example;
-use clipmark_profile::message::{Availability, DeviceState, Epoch};
+use clipmark_profile::message::{Availability, DeviceState, Epoch, RecordDigest};
 use clipmark_profile::topics::{DeviceId, UpKind};
 use clipmark_profile::wire::encode_profile;
 use clipmark_service::mqtt::Verdict;
@@ -40,6 +40,8 @@ fn fill(config: &config::Store, boards: u32) {
             spooled_unix_ms: 1,
             content: Some(Content::read(UpKind::Profile, &bytes)),
             bytes,
+            digest: RecordDigest(board.into()),
+            former: Vec::new(),
         };
         let state = DeviceState {
             state: Availability::Online,

@@ -236,6 +236,7 @@ impl Board {
                 command: command.cloned(),
                 spooled_unix_ms: now_unix_ms(),
                 content: piece.to_vec(),
+                former: Vec::new(),
             };
             let content_type = Envelope::ENCODING.content_type();
             let message = self.message(DeviceTopic::Up(kind), envelope.to_bytes()?, content_type, false);

@@ -1,7 +1,7 @@
 //! From a message to what is stored of it. Pure.
 
 use crate::store::{Content, Message, Poison, Record};
-use clipmark_profile::message::{CommandStatus, DeviceInfo, DeviceState, Envelope, Payload, Progress};
+use clipmark_profile::message::{CommandStatus, DeviceInfo, DeviceState, Envelope, Payload, Place, Progress};
 use clipmark_profile::topics::{CommandLeaf, DeviceId, DeviceTopic, Topic, UpKind};
 use std::error::Error;
 
@@ -102,10 +102,31 @@ fn record(
     if !in_range || !makes_sense {
         return Err(format!("sequence {sequence}, part {part} of {parts} makes no sense"));
     }
+    let is_former = |place: &Place| place.epoch != epoch && place.epoch.0 <= MOST && place.sequence <= MOST;
+    if envelope.former.len() > Envelope::MAX_FORMER || !envelope.former.iter().all(is_former) {
+        return Err(format!(
+            "the {} former places of record {sequence} make no sense",
+            envelope.former.len()
+        ));
+    }
     let is_read = parts == 1 && (is_eager || kind == UpKind::Event);
     let content = is_read.then(|| Content::read(kind, &envelope.content));
-    let (command, spooled_unix_ms, bytes) = (envelope.command, envelope.spooled_unix_ms, envelope.content);
-    Ok(Record { device, epoch, sequence, kind, part, parts, command, spooled_unix_ms, bytes, content })
+    let digest = envelope.digest();
+    let Envelope { command, spooled_unix_ms, content: bytes, former, .. } = envelope;
+    Ok(Record {
+        device,
+        epoch,
+        sequence,
+        kind,
+        part,
+        parts,
+        command,
+        spooled_unix_ms,
+        bytes,
+        content,
+        digest,
+        former,
+    })
 }
 
 #[cfg(test)]
@@ -128,6 +149,7 @@ mod tests {
             command: None,
             spooled_unix_ms: 0,
             content: wire::encode_profile(&example::profile()).unwrap(),
+            former: Vec::new(),
         }
     }
 

@@ -172,6 +172,7 @@ fn apart(store: &mut Store, batch: &Batch, error: StoreError) -> Result<Committe
             of.messages += refused.messages;
             of.bytes += refused.bytes;
         }
+        all.conflicts.extend(one.conflicts);
         // A later receipt of the same spool replaces an earlier one on its way out.
         all.receipts.extend(one.receipts);
     }

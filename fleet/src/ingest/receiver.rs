@@ -389,6 +389,15 @@ impl<'a> Receiver<'a> {
                     self.acknowledge(acknowledgement);
                 }
                 self.complain(&committed.refused);
+                for (device, place) in &committed.conflicts {
+                    tracing::error!(
+                        %device,
+                        epoch = %place.epoch,
+                        sequence = place.sequence,
+                        "a record came with another content than is stored under its sequence, and is set aside; the \
+                         board's disk was set back, or another board works with a copy of it"
+                    );
+                }
                 let stored = committed.receipts.iter().map(|(device, _)| device.clone()).collect();
                 self.receipts_since = self.receipts_since.or(Some(Instant::now()));
                 for (device, receipt) in committed.receipts {

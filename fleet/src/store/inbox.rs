@@ -11,7 +11,7 @@ use super::database::{Database, Row, Value};
 use super::read::{count, identifier, text};
 use super::write::Record;
 use super::{Store, StoreError, records};
-use clipmark_profile::message::Epoch;
+use clipmark_profile::message::{Epoch, RecordDigest};
 use clipmark_profile::topics::{CommandId, DeviceId, UpKind};
 
 /// Whether a record's content may be read later. What declares others lost may not: receipts rest on it.
@@ -62,6 +62,9 @@ fn waiting(row: &dyn Row) -> Result<Waiting, StoreError> {
         spooled_unix_ms: count(row, 6, "time of spooling")?,
         bytes: row.blob(8)?.unwrap_or_default(),
         content: None,
+        // Both were looked at when it came.
+        digest: RecordDigest(0),
+        former: Vec::new(),
     };
     Ok(Waiting {
         number: row.int(0)?.unwrap_or_default(),

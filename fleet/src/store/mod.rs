@@ -14,6 +14,7 @@ mod bounds;
 mod content;
 mod coverage;
 pub mod database;
+mod digests;
 mod error;
 mod inbox;
 mod live;
@@ -32,8 +33,8 @@ pub use content::Content;
 pub use error::StoreError;
 pub use prune::{Pruned, Retention};
 pub use read::{
-    CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelName, ModelRow, PointQuery,
-    PointRow, PoisonRow, ProfileId, ProfileQuery, ProfileRow, RefusalRow, SeriesRow, SoakRow,
+    CommandQuery, CommandRow, ConflictRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelName, ModelRow,
+    PointQuery, PointRow, PoisonRow, ProfileId, ProfileQuery, ProfileRow, RefusalRow, SeriesRow, SoakRow,
 };
 pub use rows::{PointFigures, ProfileRows, SoakFigures, VariantRows};
 pub use write::{Committed, Message, Poison, Record};

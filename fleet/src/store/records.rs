@@ -5,7 +5,7 @@ use super::content::Content;
 use super::database::{Database, Value};
 use super::rows::{ProfileRows, VariantRows, name_of};
 use super::write::{Poison, Record};
-use super::{StoreError, inbox, live};
+use super::{StoreError, digests, inbox, live};
 use clipmark_profile::axis::{Axis, AxisValue};
 use clipmark_profile::figures::{Figure, Stored};
 use clipmark_profile::message::SequenceRange;
@@ -54,18 +54,33 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Stores a record that was not stored before. Returns the sequences that it declares lost. A content that can
-/// wait is put off when it has not been read, or when `others_wait`: contents are read in the order of arrival.
+/// What became of a record.
+pub(super) enum Inserted {
+    /// It is stored.
+    Stored {
+        /// The sequences that it declares lost.
+        lost: Option<SequenceRange>,
+    },
+    /// It is a part of a content of which others are still to come.
+    Waits,
+    /// Its content came before under a former place and is stored there.
+    CameBefore,
+}
+
+/// Stores a record that did not come before under its sequence. A content that can wait is put off when it has not been read, or when `others_wait`: contents are read in the order of arrival.
 pub(super) fn insert(
     database: &mut dyn Database,
     record: &Record,
     now: Value<'_>,
     others_wait: bool,
     room: &mut Room,
-) -> Result<Option<SequenceRange>, StoreError> {
+) -> Result<Inserted, StoreError> {
+    if record.parts == 1 && digests::came_before(database, record)? {
+        return Ok(Inserted::CameBefore);
+    }
     let is_refused = matches!(record.content, Some(Content::Unreadable { .. }));
     if inbox::can_wait(record) && !is_refused && (others_wait || record.content.is_none()) {
-        return inbox::put_off(database, record, now).map(|()| None);
+        return inbox::put_off(database, record, now).map(|()| Inserted::Stored { lost: None });
     }
     let sequence = record.sequence.saturating_sub(record.part.into());
     let place = Place { record, sequence, now };
@@ -79,15 +94,21 @@ pub(super) fn insert(
             room.take(record.device.as_str(), Excess::Parts, 1);
             let Some(bytes) = assembled(database, &place)? else {
                 live::seen(database, &record.device, now)?;
-                return Ok(None);
+                return Ok(Inserted::Waits);
             };
             room.give_back(record.device.as_str(), Excess::Parts, record.parts.into());
+            if digests::came_before(database, record)? {
+                return Ok(Inserted::CameBefore);
+            }
             (Cow::Owned(Content::read(record.kind, &bytes)), Cow::Owned(bytes))
         }
     };
     let mut declared = None;
     match content.as_ref() {
-        Content::Profile(rows) => return insert_profile(database, &place, rows, &bytes).map(|()| None),
+        Content::Profile(rows) => {
+            insert_profile(database, &place, rows, &bytes)?;
+            return Ok(Inserted::Stored { lost: None });
+        }
         Content::Series { run_id } => insert_attachment(database, &place, Some(run_id), &bytes)?,
         Content::Event { lost } => {
             insert_attachment(database, &place, None, &bytes)?;
@@ -100,7 +121,7 @@ pub(super) fn insert(
         }
     }
     live::seen(database, &record.device, now)?;
-    Ok(declared)
+    Ok(Inserted::Stored { lost: declared })
 }
 
 fn insert_part(database: &mut dyn Database, place: &Place<'_>) -> Result<(), StoreError> {

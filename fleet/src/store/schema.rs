@@ -9,7 +9,7 @@ use clipmark_profile::figures::{Figure, Stored};
 const VERSION: i64 = STEPS.len() as i64;
 
 /// What leads from one version to the next. A released step is never changed.
-const STEPS: [&str; 5] = [STEP_1, STEP_2, STEP_3, STEP_4, STEP_5];
+const STEPS: [&str; 6] = [STEP_1, STEP_2, STEP_3, STEP_4, STEP_5, STEP_6];
 
 const STEP_1: &str = "
 -- What a device last said of itself.
@@ -190,6 +190,22 @@ fn figures() -> String {
     };
     Figure::stored().map(column).collect::<Vec<_>>().join(", ")
 }
+
+/// Two contents under one sequence are told apart.
+const STEP_6: &str = "
+-- What came under each sequence (state 2), and what is said to have been there before it moved to another epoch:
+-- 1 when it is stored there, 0 while parts of it are to come.
+CREATE TABLE digest (
+  device TEXT NOT NULL, epoch {int} NOT NULL, sequence {int} NOT NULL,
+  digest {int} NOT NULL, state {int} NOT NULL,
+  PRIMARY KEY (device, epoch, sequence, digest)
+) {clustered};
+-- The lowest sequence under which two contents came, and how often.
+ALTER TABLE spool ADD COLUMN conflict {int};
+ALTER TABLE spool ADD COLUMN conflicts {int} NOT NULL DEFAULT 0;
+-- 1 when records of it are said to have moved to another epoch.
+ALTER TABLE spool ADD COLUMN moved {int} NOT NULL DEFAULT 0;
+";
 
 fn spelled(sql: &str, dialect: Dialect) -> String {
     sql.replace("{axes}", &axes(&Axis::VARIANT, false))

@@ -8,10 +8,14 @@ use super::bounds::{Excess, InAll, Refusals, Refused, Room, device_of};
 use super::content::Content;
 use super::coverage::Coverage;
 use super::database::{Database, Value};
-use super::{Store, StoreError, inbox, live, records};
-use clipmark_profile::message::{CommandStatus, DeviceInfo, DeviceState, Epoch, Receipt, SequenceRange};
+use super::digests::Known;
+use super::records::Inserted;
+use super::{Store, StoreError, digests, inbox, live, records};
+use clipmark_profile::message::{
+    CommandStatus, DeviceInfo, DeviceState, Epoch, Place, Receipt, RecordDigest, SequenceRange,
+};
 use clipmark_profile::text::clean;
-use clipmark_profile::topics::{CommandId, DeviceId, OperationName, UpKind};
+use clipmark_profile::topics::{CommandId, DeviceId, DeviceTopic, OperationName, Topic, UpKind};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +79,16 @@ pub struct Record {
     pub bytes: Vec<u8>,
     /// The content, when this is all of it and has been read; else it is read later.
     pub content: Option<Content>,
+    /// What tells it from another record under the same sequence.
+    pub digest: RecordDigest,
+    /// Where it was in earlier epochs of the device, the oldest first.
+    pub former: Vec<Place>,
+}
+
+impl Record {
+    pub(super) fn spool(&self) -> Spool {
+        (self.device.clone(), self.epoch)
+    }
 }
 
 /// A message that cannot be understood.
@@ -129,18 +143,38 @@ pub struct Committed {
     pub set_aside: u64,
     /// Messages refused, by device and reason.
     pub refused: Refusals,
+    /// Records that came under a sequence under which another content is stored. They are set aside too.
+    pub conflicts: Vec<(DeviceId, Place)>,
 }
 
 /// A spool under the lock of the transaction.
 struct Locked {
-    before: Coverage,
+    /// Coverage, conflicts and `has_moved` as they were found.
+    before: (Coverage, u64, bool),
     now: Coverage,
     is_new: bool,
     stored: u64,
     lost: u64,
     bytes: u64,
-    /// Whether all that came is refused: a receipt would only make the device send it again.
+    /// The lowest sequence under which two contents came.
+    conflict: Option<u64>,
+    conflicts: u64,
+    /// Some of its records are said to have moved to another epoch.
+    has_moved: bool,
+    /// Whether all that came is refused, or nothing came: a receipt would only make the device send it again.
     is_idle: bool,
+}
+
+impl Locked {
+    /// What may be said of it: nothing from the first conflict on.
+    fn receipt(&self, database: &mut dyn Database, spool: &Spool) -> Result<Receipt, StoreError> {
+        let below = self.conflict.map_or(u64::MAX, |conflict| conflict.saturating_sub(1));
+        let contiguous = self.now.contiguous().min(below);
+        let mut gaps = self.now.gaps();
+        gaps.retain(|gap| gap.last < below);
+        let stored = digests::newest(database, spool, contiguous)?;
+        Ok(Receipt { stored, conflict: self.conflict, ..Receipt::new(spool.1, contiguous, gaps) })
+    }
 }
 
 /// Whether a device may begin this epoch, or has.
@@ -161,44 +195,101 @@ fn may_have(
     Ok(is_there)
 }
 
-fn lock(database: &mut dyn Database, (device, epoch): &Spool, now: Value<'_>) -> Result<Locked, StoreError> {
-    let (device, epoch) = (Value::from(device.as_str()), Value::from(epoch.0));
-    let (mut contiguous, mut highest, mut records) = (0, 0, 0);
-    let sql = "INSERT INTO spool (device, epoch, contiguous, highest, records, lost, first_received_unix_ms, \
-        last_received_unix_ms) VALUES (?1, ?2, 0, 0, 0, 0, ?3, ?3) ON CONFLICT (device, epoch) DO UPDATE SET \
-        last_received_unix_ms = excluded.last_received_unix_ms RETURNING contiguous, highest, records";
-    database.query(sql, &[device, epoch, now], &mut |row| {
-        contiguous = row.int(0)?.unwrap_or_default() as u64;
-        highest = row.int(1)?.unwrap_or_default() as u64;
-        records = row.int(2)?.unwrap_or_default();
+/// What a row of the spool says.
+#[derive(Default)]
+struct SpoolRow {
+    contiguous: u64,
+    highest: u64,
+    records: u64,
+    conflict: Option<u64>,
+    conflicts: u64,
+    has_moved: bool,
+}
+
+const RETURNED: &str = "RETURNING contiguous, highest, records, conflict, conflicts, moved";
+
+/// Locks the row of a spool; one that is only said to be a record's former place is not made.
+fn lock_row(
+    database: &mut dyn Database,
+    (device, epoch): &Spool,
+    now: Value<'_>,
+    makes: bool,
+) -> Result<Option<SpoolRow>, StoreError> {
+    let sql = match makes {
+        true => format!(
+            "INSERT INTO spool (device, epoch, contiguous, highest, records, lost, conflicts, moved, \
+             first_received_unix_ms, last_received_unix_ms) VALUES (?1, ?2, 0, 0, 0, 0, 0, 0, ?3, ?3) \
+             ON CONFLICT (device, epoch) DO UPDATE SET last_received_unix_ms = excluded.last_received_unix_ms {RETURNED}"
+        ),
+        false => {
+            format!("UPDATE spool SET last_received_unix_ms = ?3 WHERE device = ?1 AND epoch = ?2 {RETURNED}")
+        }
+    };
+    let mut found = None;
+    database.query(&sql, &[device.as_str().into(), epoch.0.into(), now], &mut |row| {
+        let number = |column| row.int(column).map(|value| value.map(i64::cast_unsigned));
+        found = Some(SpoolRow {
+            contiguous: number(0)?.unwrap_or_default(),
+            highest: number(1)?.unwrap_or_default(),
+            records: number(2)?.unwrap_or_default(),
+            conflict: number(3)?,
+            conflicts: number(4)?.unwrap_or_default(),
+            has_moved: number(5)? == Some(1),
+        });
         Ok(())
     })?;
+    Ok(found)
+}
+
+fn lock(
+    database: &mut dyn Database,
+    spool: &Spool,
+    now: Value<'_>,
+    makes: bool,
+) -> Result<Option<Locked>, StoreError> {
+    let Some(row) = lock_row(database, spool, now, makes)? else { return Ok(None) };
+    let SpoolRow { contiguous, highest, records, conflict, conflicts, has_moved } = row;
     let mut ranges = Vec::new();
     if highest > contiguous {
+        let values = [spool.0.as_str().into(), spool.1.0.into()];
         let sql = "SELECT first_sequence, last_sequence FROM ahead WHERE device = ?1 AND epoch = ?2";
-        database.query(sql, &[device, epoch], &mut |row| {
+        database.query(sql, &values, &mut |row| {
             let [first, last] = [row.int(0)?, row.int(1)?].map(|value| value.unwrap_or_default() as u64);
             ranges.push(SequenceRange { first, last });
             Ok(())
         })?;
     }
     let now = Coverage::new(contiguous, ranges);
-    Ok(Locked { before: now.clone(), now, is_new: records == 0, stored: 0, lost: 0, bytes: 0, is_idle: true })
+    let before = (now.clone(), conflicts, has_moved);
+    let is_new = makes && records == 0;
+    Ok(Some(Locked {
+        before,
+        now,
+        is_new,
+        stored: 0,
+        lost: 0,
+        bytes: 0,
+        conflict,
+        conflicts,
+        has_moved,
+        is_idle: true,
+    }))
 }
 
 fn unlock(database: &mut dyn Database, (device, epoch): &Spool, locked: &Locked) -> Result<(), StoreError> {
     let (device, epoch) = (Value::from(device.as_str()), Value::from(epoch.0));
-    if locked.now == locked.before {
+    let (before, ..) = &locked.before;
+    if (before, locked.before.1, locked.before.2) == (&locked.now, locked.conflicts, locked.has_moved) {
         return Ok(());
     }
     let sql = "UPDATE spool SET contiguous = ?3, highest = ?4, records = records + ?5, lost = lost + ?6, \
-        bytes = bytes + ?7 WHERE device = ?1 AND epoch = ?2";
+        bytes = bytes + ?7, conflict = ?8, conflicts = ?9, moved = ?10 WHERE device = ?1 AND epoch = ?2";
     let (contiguous, highest) = (locked.now.contiguous(), locked.now.highest());
     let counts = [contiguous, highest, locked.stored, locked.lost, locked.bytes].map(Value::from);
-    database.execute(sql, &[[device, epoch].as_slice(), &counts].concat())?;
+    let others = [locked.conflict.into(), locked.conflicts.into(), locked.has_moved.into()];
+    database.execute(sql, &[&[device, epoch], &counts[..], &others].concat())?;
     // Only what changed: there may be many ranges.
-    let [before, now] =
-        [&locked.before, &locked.now].map(|coverage| coverage.ahead().collect::<BTreeSet<_>>());
+    let [before, now] = [before, &locked.now].map(|coverage| coverage.ahead().collect::<BTreeSet<_>>());
     for range in before.difference(&now) {
         let sql = "DELETE FROM ahead WHERE device = ?1 AND epoch = ?2 AND first_sequence = ?3";
         database.execute(sql, &[device, epoch, range.first.into()])?;
@@ -210,84 +301,168 @@ fn unlock(database: &mut dyn Database, (device, epoch): &Spool, locked: &Locked)
     Ok(())
 }
 
-/// Stores a record for which there is room.
-fn store_record(
-    database: &mut dyn Database,
-    record: &Record,
-    locked: &mut Locked,
-    now: Value<'_>,
+/// A batch on its way into the tables.
+struct Storing<'a> {
+    database: &'a mut dyn Database,
+    now: Value<'a>,
     others_wait: bool,
-    room: &mut Room,
-) -> Result<(), StoreError> {
-    let own = SequenceRange { first: record.sequence, last: record.sequence };
-    let ranges = locked.now.ranges();
-    locked.stored += locked.now.cover(own);
-    if let Some(lost) = records::insert(database, record, now, others_wait, room)? {
-        // A range that reaches beyond the event itself would cover what is still to come.
-        let last = lost.last.min(record.sequence);
-        locked.lost += locked.now.cover(SequenceRange { first: lost.first.max(1), last });
-    }
-    let (device, bytes) = (record.device.as_str(), record.bytes.len() as u64);
-    locked.bytes += bytes;
-    room.take(device, Excess::Bytes, bytes);
-    room.take(device, Excess::Gaps, locked.now.ranges().saturating_sub(ranges));
-    room.give_back(device, Excess::Gaps, ranges.saturating_sub(locked.now.ranges()));
-    Ok(())
+    room: Room,
+    spools: BTreeMap<Spool, Locked>,
+    committed: Committed,
 }
 
-/// Locks the spools of a batch that have one or may begin one.
-fn lock_all(
-    database: &mut dyn Database,
-    batch: &[&Message],
-    now: Value<'_>,
-    room: &mut Room,
-) -> Result<BTreeMap<Spool, Locked>, StoreError> {
-    let spools: BTreeSet<Spool> = batch
-        .iter()
-        .filter_map(|message| match message {
-            Message::Record(record) => Some((record.device.clone(), record.epoch)),
-            _ => None,
-        })
-        .collect();
-    let mut locked = BTreeMap::new();
-    for spool in spools {
-        if may_have(database, room, &spool)? {
-            let lock = lock(database, &spool, now)?;
-            room.take(spool.0.as_str(), Excess::Epochs, u64::from(lock.is_new));
-            locked.insert(spool, lock);
+impl Storing<'_> {
+    /// Locks, in one order, the spools of the batch that a device has or may begin, and those from which records moved.
+    fn lock_all(&mut self, batch: &[&Message]) -> Result<(), StoreError> {
+        let mut spools: BTreeMap<Spool, bool> = BTreeMap::new();
+        for message in batch {
+            let Message::Record(record) = message else { continue };
+            spools.insert(record.spool(), true);
+            for former in &record.former {
+                spools.entry((record.device.clone(), former.epoch)).or_default();
+            }
+        }
+        for (spool, makes) in spools {
+            if makes && !may_have(self.database, &mut self.room, &spool)? {
+                continue;
+            }
+            if let Some(locked) = lock(self.database, &spool, self.now, makes)? {
+                self.room.take(spool.0.as_str(), Excess::Epochs, u64::from(locked.is_new));
+                self.spools.insert(spool, locked);
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: &Message) -> Result<(), StoreError> {
+        let (database, now, room) = (&mut *self.database, self.now, &mut self.room);
+        match message {
+            Message::Record(record) => self.record(record),
+            Message::Poison(poison) => {
+                self.committed.set_aside += 1;
+                records::set_aside(database, poison, None, now, room)
+            }
+            Message::State(device, state) => live::state(database, device, state, now),
+            Message::Info(info) => live::info(database, info, now),
+            Message::Status(device, status) => live::status(database, device, status, now, room),
+            Message::Refused(device, excess, refused) => {
+                room.refuse(device, *excess, *refused);
+                Ok(())
+            }
         }
     }
-    Ok(locked)
-}
 
-/// Stores a record, unless it is there or finds no room.
-fn store_once(
-    database: &mut dyn Database,
-    record: &Record,
-    locked: Option<&mut Locked>,
-    now: Value<'_>,
-    others_wait: bool,
-    (room, committed): (&mut Room, &mut Committed),
-) -> Result<(), StoreError> {
-    let of = Refused { messages: 1, bytes: record.bytes.len() as u64 };
-    let Some(locked) = locked else {
-        room.refuse(record.device.as_str(), Excess::Epochs, of);
-        return Ok(());
-    };
-    if locked.now.contains(record.sequence) {
+    /// Stores a record, unless it is there, contradicts what is there, or finds no room.
+    fn record(&mut self, record: &Record) -> Result<(), StoreError> {
+        let of = Refused { messages: 1, bytes: record.bytes.len() as u64 };
+        let Some(locked) = self.spools.get_mut(&record.spool()) else {
+            self.room.refuse(record.device.as_str(), Excess::Epochs, of);
+            return Ok(());
+        };
+        let is_known = locked.now.contains(record.sequence);
+        let known = match is_known || locked.has_moved {
+            true => digests::known(self.database, record)?,
+            false => Known::default(),
+        };
+        match known {
+            Known { is_same: false, came: true } if is_known => return self.conflict(record),
+            Known { is_same: false, .. } if !is_known => {}
+            _ => {
+                // Also when it came before from the place that it has moved to.
+                locked.now.cover(SequenceRange { first: record.sequence, last: record.sequence });
+                locked.is_idle = false;
+                self.committed.repeated += 1;
+                return Ok(());
+            }
+        }
+        if let Some(excess) = self.room.lacks(self.database, record, &locked.now)? {
+            self.room.refuse(record.device.as_str(), excess, of);
+            return Ok(());
+        }
+        self.new_record(record)
+    }
+
+    /// Stores a record for which there is room.
+    fn new_record(&mut self, record: &Record) -> Result<(), StoreError> {
+        let own = SequenceRange { first: record.sequence, last: record.sequence };
+        let locked = self.spools.get_mut(&record.spool()).expect("the spool of a new record was locked");
+        let ranges = locked.now.ranges();
         locked.is_idle = false;
-        committed.repeated += 1;
-        return Ok(());
+        locked.stored += locked.now.cover(own);
+        digests::note(self.database, record)?;
+        for former in &record.former {
+            digests::note_former(self.database, record, *former)?;
+            if let Some(spool) = self.spools.get_mut(&(record.device.clone(), former.epoch)) {
+                spool.has_moved = true;
+            }
+        }
+        match records::insert(self.database, record, self.now, self.others_wait, &mut self.room)? {
+            Inserted::CameBefore => {
+                self.committed.repeated += 1;
+                digests::stored(self.database, record)?;
+            }
+            Inserted::Waits => self.committed.stored += 1,
+            Inserted::Stored { lost } => {
+                digests::stored(self.database, record)?;
+                let is_unreadable = matches!(record.content, Some(Content::Unreadable { .. }));
+                self.committed.set_aside += u64::from(is_unreadable);
+                self.committed.stored += u64::from(!is_unreadable);
+                lost.into_iter().for_each(|lost| self.lost(record, lost));
+            }
+        }
+        let locked = self.spools.get_mut(&record.spool()).expect("the spool of a new record was locked");
+        let (device, bytes) = (record.device.as_str(), record.bytes.len() as u64);
+        locked.bytes += bytes;
+        self.room.take(device, Excess::Bytes, bytes);
+        self.room.take(device, Excess::Gaps, locked.now.ranges().saturating_sub(ranges));
+        self.room.give_back(device, Excess::Gaps, ranges.saturating_sub(locked.now.ranges()));
+        Ok(())
     }
-    if let Some(excess) = room.lacks(database, record, &locked.now)? {
-        room.refuse(record.device.as_str(), excess, of);
-        return Ok(());
+
+    /// Takes the device's word that records will not come. They are of the epoch in which it was first said.
+    fn lost(&mut self, record: &Record, lost: SequenceRange) {
+        let said = record.former.first().copied();
+        let Place { epoch, sequence } =
+            said.unwrap_or(Place { epoch: record.epoch, sequence: record.sequence });
+        let Some(locked) = self.spools.get_mut(&(record.device.clone(), epoch)) else { return };
+        // A range that reaches beyond the event itself would cover what is still to come.
+        let last = lost.last.min(sequence);
+        locked.lost += locked.now.cover(SequenceRange { first: lost.first.max(1), last });
     }
-    locked.is_idle = false;
-    let is_unreadable = matches!(record.content, Some(Content::Unreadable { .. }));
-    committed.set_aside += u64::from(is_unreadable);
-    committed.stored += u64::from(!is_unreadable);
-    store_record(database, record, locked, now, others_wait, room)
+
+    /// Keeps a second content under one sequence, apart. Nothing from there on is confirmed any more.
+    fn conflict(&mut self, record: &Record) -> Result<(), StoreError> {
+        let Record { device, epoch, sequence, .. } = record;
+        let locked = self.spools.get_mut(&record.spool()).expect("the spool of a known record was locked");
+        locked.is_idle = false;
+        locked.conflict = Some(locked.conflict.map_or(*sequence, |lowest| lowest.min(*sequence)));
+        locked.conflicts += 1;
+        let reason = format!(
+            "another content is stored as record {sequence} of epoch {epoch}: the board's disk was set back or \
+             copied to another board; it sends its records again under a new epoch"
+        );
+        let topic = Topic::device(device, DeviceTopic::Up(record.kind)).to_string();
+        let poison = Poison::new(&topic, &reason, None, &record.bytes);
+        let key = [device.as_str().into(), epoch.0.into(), (*sequence).into()];
+        records::set_aside(self.database, &poison, Some(key), self.now, &mut self.room)?;
+        self.committed.set_aside += 1;
+        self.committed.conflicts.push((device.clone(), Place { epoch: *epoch, sequence: *sequence }));
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(Committed, InAll), StoreError> {
+        for (spool, locked) in &self.spools {
+            unlock(self.database, spool, locked)?;
+            if !locked.is_idle {
+                let receipt = locked.receipt(self.database, spool)?;
+                self.committed.receipts.push((spool.0.clone(), receipt));
+            }
+        }
+        self.room.note(self.database, self.now)?;
+        let all = self.room.all();
+        self.committed.refused = self.room.refused;
+        Ok((self.committed, all))
+    }
 }
 
 fn store_all(
@@ -295,33 +470,15 @@ fn store_all(
     batch: &[&Message],
     now: Value<'_>,
     others_wait: bool,
-    mut room: Room,
-) -> Result<(Committed, BTreeMap<Spool, Locked>, InAll), StoreError> {
-    let mut committed = Committed::default();
-    let mut locked = lock_all(database, batch, now, &mut room)?;
+    room: Room,
+) -> Result<(Committed, InAll), StoreError> {
+    let (spools, committed) = (BTreeMap::new(), Committed::default());
+    let mut storing = Storing { database, now, others_wait, room, spools, committed };
+    storing.lock_all(batch)?;
     for message in batch {
-        match message {
-            Message::Record(record) => {
-                let of_spool = locked.get_mut(&(record.device.clone(), record.epoch));
-                store_once(database, record, of_spool, now, others_wait, (&mut room, &mut committed))?;
-            }
-            Message::Poison(poison) => {
-                records::set_aside(database, poison, None, now, &mut room)?;
-                committed.set_aside += 1;
-            }
-            Message::State(device, state) => live::state(database, device, state, now)?,
-            Message::Info(info) => live::info(database, info, now)?,
-            Message::Status(device, status) => live::status(database, device, status, now, &mut room)?,
-            Message::Refused(device, excess, refused) => room.refuse(device, *excess, *refused),
-        }
+        storing.message(message)?;
     }
-    for (spool, locked) in &locked {
-        unlock(database, spool, locked)?;
-    }
-    room.note(database, now)?;
-    let all = room.all();
-    committed.refused = room.refused;
-    Ok((committed, locked, all))
+    storing.finish()
 }
 
 impl Store {
@@ -339,20 +496,12 @@ impl Store {
         // When one content of a batch waits, all do: they are read in the order of arrival.
         let others_wait = self.has_unread || batch.iter().any(is_unread);
         let (most, all) = (self.most, self.all);
-        let (mut committed, locked, all) = self.in_transaction(|database| {
+        let (committed, all) = self.in_transaction(|database| {
             let room = Room::new(database, most, all)?;
             store_all(database, &ordered, now_unix_ms.into(), others_wait, room)
         })?;
         self.has_unread = others_wait;
         self.all = all;
-        committed.receipts = locked
-            .into_iter()
-            .filter(|(_, locked)| !locked.is_idle)
-            .map(|((device, epoch), Locked { now, .. })| {
-                let (contiguous, gaps) = (now.contiguous(), now.gaps());
-                (device, Receipt { epoch, contiguous, gaps, aggregator: None })
-            })
-            .collect();
         Ok(committed)
     }
 

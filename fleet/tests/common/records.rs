@@ -21,6 +21,7 @@ pub(crate) fn envelope(epoch: u64, sequence: u64, kind: UpKind, content: Vec<u8>
         command: Some(format!("c{sequence}").parse().unwrap()),
         spooled_unix_ms: 1_700_000_000_000,
         content,
+        former: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod aggregator;
+mod backlog;
 #[expect(dead_code, reason = "shared with the daemon's tests, which use all of it")]
 #[path = "../../../daemon/tests/serve/broker.rs"]
 mod broker;
@@ -19,3 +20,4 @@ mod raw;
 #[expect(dead_code, reason = "shared with the store's suite, which uses all of it")]
 #[path = "../common/records.rs"]
 mod records;
+mod set_back;

@@ -156,7 +156,7 @@ fn a_cancel_goes_to_the_devices_that_have_not_finished() {
 }
 
 /// A clipmarkd that somebody has built: `CLIPMARKD`, or beside this program.
-fn clipmarkd() -> Option<PathBuf> {
+pub(crate) fn clipmarkd() -> Option<PathBuf> {
     let named = std::env::var_os("CLIPMARKD").map(PathBuf::from);
     let beside = PathBuf::from(env!("CARGO_BIN_EXE_clipmark-fleet")).with_file_name("clipmarkd");
     let found = named.or(Some(beside)).filter(|path| path.exists());

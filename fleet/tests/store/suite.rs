@@ -11,15 +11,26 @@ use clipmark_fleet::store::{
 use clipmark_profile::figures::Figure;
 use clipmark_profile::identity::Identity;
 use clipmark_profile::message::{
-    Availability, CommandState, CommandStatus, DeviceInfo, DeviceState, Envelope, Epoch, Receipt,
-    SequenceRange,
+    Availability, CommandState, CommandStatus, DeviceInfo, DeviceState, Envelope, Epoch, Place, Receipt,
+    SequenceRange, StoredRecord,
 };
 use clipmark_profile::point::Shape;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::topics::UpKind;
 use clipmark_profile::{example, wire};
 
-pub(crate) const CASES: [(&str, Case); 16] = [
+pub(crate) const CASES: [(&str, Case); 21] = [
+    (
+        "a_second_content_under_a_sequence_is_kept_apart_and_never_confirmed",
+        a_second_content_under_a_sequence_is_kept_apart_and_never_confirmed,
+    ),
+    ("what_moves_to_a_new_epoch_is_stored_once", what_moves_to_a_new_epoch_is_stored_once),
+    ("parts_that_move_to_a_new_epoch_come_together_once", parts_that_move_to_a_new_epoch_come_together_once),
+    (
+        "losses_that_move_to_a_new_epoch_are_of_the_old_one",
+        losses_that_move_to_a_new_epoch_are_of_the_old_one,
+    ),
+    ("receipts_name_the_newest_record_that_is_stored", receipts_name_the_newest_record_that_is_stored),
     ("a_store_is_made_only_where_that_is_asked_for", a_store_is_made_only_where_that_is_asked_for),
     ("a_device_is_found_by_a_part_of_its_board", a_device_is_found_by_a_part_of_its_board),
     ("each_record_is_stored_once", each_record_is_stored_once),
@@ -182,6 +193,127 @@ fn what_was_put_off_cannot_be_read_is_set_aside_later(settings: &config::Store) 
     let poison = store.poison(10).unwrap();
     assert_eq!((poison.len(), poison[0].times), (1, 1));
     assert!(!poison[0].reason.is_empty());
+}
+
+/// The envelope of a profile of `run` on device `a`.
+fn of_run(run: &str, epoch: u64, sequence: u64) -> Envelope {
+    profile_envelope(epoch, sequence, &profile(run))
+}
+
+/// The same record at a new place.
+fn moved(envelope: &Envelope, epoch: u64, sequence: u64) -> Envelope {
+    let mut moved = envelope.clone();
+    moved.relocate(Place { epoch: Epoch(epoch), sequence });
+    moved
+}
+
+fn runs(store: &mut Store) -> Vec<String> {
+    let mut runs: Vec<String> =
+        store.profiles(&ProfileQuery::default()).unwrap().into_iter().map(|row| row.run_id).collect();
+    runs.sort();
+    runs
+}
+
+fn a_second_content_under_a_sequence_is_kept_apart_and_never_confirmed(settings: &config::Store) {
+    let mut store = Store::create(settings).unwrap();
+    let first = ["r0", "r1", "r2"].iter().zip(1..).map(|(run, sequence)| of_run(run, 7, sequence));
+    commit(&mut store, &first.map(|envelope| received("a", &envelope)).collect::<Vec<_>>());
+    let second = [of_run("r3", 7, 2), of_run("r4", 7, 3), of_run("r5", 7, 4)].map(|e| received("a", &e));
+    for repetition in 0..2 {
+        let committed = commit(&mut store, &second);
+        let places = [2, 3].map(|sequence| ("a".parse().unwrap(), Place { epoch: Epoch(7), sequence }));
+        assert_eq!(committed.conflicts, places);
+        assert_eq!((committed.stored, committed.set_aside), (1 - repetition, 2));
+        let receipt = only(&committed);
+        assert_eq!((receipt.contiguous, receipt.conflict, receipt.gaps.len()), (1, Some(2), 0));
+    }
+    // Whatever comes later, to whoever opens the store, and whatever waits to be read.
+    let mut store = Store::create(settings).unwrap();
+    let committed = commit(&mut store, &[unread(received("a", &of_run("r6", 7, 5)))]);
+    assert_eq!((only(&committed).contiguous, only(&committed).conflict), (1, Some(2)));
+    let committed = commit(&mut store, &[received("a", &of_run("r7", 7, 5))]);
+    assert_eq!(committed.conflicts.len(), 1, "what waits to be read is compared too");
+    store.read_waiting(9, None).unwrap();
+    assert_eq!(runs(&mut store), ["r0", "r1", "r2", "r5", "r6"]);
+    assert!(store.poison(9).unwrap()[0].reason.contains("record 5 of epoch 00000000000007"));
+    let conflicts = store.conflicts(&"a".parse().unwrap()).unwrap();
+    assert_eq!((conflicts.len(), conflicts[0].epoch, conflicts[0].sequence), (1, Epoch(7), 2));
+    assert_eq!(store.counts().unwrap().conflicts, 1);
+}
+
+fn what_moves_to_a_new_epoch_is_stored_once(settings: &config::Store) {
+    let mut store = Store::create(settings).unwrap();
+    let [shared, other, mine, late] =
+        [of_run("r0", 1, 1), of_run("r1", 1, 2), of_run("r2", 1, 2), of_run("r3", 1, 3)];
+    commit(&mut store, &[received("a", &shared), received("a", &other)]);
+    let again = [moved(&shared, 2, 1), moved(&mine, 2, 2), moved(&late, 2, 3)];
+    let committed = commit(&mut store, &again.clone().map(|envelope| received("a", &envelope)));
+    assert_eq!((committed.stored, committed.repeated), (2, 1));
+    let receipt = only(&committed);
+    assert_eq!((receipt.epoch, receipt.contiguous, receipt.conflict), (Epoch(2), 3, None));
+    assert_eq!(runs(&mut store), ["r0", "r1", "r2", "r3"]);
+    // Overtaken on its way from its former place.
+    let committed = commit(&mut store, &[received("a", &late)]);
+    assert_eq!((committed.stored, committed.repeated, only(&committed).contiguous), (0, 1, 3));
+    // Somebody else's record may still come from there.
+    commit(
+        &mut store,
+        &[received("a", &of_run("r4", 1, 4)), received("a", &moved(&of_run("r5", 1, 5), 2, 4))],
+    );
+    let committed = commit(&mut store, &[received("a", &of_run("r6", 1, 5))]);
+    assert_eq!((committed.stored, committed.conflicts.len()), (1, 0));
+    // And once more, from the second epoch to a third.
+    let thrice = again.map(|envelope| received("a", &moved(&envelope, 3, envelope.sequence)));
+    let committed = commit(&mut store, &thrice);
+    assert_eq!((committed.stored, committed.repeated, only(&committed).contiguous), (0, 3, 3));
+    assert_eq!(runs(&mut store), ["r0", "r1", "r2", "r3", "r4", "r5", "r6"]);
+}
+
+fn parts_that_move_to_a_new_epoch_come_together_once(settings: &config::Store) {
+    let mut store = Store::create(settings).unwrap();
+    let parts = parts(&profile("in-parts"));
+    let to = |epoch: u64| -> Vec<Message> {
+        let moved = parts.iter().zip(1..).map(|(part, sequence)| moved(part, epoch, sequence));
+        moved.map(|part| received("a", &part)).collect()
+    };
+    // Only two of three came from the former place, one of them later than the new ones.
+    commit(&mut store, &[received("a", &parts[0])]);
+    let committed = commit(&mut store, &to(2));
+    assert_eq!(only(&committed).contiguous, 3);
+    commit(&mut store, &[received("a", &parts[1])]);
+    assert_eq!(runs(&mut store), ["in-parts"]);
+    // All came, from there and from elsewhere.
+    commit(&mut store, &to(3));
+    assert_eq!(runs(&mut store), ["in-parts"]);
+    // The first two sequences belong to somebody else's records.
+    let others = [10, 11].map(|sequence| received("b", &of_run(&format!("other-{sequence}"), 1, sequence)));
+    commit(&mut store, &others);
+    let committed = commit(&mut store, &[0, 1, 2].map(|index| received("b", &parts[index])));
+    assert_eq!(committed.conflicts.len(), 2);
+    let moved = parts.iter().zip(1..).map(|(part, sequence)| received("b", &moved(part, 2, sequence)));
+    commit(&mut store, &moved.collect::<Vec<_>>());
+    assert_eq!(runs(&mut store), ["in-parts", "in-parts", "other-10", "other-11"]);
+}
+
+fn losses_that_move_to_a_new_epoch_are_of_the_old_one(settings: &config::Store) {
+    let mut store = Store::create(settings).unwrap();
+    commit(&mut store, &[received("a", &of_run("r0", 1, 1)), received("a", &of_run("r1", 1, 4))]);
+    let event = moved(&lost(1, 5, range(2, 3)), 2, 4);
+    let committed = commit(&mut store, &[received("a", &event)]);
+    assert_eq!(only(&committed).gaps, [range(1, 3)], "records 2 and 3 of the new epoch are still to come");
+    let committed = commit(&mut store, &[received("a", &of_run("r2", 1, 5))]);
+    assert_eq!((only(&committed).contiguous, only(&committed).gaps.len()), (5, 0));
+}
+
+fn receipts_name_the_newest_record_that_is_stored(settings: &config::Store) {
+    let mut store = Store::create(settings).unwrap();
+    let envelopes = [of_run("r0", 1, 1), of_run("r1", 1, 2), lost(1, 5, range(3, 3)), of_run("r2", 1, 4)];
+    let [one, two, event, four] = envelopes;
+    let committed = commit(&mut store, &[received("a", &one), received("a", &two), received("a", &event)]);
+    let stored = |of: &Envelope| Some(StoredRecord { sequence: of.sequence, digest: of.digest() });
+    assert_eq!((only(&committed).contiguous, only(&committed).stored), (3, stored(&two)));
+    let committed = commit(&mut store, &[unread(received("a", &four))]);
+    assert_eq!((only(&committed).contiguous, only(&committed).stored), (5, stored(&event)));
 }
 
 fn a_new_epoch_is_a_new_spool(settings: &config::Store) {

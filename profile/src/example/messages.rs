@@ -194,6 +194,8 @@ fn receipt(names: &Names) -> Receipt {
         contiguous: 40,
         gaps: vec![SequenceRange { first: 41, last: 42 }, SequenceRange { first: 44, last: 44 }],
         aggregator: Some(names.aggregator.clone()),
+        stored: None,
+        conflict: None,
     }
 }
 
@@ -217,6 +219,7 @@ fn envelope(names: &Names) -> Envelope {
         command: Some(names.command.clone()),
         spooled_unix_ms: AT,
         content: b"the second part".to_vec(),
+        former: Vec::new(),
     }
 }
 

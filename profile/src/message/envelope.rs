@@ -1,7 +1,9 @@
 //! Spooled records on their way up, and the receipt that lets a device forget them.
 
 use crate::topics::{AggregatorId, CommandId, UpKind};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// Most bytes of content in one envelope; longer content travels in several parts.
@@ -27,8 +29,43 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// One spooled record, or one part of it. (device, epoch, sequence) is unique for all time: a receiver
-/// stores each once and ignores repeats.
+/// Tells two contents under one sequence apart: the first 8 bytes of the SHA-256 of what a record says, its place
+/// in the spool left out. Sixteen hexadecimal digits in JSON, which cannot hold every 64-bit number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordDigest(pub u64);
+
+impl fmt::Display for RecordDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for RecordDigest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RecordDigest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_digest = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = is_digest.then(|| u64::from_str_radix(&text, 16).ok()).flatten();
+        number.map(Self).ok_or_else(|| D::Error::custom("a digest has 16 hexadecimal digits"))
+    }
+}
+
+/// A place in a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The spool.
+    pub epoch: Epoch,
+    /// The sequence in it.
+    pub sequence: u64,
+}
+
+/// One spooled record, or one part of it. (device, epoch, sequence) names one content: a receiver stores each
+/// once, ignores repeats, and confirms no other content under the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// [`Envelope::VERSION`] of the writer. The first field of every version.
@@ -50,6 +87,10 @@ pub struct Envelope {
     /// The content, at most [`Envelope::MAX_PART`] bytes.
     #[serde(with = "serde_bytes")]
     pub content: Vec<u8>,
+    /// Where the record was before its device began a new epoch, the oldest place first: the receiver may have
+    /// stored it there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Place>,
 }
 
 impl Envelope {
@@ -57,6 +98,8 @@ impl Envelope {
     pub const VERSION: u16 = 1;
     /// Most bytes of content in one envelope.
     pub const MAX_PART: usize = MAX_PART;
+    /// Most former places that are named; the oldest and the newest ones are kept.
+    pub const MAX_FORMER: usize = 8;
     /// Most parts of one content, which bounds it to 64 MiB.
     pub const MAX_PARTS: u16 = 1024;
 
@@ -64,6 +107,35 @@ impl Envelope {
     #[must_use]
     pub const fn first_sequence(&self) -> u64 {
         self.sequence.saturating_sub(self.part as u64)
+    }
+
+    /// What the record says, wherever it stands. SHA-256 over the kind's number (1 byte), part and parts (2 bytes
+    /// each), the time of spooling (8), the command's length (1; 0 without one) and text, and the content. Numbers
+    /// are big-endian.
+    #[must_use]
+    pub fn digest(&self) -> RecordDigest {
+        let command = self.command.as_ref().map_or("", CommandId::as_str);
+        let mut hash = Sha256::new();
+        hash.update([self.kind as u8]);
+        hash.update(self.part.to_be_bytes());
+        hash.update(self.parts.to_be_bytes());
+        hash.update(self.spooled_unix_ms.to_be_bytes());
+        // An identifier has at most 64 characters.
+        hash.update([command.len() as u8]);
+        hash.update(command);
+        hash.update(&self.content);
+        let digest = hash.finalize();
+        RecordDigest(digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    /// Gives the record a place in another epoch and notes the one that it had.
+    pub fn relocate(&mut self, to: Place) {
+        if self.former.len() >= Self::MAX_FORMER {
+            self.former.remove(1);
+        }
+        self.former.push(Place { epoch: self.epoch, sequence: self.sequence });
+        self.epoch = to.epoch;
+        self.sequence = to.sequence;
     }
 }
 
@@ -74,6 +146,15 @@ pub struct SequenceRange {
     pub first: u64,
     /// The highest.
     pub last: u64,
+}
+
+/// A record that is stored, by which a device sees that it is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredRecord {
+    /// Its sequence.
+    pub sequence: u64,
+    /// What it says.
+    pub digest: RecordDigest,
 }
 
 /// What an aggregator has stored durably. A device prunes its spool on a receipt of its own epoch and on
@@ -91,6 +172,22 @@ pub struct Receipt {
     /// Who speaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregator: Option<AggregatorId>,
+    /// The newest record that is stored at or below `contiguous`; what lies between was declared lost. A device
+    /// of which another content is stored there shares its epoch with a second writer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<StoredRecord>,
+    /// The lowest sequence under which two contents came. `contiguous` stays below it for good, and the device
+    /// sends what it still has under a new epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<u64>,
+}
+
+impl Receipt {
+    /// A receipt that says no more than this.
+    #[must_use]
+    pub const fn new(epoch: Epoch, contiguous: u64, gaps: Vec<SequenceRange>) -> Self {
+        Self { epoch, contiguous, gaps, aggregator: None, stored: None, conflict: None }
+    }
 }
 
 /// A record of kind `event`.

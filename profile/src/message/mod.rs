@@ -16,7 +16,9 @@ pub use device::{
     Availability, ConfigDesired, ConfigReported, DeviceInfo, DeviceState, ModelInfo, Progress,
     RemoteSettings, Temperature,
 };
-pub use envelope::{Envelope, Epoch, EventKind, EventReport, Receipt, SequenceRange};
+pub use envelope::{
+    Envelope, Epoch, EventKind, EventReport, Place, Receipt, RecordDigest, SequenceRange, StoredRecord,
+};
 pub use status::{
     Check, CommandState, CommandStatus, NoArguments, OperationResult, Reading, Reason, ReasonCode,
 };

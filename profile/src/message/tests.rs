@@ -64,6 +64,7 @@ fn an_envelope_begins_with_its_version_and_keeps_bytes_as_bytes() {
         command: Some("c".parse().unwrap()),
         spooled_unix_ms: 1,
         content: vec![0xff; 3],
+        former: Vec::new(),
     };
     let expected = [0xa9, 0, 1, 1, 5, 2, 9, 3, 0, 4, 2, 5, 3, 6, 0x61, b'c', 7, 1, 8, 0x43, 0xff, 0xff, 0xff];
     assert_eq!(envelope.to_bytes().unwrap(), expected);
@@ -83,6 +84,7 @@ fn the_largest_part_fits_an_envelope() {
         command: Some("x".repeat(64).parse().unwrap()),
         spooled_unix_ms: u64::MAX,
         content: vec![0; Envelope::MAX_PART],
+        former: vec![Place { epoch: Epoch(u64::MAX >> 11), sequence: u64::MAX }; Envelope::MAX_FORMER],
     };
     assert!(envelope.to_bytes().unwrap().len() <= Envelope::LIMIT);
 }
@@ -130,10 +132,75 @@ proptest! {
     #[test]
     fn receipts_survive_both_encodings(contiguous in any::<u64>(), gaps in prop::collection::vec(any::<(u64, u64)>(), 0..9)) {
         let gaps = gaps.into_iter().map(|(first, last)| SequenceRange { first, last }).collect();
-        let receipt = Receipt { epoch: Epoch(1), contiguous, gaps, aggregator: None };
+        let receipt = Receipt::new(Epoch(1), contiguous, gaps);
         for encoding in [Encoding::Cbor, Encoding::Json] {
             let bytes = codec::encode(&receipt, encoding, Receipt::LIMIT).unwrap();
             prop_assert_eq!(Receipt::from_bytes(&bytes, Some(encoding.content_type())), Ok(receipt.clone()));
         }
+    }
+}
+
+fn moved() -> Envelope {
+    Envelope {
+        version: Envelope::VERSION,
+        epoch: Epoch(5),
+        sequence: 9,
+        kind: UpKind::Event,
+        part: 0,
+        parts: 1,
+        command: Some("c".parse().unwrap()),
+        spooled_unix_ms: 1,
+        content: vec![1, 2],
+        former: Vec::new(),
+    }
+}
+
+#[test]
+fn a_record_says_the_same_wherever_it_stands_and_nothing_else_has_its_digest() {
+    let first = moved();
+    let mut second = first.clone();
+    second.relocate(Place { epoch: Epoch(6), sequence: 1 });
+    assert_eq!((second.epoch, second.sequence), (Epoch(6), 1));
+    assert_eq!(second.former, [Place { epoch: Epoch(5), sequence: 9 }]);
+    assert_eq!(second.digest(), first.digest());
+    // SHA-256 of 02 0000 0001 0000000000000001 01 'c' 0102, by Python's hashlib.
+    assert_eq!(first.digest().to_string(), "8a043330cceae89f");
+    let others = [
+        Envelope { content: vec![1, 3], ..first.clone() },
+        Envelope { command: None, ..first.clone() },
+        Envelope { command: Some("d".parse().unwrap()), ..first.clone() },
+        Envelope { spooled_unix_ms: 2, ..first.clone() },
+        Envelope { kind: UpKind::Series, ..first.clone() },
+        Envelope { parts: 2, ..first.clone() },
+        Envelope { part: 1, parts: 2, ..first.clone() },
+    ];
+    assert!(others.iter().all(|other| other.digest() != first.digest()));
+}
+
+#[test]
+fn former_places_are_bounded_and_the_first_one_is_kept() {
+    let mut envelope = moved();
+    for epoch in 10..30 {
+        envelope.relocate(Place { epoch: Epoch(epoch), sequence: epoch });
+    }
+    assert_eq!(envelope.former.len(), Envelope::MAX_FORMER);
+    assert_eq!(envelope.former[0], Place { epoch: Epoch(5), sequence: 9 });
+    assert_eq!(envelope.former[7], Place { epoch: Epoch(28), sequence: 28 });
+    let bytes = envelope.to_bytes().unwrap();
+    assert_eq!(Envelope::from_bytes(&bytes, Some("application/cbor")), Ok(envelope));
+}
+
+#[test]
+fn a_receipt_names_what_is_stored_and_what_is_in_conflict() {
+    let stored = StoredRecord { sequence: 7, digest: RecordDigest(0x00ff) };
+    let receipt =
+        Receipt { stored: Some(stored), conflict: Some(8), ..Receipt::new(Epoch(1), 7, Vec::new()) };
+    let json = String::from_utf8(receipt.to_bytes().unwrap()).unwrap();
+    let expected = "{\"epoch\":1,\"contiguous\":7,\"stored\":{\"sequence\":7,\"digest\":\"00000000000000ff\"},\"conflict\":8}";
+    assert_eq!(json, expected);
+    assert_eq!(Receipt::from_bytes(json.as_bytes(), None), Ok(receipt));
+    for digest in ["ff", "+000000000000ff0", "00000000000000fg"] {
+        let json = json.replace("00000000000000ff", digest);
+        assert!(Receipt::from_bytes(json.as_bytes(), None).is_err(), "{digest}");
     }
 }

@@ -17,6 +17,7 @@ fn envelope(sequence: u64, part: u16, parts: u16, content: &[u8]) -> Vec<u8> {
         command: Some("c42".parse().unwrap()),
         spooled_unix_ms: 1,
         content: content.to_vec(),
+        former: Vec::new(),
     };
     envelope.to_bytes().unwrap()
 }

@@ -5,7 +5,8 @@ use crate::{path, vector};
 use clipmark_profile::codec::Encoding;
 use clipmark_profile::example;
 use clipmark_profile::message::{
-    CommandState, CommandStatus, DeviceState, Envelope, Epoch, EventKind, EventReport, Payload, Receipt,
+    CommandState, CommandStatus, DeviceState, Envelope, Epoch, EventKind, EventReport, Payload, Place,
+    Receipt, RecordDigest, StoredRecord,
 };
 use clipmark_profile::plan::Request;
 use clipmark_profile::topics::UpKind;
@@ -68,7 +69,7 @@ fn messages_without_anything_optional_fit_the_schema_too() {
     let status = br#"{"command":"c","operation":"probe","state":"init","at_unix_ms":0}"#;
     let status = CommandStatus::from_bytes(status, None).unwrap();
     assert_eq!(status.state, CommandState::Init);
-    let receipt = Receipt { epoch: Epoch(0), contiguous: 0, gaps: Vec::new(), aggregator: None };
+    let receipt = Receipt::new(Epoch(0), 0, Vec::new());
     let event = EventReport {
         version: EventReport::VERSION,
         kind: EventKind::Capture,
@@ -87,8 +88,21 @@ fn messages_without_anything_optional_fit_the_schema_too() {
         command: None,
         spooled_unix_ms: 0,
         content: vec![0; Envelope::MAX_PART],
+        former: Vec::new(),
+    };
+    let moved = Envelope {
+        content: Vec::new(),
+        former: vec![Place { epoch: Epoch(7), sequence: 3 }, Place { epoch: Epoch(8), sequence: 1 }],
+        ..envelope.clone()
+    };
+    let conflicting = Receipt {
+        stored: Some(StoredRecord { sequence: 4, digest: RecordDigest(1) }),
+        conflict: Some(5),
+        ..Receipt::new(Epoch(0), 4, Vec::new())
     };
     let messages = [
+        ("receipt", put("receipt-conflict.json", &conflicting.to_bytes().unwrap())),
+        ("envelope", put("envelope-moved.cbor", &moved.to_bytes().unwrap())),
         ("request", put("request.json", &Request::default().to_bytes().unwrap())),
         ("state", put("state.json", &state.to_bytes().unwrap())),
         ("status", put("status.json", &status.to_bytes().unwrap())),

@@ -16,7 +16,7 @@ use super::outbox::{Outbox, Slot};
 use super::startup::{self, OnDisk, StartError, count_connection};
 use super::store::CommandStore;
 use super::uplink::Uplink;
-use super::{broker, messages, runs};
+use super::{broker, messages, receipts, runs};
 use crate::config::Config;
 use crate::operation::Description;
 use crate::placement::{self, CpuList};
@@ -86,7 +86,7 @@ impl Server {
         connection: Heartbeat,
     ) -> Result<Self, StartError> {
         let clock = Clock::start();
-        let OnDisk { lock, device, store, commands, mut spool } = startup::open(&config)?;
+        let OnDisk { lock, device, store, commands, past, mut spool } = startup::open(&config)?;
         let remote = RemoteSettings::default();
         let state_dir = config.device.state_dir.clone();
         let spooled = |command: &CommandId| {
@@ -100,7 +100,9 @@ impl Server {
             });
             Some((spool.epoch(), records?))
         };
-        let (session, actions) = Session::restore(rules(&config, &remote), commands, spooled, clock.now());
+        let (mut session, actions) =
+            Session::restore(rules(&config, &remote), commands, spooled, clock.now());
+        session.remember(past, clock.now());
         let describing = Describing::start(&config.models.dir, &config.device.state_dir.join("digests.json"));
         let mut server = Self {
             path: path.to_owned(),
@@ -130,6 +132,7 @@ impl Server {
         };
         tracing::info!(device = %server.device, epoch = %server.spool.epoch(), "clipmarkd is up");
         server.apply(actions);
+        receipts::move_statuses(&mut server);
         server.look_for_room();
         server.publish_state();
         Ok(server)
@@ -201,6 +204,12 @@ impl Server {
                         tracing::warn!(%error, "a forgotten command stays on disk");
                     }
                 }
+                Action::Archive(id) => {
+                    let Some(past) = self.session.past_command(&id) else { continue };
+                    if let Err(error) = self.store.archive(past, self.session.past()) {
+                        tracing::warn!(%error, command = %id, "a finished command stays where it is on disk");
+                    }
+                }
                 Action::Publish(id) => self.publish_status(&id),
                 Action::PublishState => self.publish_state(),
                 Action::Start { command, attempt } => {
@@ -249,7 +258,7 @@ impl Server {
                 self.look_for_room();
                 self.dispatch(event);
             }
-            Inbound::Receipt(receipt) => broker::receipt(self, &receipt),
+            Inbound::Receipt(receipt) => receipts::take(self, &receipt),
             Inbound::Config(desired) => {
                 let (version, error) = match desired {
                     Ok(desired) => {
@@ -262,6 +271,8 @@ impl Server {
                 let reported = ConfigReported { version, settings: self.remote.clone(), error };
                 self.put(Slot::Config, messages::config(&self.device, &reported));
             }
+            Inbound::AggregatorCame => self.uplink.receiver_came(),
+            Inbound::Nothing => {}
             Inbound::Ignored(why) => tracing::warn!(topic = message.topic, "a message is ignored: {why}"),
         }
     }

@@ -19,7 +19,7 @@ pub(in crate::serve) enum Concern {
     Configuration,
     Connection,
     Publishing,
-    Receipts,
+    SetBack,
     Spool,
     Subscription,
 }

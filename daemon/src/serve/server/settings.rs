@@ -6,14 +6,18 @@ use crate::mqtt::Backoff;
 use crate::serve::description::Describing;
 use crate::serve::startup;
 use crate::service;
-use crate::session::{Rules, SessionEvent};
+use crate::session::{PastBounds, Rules, SessionEvent};
 use clipmark_profile::message::RemoteSettings;
 use clipmark_profile::plan::Limits;
 use clipmark_profile::units::Nanos;
 use std::time::Duration;
 
-/// Final commands that are remembered so that they are not carried out again.
+/// Final commands that are remembered whole.
 const REMEMBERED: usize = 1024;
+
+/// For how long, and in how many bytes, the ids of commands before those are remembered: half a year, and about
+/// 20,000 commands. docs/wire.md states both.
+const PAST: PastBounds = PastBounds { longest_ms: 180 * 24 * 3600 * 1000, bytes: 4 << 20 };
 
 pub(super) fn rules(config: &Config, remote: &RemoteSettings) -> Rules {
     let queue = remote.queue.map_or(config.run.queue, |queue| queue.min(config.run.queue));
@@ -22,6 +26,7 @@ pub(super) fn rules(config: &Config, remote: &RemoteSettings) -> Rules {
         attempts: config.run.attempts,
         longest: Nanos::from_secs(config.run.longest_s.into()),
         remembered: REMEMBERED,
+        past: PAST,
     }
 }
 

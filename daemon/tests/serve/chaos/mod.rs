@@ -103,7 +103,7 @@ impl Drop for Receiver {
 }
 
 /// Fills the spool before the daemon starts. Returns each record's checksum by sequence.
-fn fill(daemon: &Daemon, records: u64, rng: &mut Rng) -> (Epoch, BTreeMap<u64, u32>) {
+pub(crate) fn fill(daemon: &Daemon, records: u64, rng: &mut Rng) -> (Epoch, BTreeMap<u64, u32>) {
     let epoch = Epoch::from_random(rng.next_u64());
     let (mut spool, _) = Spool::open(&daemon.path("state/spool"), BOUNDS, epoch, 0).unwrap();
     while spool.next_sequence() <= records {

@@ -128,6 +128,8 @@ impl Store {
             contiguous,
             gaps,
             aggregator: Some("chaos".parse().unwrap()),
+            stored: None,
+            conflict: None,
         }
     }
 }

@@ -8,8 +8,8 @@ mod points;
 mod profiles;
 
 pub use overview::{
-    CommandQuery, CommandRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelName, ModelRow, PoisonRow,
-    RefusalRow,
+    CommandQuery, CommandRow, ConflictRow, Counts, DeviceQuery, DeviceRow, LastProfile, ModelName, ModelRow,
+    PoisonRow, RefusalRow,
 };
 pub use points::{PointQuery, PointRow};
 pub use profiles::{ProfileId, ProfileQuery, ProfileRow, SeriesRow, SoakRow};

@@ -6,7 +6,7 @@ use super::{count, flag, identifier, optional_count, optional_flag, text};
 use crate::store::database::Row;
 use crate::store::rows::named;
 use crate::store::{Excess, Refused, Store, StoreError};
-use clipmark_profile::message::{Availability, CommandStatus, DeviceInfo, DeviceState};
+use clipmark_profile::message::{Availability, CommandStatus, DeviceInfo, DeviceState, Epoch};
 use clipmark_profile::topics::{CommandId, DeviceId, GroupId};
 
 /// Which devices.
@@ -219,6 +219,19 @@ pub struct Counts {
     pub unread: u64,
     /// Parts of contents of which not all parts are here.
     pub unfinished: u64,
+    /// Epochs of devices in which two contents came under one sequence.
+    pub conflicts: u64,
+}
+
+/// Two contents under one sequence: the device's disk was set back, or another board works with a copy of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConflictRow {
+    /// The spool.
+    pub epoch: Epoch,
+    /// The lowest such sequence. From there on nothing is confirmed in this epoch.
+    pub sequence: u64,
+    /// How often another content came.
+    pub times: u64,
 }
 
 /// What was refused of a device for one reason.
@@ -405,6 +418,25 @@ impl Store {
         Ok(rows)
     }
 
+    /// The epochs of a device in which two contents came under one sequence.
+    ///
+    /// # Errors
+    /// The database's refusal.
+    pub fn conflicts(&mut self, device: &DeviceId) -> Result<Vec<ConflictRow>, StoreError> {
+        let sql = "SELECT epoch, conflict, conflicts FROM spool WHERE device = ?1 AND conflict IS NOT NULL \
+            ORDER BY last_received_unix_ms DESC LIMIT 20";
+        let mut rows = Vec::new();
+        self.database.query(sql, &[device.as_str().into()], &mut |row| {
+            rows.push(ConflictRow {
+                epoch: Epoch(count(row, 0, "epoch")?),
+                sequence: count(row, 1, "sequence")?,
+                times: count(row, 2, "number")?,
+            });
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
     /// How much of everything there is.
     ///
     /// # Errors
@@ -431,7 +463,8 @@ impl Store {
         )?;
         let tables = "SELECT (SELECT COUNT(*) FROM profile), (SELECT COUNT(*) FROM attachment), \
             (SELECT COUNT(*) FROM poison), (SELECT SUM(CAST(lost AS DOUBLE PRECISION)) FROM spool), (SELECT COUNT(*) FROM ahead), \
-            (SELECT COUNT(*) FROM inbox), (SELECT COUNT(*) FROM part)";
+            (SELECT COUNT(*) FROM inbox), (SELECT COUNT(*) FROM part), \
+            (SELECT COUNT(*) FROM spool WHERE conflict IS NOT NULL)";
         self.database.query(tables, &[], &mut |row| {
             counts.profiles = count(row, 0, "number")?;
             counts.attachments = count(row, 1, "number")?;
@@ -441,6 +474,7 @@ impl Store {
             counts.ahead = count(row, 4, "number")?;
             counts.unread = count(row, 5, "number")?;
             counts.unfinished = count(row, 6, "number")?;
+            counts.conflicts = count(row, 7, "number")?;
             Ok(())
         })?;
         Ok(counts)
