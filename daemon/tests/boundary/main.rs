@@ -64,6 +64,17 @@ const CALLS: [&str; 14] = [
     "make a user namespace",
 ];
 
+/// Attempts on the daemon itself that it stops without the kernel's help.
+const OF_THE_DAEMON: [&str; 7] = [
+    "find CREDENTIALS_DIRECTORY",
+    "leave through another's root",
+    "read the daemon's environment",
+    "read the parent's environment",
+    "open the daemon's memory",
+    "read the daemon's memory",
+    "trace the daemon",
+];
+
 /// Attempts that need nothing of the kernel to be stopped.
 const ALWAYS: [&str; 6] = [
     "find CREDENTIALS_DIRECTORY",
@@ -84,7 +95,7 @@ fn main() -> ExitCode {
         let name = account.name;
         let group = |layer: &str| format!("a_hostile_library_gets_no_{layer}::{name}");
         let closed = |attempts: &'static [&'static str], account: Account| {
-            move || check_closed(&attack(&account), attempts)
+            move || check_closed(&attack(&account, ""), attempts)
         };
         trials.push(Trial::test(group("files"), closed(&FILES, account)).with_ignored_flag(!kernel.landlock));
         trials.push(Trial::test(group("calls"), closed(&CALLS, account)).with_ignored_flag(!kernel.seccomp));
@@ -95,6 +106,12 @@ fn main() -> ExitCode {
             })
             .with_ignored_flag(!kernel.landlock || !kernel.seccomp),
         );
+    }
+    // Root may read every process; there the walls are all that there is.
+    if let Some(user) = Account::all().into_iter().find(|account| account.name == "user") {
+        trials.push(Trial::test("the_daemon_keeps_to_itself_without_walls::user", move || {
+            check_closed(&attack(&user, "[worker]\nconfinement = \"off\"\n"), &OF_THE_DAEMON)
+        }));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -63,13 +63,13 @@ impl fmt::Display for Attacked {
     }
 }
 
-/// Runs `copy` on TensorRT's stand-ins with the hostile parser among them.
-pub(crate) fn attack(account: &Account) -> Attacked {
+/// Runs `copy` on TensorRT's stand-ins with the hostile parser among them. `more` is appended to the configuration.
+pub(crate) fn attack(account: &Account, more: &str) -> Attacked {
     let board = Board::new(account);
     stage::tensorrt(&board.path("trt"), 10, "").expect("built stand-ins");
     fs::rename(board.path("trt/libnvonnxparser.so.10"), board.path("trt/libreal_parser.so")).unwrap();
     stage::hostile(&board.path("trt/libnvonnxparser.so.10")).expect("a built stand-in");
-    board.run("tensorrt")
+    board.run("tensorrt", more)
 }
 
 /// Runs `copy` on a trtexec that attacks before it does its work.
@@ -80,7 +80,7 @@ pub(crate) fn attack_as_program(account: &Account) -> Attacked {
     let hostile = include_str!("hostile_trtexec.sh");
     fs::write(board.path("trt/trtexec"), hostile).unwrap();
     fs::set_permissions(board.path("trt/trtexec"), fs::Permissions::from_mode(0o755)).unwrap();
-    board.run("trtexec")
+    board.run("trtexec", "")
 }
 
 /// A daemon of some user with its broker, its secrets and a model.
@@ -116,11 +116,11 @@ impl Board {
         self.folder.path().join(name)
     }
 
-    fn run(&self, backend: &str) -> Attacked {
+    fn run(&self, backend: &str, more: &str) -> Attacked {
         let config = format!(
             "[device]\nid = \"{DEVICE}\"\nstate_dir = \"{state}\"\n[models]\ndir = \"{models}\"\n[mqtt]\n\
              host = \"127.0.0.1\"\nport = {port}\nusername_file = \"{password}\"\n\
-             password_file = \"credential:mqtt-password\"\n",
+             password_file = \"credential:mqtt-password\"\n{more}",
             state = self.path("state").display(),
             models = self.path("models").display(),
             password = self.path("password").display(),
