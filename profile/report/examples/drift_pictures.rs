@@ -100,7 +100,7 @@ fn caption(picture: &Picture) -> String {
         || "no point named".into(),
         |regret| format!("regret of the point named for offline work: {:.1} %", regret * 100.0),
     );
-    if stalls > 0 { format!("{stalls} stalled inferences set aside; {regret}") } else { regret }
+    if stalls > 0 { format!("{stalls} stalls set aside; {regret}") } else { regret }
 }
 
 /// Slowness of the planted board at an instant; within a stall nothing advances, which is drawn as the top.
