@@ -170,7 +170,11 @@ fn a_hanging_inference_is_killed_at_its_limit() {
     settings.inference_limit = Duration::from_millis(200);
     let mut worker = Worker::spawn(&settings).unwrap();
     worker.prepare(order("simulated", &model)).unwrap();
-    let failure = failure(worker.measure(&MeasureOrder { stop_after: Nanos(50_000_000), ..chunk(100) }));
+    let failure = failure(worker.measure(&MeasureOrder {
+        stop_after: Nanos(50_000_000),
+        inference_limit: Nanos(200_000_000),
+        ..chunk(100)
+    }));
     assert_eq!((failure.stage, failure.cause), (Stage::Measure, Cause::TimedOut));
     assert!(failure.message.contains("--inference-limit"), "{}", failure.message);
     assert!(!worker.alive());

@@ -1,10 +1,13 @@
 //! The flags that choose values of axes, made from the table of axes.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command, FromArgMatches};
 use clipmark_profile::axis::{Axis, AxisValue, Domain};
 use clipmark_profile::plan::Request;
 use std::collections::BTreeMap;
+
+/// The group of these flags, for what excludes them.
+pub(super) const GROUP: &str = "AxisFlags";
 
 /// The values that were given, by axis.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +56,6 @@ fn arg(axis: Axis, flag: &'static str) -> Arg {
         .value_delimiter(',')
         .action(ArgAction::Append)
         .allow_negative_numbers(true)
-        .group("RequestArgs")
         .help(format!("{}, separated by commas [default: {}]", row.help, default.join(",")))
 }
 
@@ -71,7 +73,8 @@ impl FromArgMatches for AxisFlags {
 
 impl Args for AxisFlags {
     fn augment_args(command: Command) -> Command {
-        flags().fold(command, |command, (axis, flag)| command.arg(arg(axis, flag)))
+        let command = flags().fold(command, |command, (axis, flag)| command.arg(arg(axis, flag)));
+        command.group(ArgGroup::new(GROUP).multiple(true).args(flags().map(|(_, flag)| flag)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

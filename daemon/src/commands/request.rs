@@ -22,7 +22,8 @@ pub struct RequestArgs {
     /// Models: ONNX files, or built-in ones by name (joint, temporal, conv3d). None: joint and temporal.
     #[arg(value_name = "MODEL.onnx")]
     pub models: Vec<String>,
-    #[command(flatten)]
+    /// Values of axes: flags of their own, see [`RequestArgs::with`].
+    #[arg(skip)]
     axes: AxisFlags,
     /// Streaming deadline of one inference in milliseconds, e.g. 33.3
     #[arg(long, value_name = "MS", conflicts_with = "fps")]
@@ -122,6 +123,12 @@ fn set<T: Clone>(field: &mut T, flag: Option<&T>) {
 }
 
 impl RequestArgs {
+    /// These flags with those of the axes.
+    #[must_use]
+    pub(super) fn with(&self, axes: &AxisFlags) -> Self {
+        Self { axes: axes.clone(), ..self.clone() }
+    }
+
     /// The request: defaults, then the plan file, then the flags.
     ///
     /// # Errors

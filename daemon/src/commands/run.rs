@@ -1,5 +1,6 @@
 //! `clipmarkd run`: the main job on one machine.
 
+use super::axis_flags::{self, AxisFlags};
 use super::probe::BoardArgs;
 use super::progress::{JsonLines, Lines, Quiet};
 use super::request::RequestArgs;
@@ -24,6 +25,8 @@ use std::sync::atomic::AtomicBool;
 pub struct RunArgs {
     #[command(flatten)]
     request: RequestArgs,
+    #[command(flatten)]
+    axes: AxisFlags,
     /// CPUs of the measured processes, e.g. 2-5; the sampler keeps to the others.
     #[arg(long, value_name = "LIST")]
     worker_cpus: Option<CpuList>,
@@ -38,7 +41,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the run in this folder, as it was asked for (no other setting of the run may be given).
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "plan", "RequestArgs"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "plan", "RequestArgs", axis_flags::GROUP])]
     resume: Option<PathBuf>,
     /// Print the profile as JSON instead of tables.
     #[arg(long)]
@@ -132,9 +135,9 @@ impl RunArgs {
         let finished = match &self.resume {
             Some(_) => run::resume(&setting, watcher.as_mut())?,
             None => {
-                let request = self.request.over(self.plan.as_deref())?;
+                let request = self.request.with(&self.axes).over(self.plan.as_deref())?;
                 run::begin(request, &setting, watcher.as_mut())
-                    .map_err(|error| self.request.in_flags(error, self.plan.is_some()))?
+                    .map_err(|error| self.request.with(&self.axes).in_flags(error, self.plan.is_some()))?
             }
         };
         drop(watcher);

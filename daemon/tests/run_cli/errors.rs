@@ -84,8 +84,8 @@ fn a_plan_file_with_an_unknown_field_is_refused_with_its_line() {
 
 #[test]
 fn a_value_that_is_no_number_is_named_with_the_form_that_is_expected() {
-    check("run --clip-lengths 8-16", 2, &["`8-16` is no whole number", "separated by commas, e.g. 8,16,32"]);
-    check("run --batch-sizes 8,x", 2, &["`x` is no whole number", "separated by commas"]);
+    check("run --clip-lengths 8-16", 2, &["clip length: `8-16` is not a whole number from 1 to 4096"]);
+    check("run --batch-sizes 8,x", 2, &["batch size: `x` is not a whole number from 1 to 1024"]);
     check("run --deadline abc", 2, &["`abc` is no number; write milliseconds, e.g. 33.3"]);
     check("run --seed x", 2, &["`x` is no whole number; write a number from 0 on"]);
 }

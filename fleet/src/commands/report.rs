@@ -235,7 +235,7 @@ mod tests {
         let (code, page) = report(folder.path(), Vec::new());
         assert_eq!(code, ExitCode::NothingFound);
         assert!(
-            page.contains("The two runs cannot be compared.") && page.contains("the model differs"),
+            page.contains("The two runs cannot be compared.") && page.contains("the build differs"),
             "{page}"
         );
     }

@@ -120,6 +120,7 @@ fn a_board_that_is_set_back_after_three_runs_loses_none_of_the_next_ones() {
     let aggregator = Aggregator::start(broker.port);
     let mut board = Board::start(program, broker.port);
     let mut client = Client::connect(broker.port, "onlooker", &HEARD);
+    client.online();
     let all: BTreeSet<String> = (0..9).map(|number| format!("r{number}")).collect();
     let ids: Vec<&String> = all.iter().collect();
     capture(&mut client, ids[0]);
