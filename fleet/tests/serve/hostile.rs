@@ -90,7 +90,9 @@ fn half_open_requests_stop_neither_the_dashboard_nor_ingestion() {
     assert!(get(address, "/").starts_with("HTTP/1.1 200"));
     broker.kill();
     broker.run();
-    let mut client = Client::connect(broker.port, "good", &[RECEIPTS]);
+    let mut client = Client::connect(broker.port, "good", &[RECEIPTS, "clipmark/v1/agg/+/state"]);
+    // A broker that has just started keeps nothing for an aggregator that is not back yet.
+    client.wait("the aggregator's state", |seen| seen.topic.contains("/agg/").then_some(()));
     send(&client, "good", &numbered("good", 1, 1));
     confirmed(&mut client, "good", 1, 1);
     assert!(get(address, "/device/good").starts_with("HTTP/1.1 200"));
