@@ -143,6 +143,9 @@ impl Receiver {
     }
 }
 
+/// The files of a directory, and the contents that were on it.
+type Backup = (BTreeMap<String, Vec<u8>>, BTreeSet<Vec<u8>>);
+
 /// A device, its backups, and what is under way.
 struct World {
     dir: TempDir,
@@ -151,7 +154,7 @@ struct World {
     contents: u64,
     /// What the disk holds of contents, once the spool was filled: in this timeline, and in each backup.
     written: BTreeSet<Vec<u8>>,
-    backups: Vec<(BTreeMap<String, Vec<u8>>, BTreeSet<Vec<u8>>)>,
+    backups: Vec<Backup>,
     broker: Vec<Envelope>,
     receipts: Vec<Receipt>,
     receiver: Receiver,
