@@ -37,7 +37,7 @@ impl Total {
             tree.apply(&text(format!("{}.{overlay}.overlay.txt", self.fixture))?)?;
         }
         let mut sensors = Sensors::discover(&Root::stored(tree), boards);
-        let readings = sensors.read(Nanos(0));
+        let readings = sensors.read_settled(Nanos(0));
         let total = sensors.total_power_mw(&readings);
         Ok(sensors.board.id == self.board
             && sensors.power_topology == self.topology
