@@ -161,8 +161,8 @@ fn proc_subset() -> Result<(), Failed> {
     let open = Command::new("sh").args(["-c", &read]).output()?;
     let hidden = hidden(&read).output()?;
     let [open, hidden] = [open, hidden].map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let lost = |text: &str| text.matches("/proc/stat").count();
-    if hidden.lines().count() < open.lines().count() || lost(&hidden) != lost(&open) {
+    let lost = |text: &str| text.matches("cannot read /proc/").count();
+    if lost(&hidden) > lost(&open) {
         return Ok(());
     }
     Err(format!("nothing is lost without /proc; let the unit hide it\n{open}\n{hidden}").into())
