@@ -72,9 +72,9 @@ def profile(content):
     assert fields[0] == 1, f"profile version {fields[0]}"
     points = fields[7]
     count = points[0]
-    columns = {name: column(points.get(key), count) for name, key in
-               [("batch", 2), ("clip", 3), ("status", 4), ("iterations", 6), ("p50", 8), ("beyond_p50", 9),
-                ("power_mw", 29)]}
+    columns = {name: column(points[2].get(axis), count) for name, axis in [("batch", 0), ("clip", 1)]}
+    columns |= {name: column(points[3].get(key), count) for name, key in
+                [("status", 4), ("iterations", 6), ("p50", 8), ("beyond_p50", 9), ("power_mw", 29)]}
     rows = [{name: values[index] for name, values in columns.items()} for index in range(count)]
     for row in rows:
         row["status"] = POINT_STATUS[row["status"]]
