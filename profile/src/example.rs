@@ -103,25 +103,10 @@ pub fn measured(variant: u16, at: Shape, base_ns: u64, iterations: usize) -> Poi
     let power_mw = 5_400.0 + 350.0 * f64::from(at.batch());
     let gross = power_mw * 1e3 / frames_per_s;
     PointSummary {
-        id: PointId { variant, shape: at },
-        status: Status::Measured,
-        not_run: None,
-        because_of: None,
-        failure: None,
         prepare_ns: Some(61_234_567 + base_ns / 7),
-        engine: None,
         clips_per_s: Some(clips_per_s),
         frames_per_s: Some(frames_per_s),
-        compute_p50_ns: None,
-        compute_p95_ns: None,
-        compute_p99_ns: None,
-        h2d_p50_ns: None,
-        h2d_p99_ns: None,
-        d2h_p50_ns: None,
-        d2h_p99_ns: None,
-        deadline_misses: None,
         peak_memory_bytes: Some((48 << 20) + at.frames() * 400 * 1024),
-        device_memory_bytes: None,
         minor_faults: Some(1_800 + 31 * at.frames()),
         major_faults: Some(0),
         psi_some_us: Some(0),
@@ -135,8 +120,7 @@ pub fn measured(variant: u16, at: Shape, base_ns: u64, iterations: usize) -> Poi
         }),
         latency: Some(latency),
         comparable: None,
-        operators: Vec::new(),
-        remarks: Vec::new(),
+        ..PointSummary::bare(PointId { variant, shape: at }, Status::Measured)
     }
 }
 

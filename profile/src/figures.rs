@@ -203,7 +203,7 @@ pub const ROWS: [FigureRow; 25] = [
     .compared(Better::Less, 0.03)
     .stored(Stored::Real),
     row(Figure::PeakMemory, "peak_memory_bytes", "peak memory", |point| {
-        Some((point.peak_memory_bytes? + point.device_memory_bytes.unwrap_or(0)) as f64)
+        Some(point.peak_memory_bytes?.saturating_add(point.device_memory_bytes.unwrap_or(0)) as f64)
     })
     .compared(Better::Less, 0.03)
     .stored(Stored::Int),
