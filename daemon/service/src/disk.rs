@@ -1,6 +1,29 @@
-//! What to do about a disk that refuses.
+//! What to do about a disk that refuses, and locks on files.
 
+use std::fs::{File, TryLockError};
 use std::io::{Error, ErrorKind};
+use std::time::{Duration, Instant};
+
+/// How long a lock of a process that is gone may be held: its children have it until they start their own program.
+const LEAVING: Duration = Duration::from_secs(3);
+
+/// Locks `file` for this process alone, for as long as it is open. False where another process has it and goes on
+/// having it for seconds.
+///
+/// # Errors
+///
+/// The system's refusal to lock.
+pub fn lock(file: &File) -> Result<bool, Error> {
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if began.elapsed() >= LEAVING => return Ok(false),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
 
 /// `EIO`, which has no kind of its own.
 const IO: i32 = 5;
@@ -45,8 +68,25 @@ pub fn may_pass(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{advice, may_pass};
+    use super::{advice, lock, may_pass};
+    use std::fs::File;
     use std::io::Error;
+
+    #[test]
+    fn a_lock_that_is_left_in_a_moment_is_waited_for_and_one_that_is_held_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = File::create(&path).unwrap();
+        assert!(lock(&held).unwrap());
+        let wanted = File::open(&path).unwrap();
+        assert!(!lock(&wanted).unwrap());
+        let leaving = std::thread::spawn(move || {
+            std::thread::yield_now();
+            drop(held);
+        });
+        assert!(lock(&wanted).unwrap());
+        leaving.join().unwrap();
+    }
 
     #[test]
     fn a_full_a_read_only_and_a_foreign_directory_have_their_own_advice() {

@@ -14,7 +14,7 @@ use clipmark_profile::record::{
     Chunk, EngineBuild, MemoryEvidence, OperatorCost, PointOutcome, SoakEvidence,
 };
 use clipmark_profile::sweep::JournalEntry;
-use rustix::fs::{FlockOperation, flock};
+use clipmark_service::disk;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -205,10 +205,10 @@ impl RecordStore {
 fn lock(out: &Path, paths: &Paths) -> Result<File, StoreError> {
     let path = paths.lock();
     let file = File::create(&path).map_err(StoreError::write(&path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Busy { path: out.into() }),
-        Err(error) => Err(StoreError::write(&path)(error.into())),
+    if disk::lock(&file).map_err(StoreError::write(&path))? {
+        Ok(file)
+    } else {
+        Err(StoreError::Busy { path: out.into() })
     }
 }
 

@@ -8,7 +8,6 @@ use crate::spool::{Spool, SpoolError};
 use clipmark_profile::message::Epoch;
 use clipmark_profile::topics::DeviceId;
 use clipmark_service::disk;
-use rustix::fs::{FlockOperation, flock};
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -98,11 +97,7 @@ fn lock(dir: &Path) -> Result<File, StartError> {
     let path = dir.join("lock");
     let file = File::options().create(true).write(true).truncate(false).open(&path);
     let file = file.map_err(failed("open", &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse { path }),
-        Err(error) => Err(failed("lock", &path)(error.into())),
-    }
+    if disk::lock(&file).map_err(failed("lock", &path))? { Ok(file) } else { Err(StartError::InUse { path }) }
 }
 
 /// Opens the state directory.

@@ -29,10 +29,17 @@ impl Seen {
     }
 }
 
+fn is_device_state(seen: &Seen) -> bool {
+    seen.topic.starts_with("clipmark/v1/d/") && seen.topic.ends_with("/state")
+}
+
 pub(crate) struct Client {
     library: Library,
     messages: Receiver<Seen>,
     pub(crate) seen: Vec<Seen>,
+    /// Whether it has been told of a device that is there.
+    met: bool,
+    hears_states: bool,
 }
 
 impl Client {
@@ -75,10 +82,11 @@ impl Client {
                 }
             }
         });
+        let hears_states = filters.iter().any(|filter| filter.ends_with("/state") || filter.ends_with('#'));
         for _ in filters {
             subscribed.recv_timeout(PATIENCE).expect("the broker confirms every subscription");
         }
-        Self { library, messages, seen: Vec::new() }
+        Self { library, messages, seen: Vec::new(), met: false, hears_states }
     }
 
     pub(crate) fn publish(&self, topic: &str, payload: &[u8], properties: PublishProperties) {
@@ -91,7 +99,12 @@ impl Client {
         self.library.publish(topic, QoS::AtLeastOnce, true, payload.to_vec()).unwrap();
     }
 
-    pub(crate) fn request(&self, device: &str, operation: &str, id: &str, payload: &str) {
+    /// Asks once the device has been there: a broker drops what is sent to one that has never subscribed. A client that
+    /// does not hear of states asks at once.
+    pub(crate) fn request(&mut self, device: &str, operation: &str, id: &str, payload: &str) {
+        if self.hears_states && !self.met {
+            self.wait("a device", |seen| is_device_state(seen).then_some(()));
+        }
         let topic = format!("clipmark/v1/d/{device}/cmd/{operation}/{id}/req");
         self.publish(&topic, payload.as_bytes(), PublishProperties::default());
     }
@@ -117,6 +130,7 @@ impl Client {
             match self.messages.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
                 Ok(seen) => {
                     let answer = found(&seen);
+                    self.met |= is_device_state(&seen);
                     self.seen.push(seen);
                     if let Some(answer) = answer {
                         return answer;

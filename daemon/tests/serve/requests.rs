@@ -145,6 +145,7 @@ fn a_repeated_request_is_answered_again_and_not_carried_out_again() {
 fn an_answer_goes_to_the_response_topic_with_the_correlation_data() {
     let broker = Broker::start();
     let _daemon = Daemon::start(broker.port, "");
+    Client::connect(broker.port, "onlooker", &[ALL]).online();
     let mut client = Client::connect(broker.port, "operator", &["ops/answers"]);
     let properties = PublishProperties {
         response_topic: Some("ops/answers".into()),
