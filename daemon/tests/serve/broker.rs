@@ -66,9 +66,11 @@ impl Broker {
     fn configure(&self, settings: &str) {
         let dir = self.dir.path().display().to_string();
         let settings = settings.replace("{dir}", &dir).replace("{tls}", &self.tls_port.to_string());
+        // Each message that passes is two lines, unless the settings say otherwise.
+        let log = if settings.contains("log_type") { "" } else { "log_type all\n" };
         // Started as root it would change to a user who cannot read this folder; otherwise the line is void.
         let text = format!(
-            "user root\nlistener {} 127.0.0.1\npersistence false\nlog_dest stderr\nlog_type all\n{settings}",
+            "user root\nlistener {} 127.0.0.1\npersistence false\nset_tcp_nodelay true\nlog_dest stderr\n{log}{settings}",
             self.port
         );
         self.file("mosquitto.conf", &text);

@@ -17,8 +17,10 @@ const DEVICE_BYTES: usize = 16 << 20;
 /// which does not wait.
 const DEVICE_UNAWAITED: usize = 4;
 
-/// Bytes and messages of a device that may wait while the store refuses what it sends.
+/// Bytes and messages of a device that are taken in each second while the store refuses what it sends.
 const EXCESSIVE: (usize, usize) = (256 << 10, 16);
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// For how long a device counts as excessive after the store has refused something of it.
 const EXCESSIVE_FOR: Duration = Duration::from_secs(60);
@@ -48,19 +50,43 @@ struct OfDevice {
     bytes: usize,
     messages: usize,
     unawaited: usize,
-    excessive_until: Option<Instant>,
+    excessive: Option<Excessive>,
+}
+
+/// A device of which the store has refused something.
+#[derive(Debug)]
+struct Excessive {
+    until: Instant,
+    second: Instant,
+    /// Taken since `second`.
+    bytes: usize,
+    messages: usize,
+}
+
+impl Excessive {
+    /// Whether another message is within what is taken in a second.
+    fn admits(&mut self, share: Share, now: Instant) -> bool {
+        if now.duration_since(self.second) >= SECOND {
+            (self.second, self.bytes, self.messages) = (now, 0, 0);
+        }
+        let is_within = self.bytes + share.bytes <= EXCESSIVE.0 && self.messages < EXCESSIVE.1;
+        if is_within {
+            self.bytes += share.bytes;
+            self.messages += 1;
+        }
+        is_within
+    }
 }
 
 impl OfDevice {
     /// Whether another message is within what may wait.
-    fn admits(&self, share: Share, now: Instant) -> bool {
-        let (bytes, messages) = match self.excessive_until {
-            Some(until) if now < until => EXCESSIVE,
-            _ => (DEVICE_BYTES, usize::MAX),
-        };
-        self.bytes + share.bytes <= bytes
-            && self.messages < messages
+    fn admits(&mut self, share: Share, now: Instant) -> bool {
+        if self.excessive.as_ref().is_some_and(|excessive| now >= excessive.until) {
+            self.excessive = None;
+        }
+        self.bytes + share.bytes <= DEVICE_BYTES
             && (share.is_awaited || self.unawaited < DEVICE_UNAWAITED)
+            && self.excessive.as_mut().is_none_or(|excessive| excessive.admits(share, now))
     }
 }
 
@@ -100,8 +126,13 @@ impl Allowance {
 
     /// The store has refused what the device sent: less of it may wait for a while, so that its neighbours need not.
     pub(super) fn restrict(&mut self, device: &str, now: Instant) {
-        self.of.retain(|_, of| of.messages > 0 || of.excessive_until.is_some_and(|until| now < until));
-        self.of.entry(device.to_owned()).or_default().excessive_until = Some(now + EXCESSIVE_FOR);
+        self.of.retain(|_, of| of.messages > 0 || of.excessive.as_ref().is_some_and(|of| now < of.until));
+        let of = self.of.entry(device.to_owned()).or_default();
+        let until = now + EXCESSIVE_FOR;
+        match &mut of.excessive {
+            Some(excessive) => excessive.until = until,
+            None => of.excessive = Some(Excessive { until, second: now, bytes: 0, messages: 0 }),
+        }
     }
 
     /// A message no longer waits.
@@ -111,9 +142,14 @@ impl Allowance {
         of.bytes = of.bytes.saturating_sub(share.bytes);
         of.messages = of.messages.saturating_sub(1);
         of.unawaited = of.unawaited.saturating_sub(usize::from(!share.is_awaited));
-        if of.messages == 0 && of.excessive_until.is_none() {
+        if of.messages == 0 && of.excessive.is_none() {
             self.of.remove(device);
         }
+    }
+
+    /// How many messages of a device wait.
+    pub(super) fn waiting(&self, device: &str) -> usize {
+        self.of.get(device).map_or(0, |of| of.messages)
     }
 
     /// Whether more may be taken from the connection.
@@ -179,7 +215,12 @@ mod tests {
             (0..1000).filter(|_| allowance.admit(device, small, now)).count()
         };
         assert_eq!((admitted(&mut allowance, "bad", now), admitted(&mut allowance, "good", now)), (16, 1000));
-        assert_eq!(admitted(&mut allowance, "bad", now + EXCESSIVE_FOR), 1000);
+        // What was taken has been stored or refused meanwhile, and the second is not over.
+        (0..16).for_each(|_| allowance.release("bad", small));
+        allowance.restrict("bad", now);
+        assert_eq!(admitted(&mut allowance, "bad", now), 0);
+        assert_eq!(admitted(&mut allowance, "bad", now + SECOND), 16);
+        assert_eq!(admitted(&mut allowance, "bad", now + SECOND + EXCESSIVE_FOR), 1000);
     }
 
     #[test]

@@ -4,10 +4,14 @@ use super::allowance::{Allowance, Share};
 use crate::store::{Excess, Message, Refusals, Refused};
 use clipmark_service::mqtt::AckHandle;
 use std::collections::VecDeque;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Bytes of records beyond which a batch is full, whatever their number.
 const MOST_BYTES: usize = 16 << 20;
+
+/// How often what found no room is counted in the store: it must not be written more often because more is refused.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// The acknowledgement of a message, valid on the connection that it came by.
 #[derive(Debug, Clone, Copy)]
@@ -23,8 +27,9 @@ pub(super) struct Acknowledgement {
 pub(super) struct Queue {
     messages: VecDeque<(Option<(Message, Share)>, Acknowledgement)>,
     allowance: Allowance,
-    /// What found no room since the last batch.
+    /// What found no room since that was last counted in the store.
     refused: Refusals,
+    counted: Option<Instant>,
 }
 
 /// The oldest messages, taken out of the queue.
@@ -73,11 +78,20 @@ impl Queue {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.refused.is_empty()
+        self.messages.is_empty() && !self.is_to_be_counted(Instant::now())
+    }
+
+    fn is_to_be_counted(&self, now: Instant) -> bool {
+        !self.refused.is_empty() && self.counted.is_none_or(|at| now.duration_since(at) >= COUNT_EVERY)
     }
 
     pub(super) fn len(&self) -> usize {
         self.messages.len()
+    }
+
+    /// How many messages of a device wait.
+    pub(super) fn waiting(&self, device: &str) -> usize {
+        self.allowance.waiting(device)
     }
 
     /// Whether more may be taken from the connection.
@@ -88,11 +102,14 @@ impl Queue {
     /// Takes the oldest messages: at most `most`, and of records not many more bytes than [`MOST_BYTES`].
     pub(super) fn take(&mut self, most: usize) -> Batch {
         let (mut bytes, mut batch) = (0, Batch::default());
-        let refused = std::mem::take(&mut self.refused).into_iter();
-        let counted = |((device, excess), refused): ((String, Excess), Refused)| {
-            Message::Refused(device, excess, refused)
-        };
-        batch.messages.extend(refused.map(counted));
+        let now = Instant::now();
+        if self.is_to_be_counted(now) {
+            self.counted = Some(now);
+            let counted = |((device, excess), refused): ((String, Excess), Refused)| {
+                Message::Refused(device, excess, refused)
+            };
+            batch.messages.extend(std::mem::take(&mut self.refused).into_iter().map(counted));
+        }
         while bytes < MOST_BYTES && batch.messages.len() < most {
             let Some((message, acknowledgement)) = self.messages.pop_front() else { break };
             if let Some((message, share)) = message {

@@ -11,6 +11,7 @@ mod batch;
 mod inbound;
 mod keeper;
 mod link;
+mod receipts;
 mod receiver;
 
 pub use inbound::{Inbound, read};

@@ -6,12 +6,11 @@ use super::batch::{Acknowledgement, Queue};
 use super::inbound::{Inbound, read_as};
 use super::keeper::{self, Order, Report, now_unix_ms};
 use super::link::{Link, LinkEvent, warn_of};
+use super::receipts::Receipts;
 use crate::config::Config;
 use crate::store::{Excess, Message as Stored, Refusals, Retention, Store, StoreError, device_of};
 use clipmark_profile::codec::CodecError;
-use clipmark_profile::message::{
-    Availability, CommandStatus, DeviceState, Epoch, Payload, Progress, Receipt,
-};
+use clipmark_profile::message::{Availability, CommandStatus, DeviceState, Payload, Progress, Receipt};
 use clipmark_profile::topics::{AggregatorId, DeviceId, DeviceTopic, Topic, every_device_filter, up_filter};
 use clipmark_service::mqtt::{
     Backoff, Binding, Closed, Connection, ConnectionOptions, Message, MqttEvent, NotSent, Received, Verdict,
@@ -32,10 +31,6 @@ const STORE_STUCK: Duration = Duration::from_secs(900);
 
 /// Messages that wait for the store beyond which more are not read before they are stored.
 const PILE: usize = 32;
-
-/// While messages pile up receipts are held back, at most for so long: of those of one spool only the newest
-/// is sent, and devices wait longer than this before they send anything again.
-const RECEIPTS_WAIT: Duration = Duration::from_secs(5);
 
 /// How often what is too old is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
@@ -93,7 +88,7 @@ pub struct Serving {
 /// Which of our messages an acknowledgement is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
-    Receipt(DeviceId, Epoch),
+    Receipt(DeviceId),
     State,
     Outgoing(u64),
 }
@@ -112,12 +107,7 @@ struct Receiver<'a> {
     /// Whether contents wait in the store: what comes then waits behind them, and reading it here would be in vain.
     has_unread: bool,
     pending: Queue,
-    /// Receipts that are to be published, the newest of each spool.
-    receipts: BTreeMap<(DeviceId, Epoch), Receipt>,
-    /// Since when there are any.
-    receipts_since: Option<Instant>,
-    /// Messages in the batch that was handed over last.
-    last_batch: usize,
+    receipts: Receipts,
     live: broadcast::Sender<Live>,
     verdicts: BTreeMap<u64, oneshot::Sender<Verdict>>,
     next_verdict: u64,
@@ -222,9 +212,7 @@ impl<'a> Receiver<'a> {
             is_keeper_busy: false,
             has_unread: false,
             pending: Queue::default(),
-            receipts: BTreeMap::new(),
-            receipts_since: None,
-            last_batch: 0,
+            receipts: Receipts::default(),
             live,
             verdicts: BTreeMap::new(),
             next_verdict: 0,
@@ -376,7 +364,6 @@ impl<'a> Receiver<'a> {
             batch.acknowledgements.into_iter().for_each(|acknowledgement| self.acknowledge(acknowledgement));
             return;
         }
-        self.last_batch = batch.messages.len();
         self.is_keeper_busy = self.orders.try_send(Order::Commit(batch)).is_ok();
     }
 
@@ -399,10 +386,10 @@ impl<'a> Receiver<'a> {
                     );
                 }
                 let stored = committed.receipts.iter().map(|(device, _)| device.clone()).collect();
-                self.receipts_since = self.receipts_since.or(Some(Instant::now()));
+                let now = Instant::now();
                 for (device, receipt) in committed.receipts {
                     let aggregator = Some(self.config.aggregator.id.clone());
-                    self.receipts.insert((device, receipt.epoch), Receipt { aggregator, ..receipt });
+                    self.receipts.put(device, Receipt { aggregator, ..receipt }, now);
                 }
                 self.tell(stored, messages);
             }
@@ -470,14 +457,12 @@ impl<'a> Receiver<'a> {
                 self.is_announced = connection.publish(state, Token::State).is_ok();
             }
         }
-        let piles_up = self.pending.len() >= PILE || self.is_keeper_busy && self.last_batch >= PILE;
-        let may_wait = self.receipts_since.is_none_or(|since| since.elapsed() < RECEIPTS_WAIT);
-        let Link::Open(connection) = &mut self.link else { return Ok(()) };
-        while connection.has_room() && !(piles_up && may_wait) {
-            let Some(((device, epoch), receipt)) = self.receipts.pop_first() else {
-                self.receipts_since = None;
-                break;
-            };
+        let Self { link, receipts, pending, .. } = self;
+        let Link::Open(connection) = link else { return Ok(()) };
+        let now = Instant::now();
+        while connection.has_room() {
+            let piles_up = |device: &DeviceId| pending.waiting(device.as_str()) >= PILE;
+            let Some((device, receipt)) = receipts.next(piles_up, now) else { break };
             let message = Message {
                 topic: Topic::device(&device, DeviceTopic::Receipt).to_string(),
                 payload: receipt.to_bytes()?,
@@ -486,10 +471,10 @@ impl<'a> Receiver<'a> {
                 expiry: None,
                 correlation: None,
             };
-            match connection.publish(message, Token::Receipt(device.clone(), epoch)) {
+            match connection.publish(message, Token::Receipt(device.clone())) {
                 Ok(()) => {}
                 Err(NotSent::Busy) => {
-                    self.receipts.insert((device, epoch), receipt);
+                    receipts.put(device, receipt, now);
                     break;
                 }
                 Err(error) => tracing::error!(%device, %error, "a receipt cannot be published"),
@@ -506,7 +491,7 @@ impl<'a> Receiver<'a> {
                     let _ = sender.send(verdict);
                 }
             }
-            Token::Receipt(device, _) => {
+            Token::Receipt(device) => {
                 if let Verdict::Refused(reason) = verdict {
                     tracing::error!(%device, reason, "the broker refuses a receipt; the device will send its records again");
                 }

@@ -45,7 +45,7 @@ fn a_flood_from_one_board_neither_fills_the_memory_nor_stops_the_others() {
     lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
     send(&client, "good", &numbered("good", 1, 2));
     aggregator.logged("nothing is acknowledged until the store takes it");
-    let mut flood = Raw::connect(broker.port, "bad");
+    let mut flood = Raw::connect(broker.port, "bad").unwrap();
     let (long, fits) = (vec![0xff; 1_000_000], vec![0xff; 60_000]);
     let is_open = (0..200).all(|_| flood.publish("clipmark/v1/d/bad/up/profile", &long))
         && (0..12_000).all(|_| flood.publish("clipmark/v1/d/bad/up/profile", &fits))

@@ -14,6 +14,7 @@ mod client;
 mod delivery;
 mod device;
 mod faults;
+mod flood;
 mod hostile;
 mod operator;
 mod raw;

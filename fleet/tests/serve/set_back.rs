@@ -4,6 +4,7 @@
 use crate::aggregator::Aggregator;
 use crate::broker::Broker;
 use crate::client::Client;
+use crate::flood::{FAST_ETHERNET, Flood, MISDEEDS, Misbehaving, Misdeed};
 use crate::operator::clipmarkd;
 use clipmark_profile::message::CommandState;
 use clipmark_profile::stats::rng::Rng;
@@ -253,10 +254,30 @@ fn whatever_a_board_is_set_back_to_what_its_disk_holds_is_stored_once() {
     undergo(&Ordeal { seed: 1, rounds: 5 }, |_| ());
 }
 
+/// Boards that misbehave in each way, over one link each of `link` bytes a second.
+fn floods(port: u16, link: f64) -> Vec<Misbehaving> {
+    let begin =
+        |(_, misdeed): &(_, Misdeed)| Flood { misdeed: *misdeed, link, elsewhere: false }.begin(port, 0);
+    MISDEEDS.iter().map(begin).collect()
+}
+
+#[test]
+fn beside_boards_that_flood_the_broker_what_its_disk_holds_is_stored_once() {
+    undergo(&Ordeal { seed: 7, rounds: 3 }, |port| floods(port, FAST_ETHERNET / 100.0));
+}
+
 #[test]
 #[ignore = "takes some minutes; prints the counts that docs/robustness.md states"]
 fn a_hundred_rounds_of_set_backs_and_kills() {
     for seed in 2..7 {
         undergo(&Ordeal { seed, rounds: 20 }, |_| ());
+    }
+}
+
+#[test]
+#[ignore = "takes some minutes; prints the counts that docs/robustness.md states"]
+fn a_hundred_rounds_of_set_backs_and_kills_beside_floods() {
+    for seed in 2..7 {
+        undergo(&Ordeal { seed, rounds: 20 }, |port| floods(port, FAST_ETHERNET / 10.0));
     }
 }
