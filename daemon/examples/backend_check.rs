@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the answer is for the caller")]
 
 use clap::ValueEnum;
-use clipmark_daemon::worker::confine::Policy;
+use clipmark_daemon::confine::Policy;
 use clipmark_daemon::worker::handle::{Trouble, Worker, WorkerConfig};
 use std::path::PathBuf;
 use std::time::Duration;

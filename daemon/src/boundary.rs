@@ -1,8 +1,8 @@
 //! What `check` says of the boundary around models and runtimes: which of a worker's walls this kernel can build, and
 //! whether the program itself was given a power that everybody then has.
 
+use crate::confine::{Confinement, Layer};
 use crate::preflight::{Requirement, Standing};
-use crate::worker::confine::{Confinement, Layer};
 use crate::worker::handle::{Trouble, Worker, WorkerConfig};
 use std::path::Path;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use crate::commands::serve::{Describe, Operate, Serve};
 use crate::exit_codes::{CommandError, ExitCode};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use clipmark_service::outcome;
 
 /// Measures video models on this machine, across clip lengths and batch sizes, and names the operating
@@ -56,7 +56,7 @@ impl Command {
             Self::Worker(args) => args.execute(),
             Self::Model(args) => args.execute(),
             Self::Serve(command) => command.execute(),
-            Self::Manual(args) => args.execute(),
+            Self::Manual(args) => args.execute(&Cli::command()),
             Self::Operate(command) => command.execute(),
             Self::Describe(command) => command.execute(),
         }

@@ -4,6 +4,7 @@
 //! signal is missing. Judging is pure: what was found is an argument.
 
 use crate::backend::MissingPart;
+use crate::worker::examine::BackendCheck;
 use crate::worker::protocol::Unusable;
 use clipmark_probes::absence::{Absence, AbsenceCause, NoTotal};
 use clipmark_probes::board::Fingerprint;
@@ -75,9 +76,6 @@ impl Requirement {
         Self { standing: Standing::NotApplicable, ..Self::satisfied(name, found) }
     }
 }
-
-/// A backend's name and the outcome of its check.
-pub type BackendCheck = (String, Result<BackendRecord, Unusable>);
 
 /// Holds the board, the software and the model directory against what a measurement needs.
 #[must_use]

@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is its test failing")]
 
-use clipmark_daemon::backend::{Backend, Dtype, EngineSpec, InputSpec, TRACT_VERSION, TensorData, Tract};
+use clipmark_daemon::backend::{Backend, EngineSpec, TRACT_VERSION, Tract};
 use clipmark_daemon::model::built_in::{BuiltIn, MAX_FRAMES, VOCABULARY};
 use clipmark_daemon::model::inputs::{Fill, fill_all};
 use clipmark_daemon::model::onnx::OnnxModel;
+use clipmark_daemon::tensor::{Dtype, InputSpec, TensorData};
 use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Cause;
 use std::collections::BTreeMap;

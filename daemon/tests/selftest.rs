@@ -3,7 +3,8 @@
 use clipmark_daemon::backend::selftest::{OUTPUT_TOLERANCE, selftest};
 use clipmark_daemon::backend::tensorrt::TensorRtBackend;
 use clipmark_daemon::backend::trtexec::Trtexec;
-use clipmark_daemon::backend::{Backend, Dtype, Engine, EngineSpec, InputSpec, TensorData, Tract};
+use clipmark_daemon::backend::{Backend, Engine, EngineSpec, Tract};
+use clipmark_daemon::tensor::{Dtype, InputSpec, TensorData};
 use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::units::Nanos;
 use clipmark_trt::Search;

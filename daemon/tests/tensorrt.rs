@@ -1,7 +1,8 @@
 //! The backend `tensorrt` end to end over the stand-ins for TensorRT 8, 10 and 11 and the CUDA driver.
 
 use clipmark_daemon::backend::tensorrt::{TensorRtBackend, shared_profile};
-use clipmark_daemon::backend::{Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, TensorData};
+use clipmark_daemon::backend::{Backend, BackendError, Engine, EngineSpec};
+use clipmark_daemon::tensor::{Dtype, InputSpec, TensorData};
 use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::{Cause, Stage};
 use clipmark_profile::units::{Bytes, Nanos};

@@ -1,7 +1,8 @@
 //! The backend `trtexec` over a stand-in for the program, in the dialects of TensorRT 8.2 to 11.
 
 use clipmark_daemon::backend::trtexec::Trtexec;
-use clipmark_daemon::backend::{Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, TensorData};
+use clipmark_daemon::backend::{Backend, BackendError, Engine, EngineSpec};
+use clipmark_daemon::tensor::{Dtype, InputSpec, TensorData};
 use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::{Cause, Stage};
 use clipmark_profile::units::Nanos;

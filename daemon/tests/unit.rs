@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers fail a test")]
 
-use clipmark_daemon::worker::confine::GPU_DEVICES;
+use clipmark_daemon::confine::GPU_DEVICES;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
 use std::path::{Path, PathBuf};

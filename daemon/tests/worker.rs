@@ -1,11 +1,12 @@
 //! Workers as real processes: what becomes of engines that crash, hang, exit or run out of memory, and of
 //! processes that are no workers at all.
 
-use clipmark_daemon::backend::{Dtype, EngineSpec, InputSpec};
+use clipmark_daemon::account::memory_total;
+use clipmark_daemon::backend::EngineSpec;
+use clipmark_daemon::confine::{Layer, Policy};
 use clipmark_daemon::model::built_in::BuiltIn;
 use clipmark_daemon::placement::{self, Asked, CpuList, Placement};
-use clipmark_daemon::worker::account::memory_total;
-use clipmark_daemon::worker::confine::{Layer, Policy};
+use clipmark_daemon::tensor::{Dtype, InputSpec};
 use clipmark_daemon::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_daemon::worker::protocol::{MeasureOrder, PrepareOrder};
 use clipmark_profile::environment::Environment;

@@ -14,5 +14,7 @@ pub mod embedded;
 pub mod exit_codes;
 pub mod ingest;
 pub mod operator;
+mod printed;
+mod progress;
 mod report;
 pub mod store;

@@ -3,11 +3,72 @@
 //! An *absence* is a channel that a board of this kind could have and this one cannot give. Callers ask
 //! [`AbsenceCause::needs_privilege`] and the like; nobody looks for words in the sentence.
 
-use crate::probe::Fault;
+use crate::errno;
 use crate::root::ReadError;
 use clipmark_profile::channel::{Channel, ChannelKind, Role};
 use rustix::io::Errno;
 use std::fmt;
+
+/// One read that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The driver answered with this error.
+    Refused(Errno),
+    /// The text was not what this file is known to hold.
+    Unparsable,
+    /// The text lacks the line that holds the value.
+    NoSuchLine,
+    /// The driver says that it does not know the value, e.g. `<unknown>`.
+    NotKnown,
+    /// The value does not fit the channel, or all its bits are set.
+    OutOfRange,
+    /// The value cannot be true: it is outside the plausible range of its kind.
+    Implausible {
+        /// What the channel measures.
+        kind: ChannelKind,
+        /// The value, in the kind's unit.
+        value: i32,
+    },
+    /// A counter was read once and has no earlier value to compare with.
+    NeedsTwoReadings,
+    /// A counter that should run has not moved since it was first read.
+    Still,
+    /// A counter in a capture of one instant, in which nothing moves.
+    OneInstant,
+    /// A rail that reads 0 while others carry power.
+    ReadsZero,
+    /// A setting that is there and not set.
+    Unset,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(errno) => write!(f, "{} ({})", errno::name(*errno), errno::hint(*errno, "")),
+            Self::Unparsable => f.write_str("unexpected text; the driver may have changed its format"),
+            Self::NoSuchLine => f.write_str("the file lacks the line with this value"),
+            Self::NotKnown => f.write_str("the driver answers that it does not know the value"),
+            Self::OutOfRange => f.write_str("a value outside the channel's range"),
+            Self::Implausible { kind, value } => implausible(f, *kind, *value),
+            Self::NeedsTwoReadings => f.write_str("a counter gives a value from its second reading on"),
+            Self::Still => f.write_str("the counter does not move"),
+            Self::OneInstant => {
+                f.write_str("the capture holds one instant, and a counter gives power only over time")
+            }
+            Self::ReadsZero => f.write_str("it reads 0 while other rails carry power"),
+            Self::Unset => f.write_str("nothing is set (0)"),
+        }
+    }
+}
+
+fn implausible(f: &mut fmt::Formatter<'_>, kind: ChannelKind, value: i32) -> fmt::Result {
+    let unit = kind.unit();
+    let (low, high) = kind.plausible().unwrap_or((i32::MIN, i32::MAX));
+    write!(
+        f,
+        "{value} {unit} is outside {low} to {high} {unit}, the plausible range: the sensor is off or broken, or its driver misreads it"
+    )
+}
 
 /// A channel that this board cannot give.
 #[derive(Debug, Clone, PartialEq, Eq)]

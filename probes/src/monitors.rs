@@ -7,8 +7,8 @@
 use crate::absence::AbsenceCause;
 use crate::board::{Board, any_match};
 use crate::hwmon::Hwmon;
-use crate::power::{Meter, Rail, Rails};
 use crate::probe::{Discovery, RailSettings};
+use crate::rails::{Meter, Rail, Rails};
 use crate::root::{ReadError, Root};
 use clipmark_profile::channel::ChannelKind;
 use clipmark_profile::units::Nanos;

@@ -4,10 +4,10 @@
 //! power that flows the other way is negative. The board file says which rails form the total.
 
 use crate::board::Board;
-use crate::energy::EnergyCounter;
 use crate::hwmon::Hwmon;
-use crate::probe::{Discovery, Fault, Probe, RailSettings, Reading, Sensed, Sink, Tier, plausible};
-use crate::root::{Handle, ReadError, Root};
+use crate::probe::{Discovery, Fault, Probe, Reading, Sensed, Sink, Tier, plausible};
+use crate::rails::{Meter, Rail, Rails};
+use crate::root::{Handle, Root};
 use crate::values::{Decode, narrow};
 use crate::{energy, monitors, total};
 use clipmark_profile::channel::{ChannelKind, Role};
@@ -15,60 +15,6 @@ use clipmark_profile::units::Nanos;
 
 /// The INA3221's bus-voltage register with all bits set, mV; its inputs bear 26 V.
 const INA3221_FULL_SCALE_MV: i64 = 32_760;
-
-/// Every rail that was found, before the total is decided.
-#[derive(Debug, Default)]
-pub(crate) struct Rails {
-    /// Those that can be opened.
-    pub(crate) all: Vec<Rail>,
-    /// Those that cannot: label and error.
-    pub(crate) refused: Vec<(String, ReadError)>,
-}
-
-impl Rails {
-    pub(crate) fn push(&mut self, rail: Rail) {
-        self.all.push(rail);
-    }
-
-    /// Keeps a rail that is there and cannot be opened in mind, and lists it as absent.
-    pub(crate) fn refuse(&mut self, label: String, error: ReadError, found: &mut Discovery) {
-        found.absence(ChannelKind::Power, &label, error.clone());
-        self.refused.push((label, error));
-    }
-}
-
-/// A rail that exists.
-#[derive(Debug)]
-pub(crate) struct Rail {
-    pub(crate) label: String,
-    pub(crate) source: String,
-    pub(crate) meter: Meter,
-    pub(crate) volts: Option<Handle>,
-    pub(crate) settings: RailSettings,
-    pub(crate) meaning: Option<String>,
-    /// Why it measures nothing, where that shows.
-    pub(crate) dead: Option<Fault>,
-    /// Why it cannot be read now, where that is more than a conversion that is not ready.
-    pub(crate) failing: Option<Fault>,
-}
-
-impl Rail {
-    pub(crate) const fn new(label: String, source: String, meter: Meter) -> Self {
-        let settings = RailSettings { samples: None, update_interval: None, shunt_uohm: None };
-        Self { label, source, meter, volts: None, settings, meaning: None, dead: None, failing: None }
-    }
-}
-
-/// How one rail is measured.
-#[derive(Debug)]
-pub(crate) enum Meter {
-    /// mV and mA.
-    Product { volts: Handle, amps: Handle },
-    /// A file that gives power, divided by this into mW, and one with the current whose sign it takes.
-    Direct { power: Handle, divide: i64, amps: Option<Handle> },
-    /// A counter of microjoules that wraps.
-    Energy(EnergyCounter),
-}
 
 /// Finds every rail and decides which form the total.
 pub(crate) fn discover(root: &Root, board: &Board, found: &mut Discovery) {

@@ -4,9 +4,9 @@
 
 use crate::absence::Absence;
 use crate::board::{Board, Boards, Fingerprint};
+use crate::monotonic::monotonic_now;
 use crate::probe::{ChipZones, Discovery, Fault, Probe, RailSettings, Reading, Sensed, Tier, read_plausible};
 use crate::root::Root;
-use crate::sampler::monotonic_now;
 use clipmark_profile::channel::Role;
 use clipmark_profile::units::Nanos;
 use std::time::Duration;

@@ -6,8 +6,11 @@
 //! up and counted. [`Replay`] does the same over virtual time without threads. Instants are counted from
 //! the run's start, which is an instant of the monotonic clock that the caller gives.
 
+pub use crate::monotonic::monotonic_now;
+
 use crate::assemble::{SamplingEnd, Template, fault_texts, finish, template};
 use crate::latest::Latest;
+use crate::monotonic::{sleep_until, thread_cpu};
 use crate::probe::{Fault, Tier};
 use crate::refresh;
 use crate::registry::Sensors;
@@ -16,7 +19,6 @@ use crate::series_file::{self, SeriesError, SeriesWriter};
 use clipmark_profile::channel::ChannelKind;
 use clipmark_profile::sensors::{SensorRecord, TierSeries};
 use clipmark_profile::units::{Bytes, Nanos};
-use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,17 +81,6 @@ pub enum SamplerError {
     /// A thread of the sampler ended by itself.
     #[error("the sampler's {0} thread ended unexpectedly; this is a fault of clipmark, please report it")]
     Died(&'static str),
-}
-
-/// The present instant of the monotonic clock.
-#[must_use]
-pub fn monotonic_now() -> Nanos {
-    nanos(clock_gettime(ClockId::Monotonic))
-}
-
-fn nanos(time: Timespec) -> Nanos {
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Nanos(seconds * Nanos::PER_SECOND + u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// A running sampler.
@@ -242,19 +233,6 @@ impl Reader {
         }
         series.iter().filter_map(|(at, values)| Some((*at, refresh::interval(values)?))).collect()
     }
-}
-
-fn sleep_until(instant: Nanos) {
-    let time = Timespec {
-        tv_sec: (instant.get() / Nanos::PER_SECOND).cast_signed(),
-        tv_nsec: (instant.get() % Nanos::PER_SECOND).cast_signed(),
-    };
-    // An interrupted sleep only makes the caller look at the clock earlier.
-    let _ = rustix::thread::clock_nanosleep_absolute(ClockId::Monotonic, &time);
-}
-
-fn thread_cpu() -> Nanos {
-    nanos(clock_gettime(ClockId::ThreadCPUTime))
 }
 
 fn pin(cpus: &[usize]) -> Result<(), rustix::io::Errno> {

@@ -6,10 +6,10 @@
 
 use crate::absence::{AbsenceCause, NoTotal};
 use crate::board::{Board, Pattern, any_match};
-use crate::power::{Meter, Rails};
+use crate::monotonic::monotonic_now;
 use crate::probe::{Discovery, Fault};
+use crate::rails::{Meter, Rails};
 use crate::root::Root;
-use crate::sampler::monotonic_now;
 use clipmark_profile::channel::ChannelKind;
 use clipmark_profile::units::Nanos;
 use rustix::io::Errno;

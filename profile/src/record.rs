@@ -237,6 +237,21 @@ pub enum Phase {
     Fixed,
 }
 
+impl Phase {
+    /// The word for it in progress and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Feasibility => "feasibility",
+            Self::Pilot => "pilot",
+            Self::Race => "race",
+            Self::Anchor => "anchor",
+            Self::Certify => "certify",
+            Self::Fixed => "fixed",
+        }
+    }
+}
+
 /// Consecutive iterations of one point.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {

@@ -3,7 +3,7 @@
 use clipmark_profile::text::clean_lines;
 use std::error::Error;
 use std::fmt;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 /// The exit codes of a program.
 pub trait Code: Copy + 'static {
@@ -61,6 +61,22 @@ pub fn in_one_line(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Writes text to standard output; a reader that has gone, e.g. `head`, has seen enough.
+///
+/// # Errors
+/// When standard output cannot be written, e.g. redirected to a full disk; it ends the command with `code`.
+pub fn write_out<C>(text: &str, code: C) -> Result<(), CommandError<C>> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let message =
+                format!("cannot write to standard output: {error}; check where it is redirected to");
+            Err(CommandError::new(code, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The code that a command ends with; an error is printed with its causes, one a line.

@@ -3,7 +3,8 @@
 //! Such an engine looks fast and measures nothing. Between two sets of inputs it betrays itself: right
 //! after `run` its outputs are still those of the inference before, or change while one looks.
 
-use super::{BackendError, Engine, TensorData};
+use super::{BackendError, Engine};
+use crate::tensor::TensorData;
 
 /// What was found wrong.
 #[derive(Debug, thiserror::Error)]

@@ -3,9 +3,8 @@
 //! What a measurement of it shows is the harness itself: the timer's floor and the cost of the loop. It
 //! is never chosen by `auto`, and nothing is subtracted from other measurements on its account.
 
-use super::{
-    Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, RunTiming, TensorData, check_inputs,
-};
+use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, check_inputs};
+use crate::tensor::{Dtype, InputSpec, TensorData};
 use clipmark_profile::record::{BackendRecord, Cause, OperatorCost, Stage};
 use std::path::Path;
 

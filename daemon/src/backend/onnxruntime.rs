@@ -7,8 +7,9 @@
 use super::onnxruntime_library::{Loaded, loaded};
 use super::onnxruntime_tensor::{from_value, input_value, overwrite};
 use super::options::BackendOptions;
-use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, TensorData, check_inputs};
+use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, check_inputs};
 use crate::model::inputs::{Fill, fill_all};
+use crate::tensor::TensorData;
 use clipmark_profile::point::Precision;
 use clipmark_profile::record::{BackendRecord, Cause, OperatorCost, Stage};
 use clipmark_profile::units::Nanos;

@@ -1,6 +1,7 @@
 //! Between clipmark's plain bytes and ONNX Runtime's tensors.
 
-use super::{BackendError, Dtype, TensorData};
+use super::BackendError;
+use crate::tensor::{Dtype, TensorData};
 use clipmark_profile::record::{Cause, Stage};
 
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor, TensorElementType};

@@ -7,8 +7,9 @@
 
 use super::tensorrt::TensorRtBackend;
 use super::trtexec::Trtexec;
-use super::{Backend, BackendError, Dtype, Engine, EngineSpec, TensorData, Tract};
+use super::{Backend, BackendError, Engine, EngineSpec, Tract};
 use crate::model::inputs::{Fill, fill_all};
+use crate::tensor::{Dtype, TensorData};
 use clipmark_profile::record::{Cause, Stage};
 use clipmark_profile::units::Nanos;
 use std::fmt;

@@ -6,9 +6,8 @@
 //! variant declares to need. Everything it produces is labelled simulated. With an ONNX file it simulates
 //! the default variant.
 
-use super::{
-    Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, RunTiming, TensorData, check_inputs,
-};
+use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, check_inputs};
+use crate::tensor::{Dtype, InputSpec, TensorData};
 use clipmark_profile::point::Shape;
 use clipmark_profile::record::{BackendRecord, Cause, Failure, OperatorCost, Stage};
 use clipmark_profile::simulated::{SimulatedEngine, SimulatedSpec};

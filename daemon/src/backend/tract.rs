@@ -8,8 +8,9 @@
 
 use super::options::BackendOptions;
 use super::tract_tensor::{from_tract, into_tract, overwrite, tract_dtype};
-use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, TensorData, check_inputs};
+use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, check_inputs};
 use crate::model::inputs::{Fill, fill_all};
+use crate::tensor::TensorData;
 use clipmark_profile::point::Precision;
 use clipmark_profile::record::{BackendRecord, Cause, OperatorCost, Stage};
 use clipmark_profile::units::Nanos;

@@ -1,6 +1,7 @@
 //! Between clipmark's plain bytes and tract's tensors.
 
-use super::{BackendError, Dtype, TensorData};
+use super::BackendError;
+use crate::tensor::{Dtype, TensorData};
 use clipmark_profile::record::{Cause, Stage};
 use std::sync::Arc;
 use tract_onnx::prelude::{Datum, DatumType, Tensor, TractResult, f16};

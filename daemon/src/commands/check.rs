@@ -1,6 +1,5 @@
 //! `clipmarkd check`: what a good measurement needs on this machine, and how each gap is mended.
 
-use crate::backend;
 use crate::boundary;
 use crate::commands::probe::BoardArgs;
 use crate::commands::selftest;
@@ -8,18 +7,12 @@ use crate::commands::{RUNTIMES, print};
 use crate::commands::{broker_check, drop_in};
 use crate::config::{DEFAULT_MODELS, DEFAULT_PATH};
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::preflight::{BackendCheck, Requirement, Standing, requirements};
-use crate::worker::handle::{Trouble, Worker, WorkerConfig};
-use crate::worker::protocol::Unusable;
+use crate::preflight::{Requirement, Standing, requirements};
+use crate::worker::examine::examine_backends;
 use clipmark_probes::environment;
 use clipmark_probes::registry::Sensors;
-use clipmark_profile::record::{Cause, Failure, Stage};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
-
-/// Longest time for one backend to say whether it can be used.
-const BACKEND_LIMIT: Duration = Duration::from_secs(60);
 
 const EXAMPLES: &str = "Examples:
   clipmarkd check                             what is missing here, with the command that mends it
@@ -73,33 +66,13 @@ impl CheckArgs {
             return drop_in::execute(&sensors, &self.board.root, &self.config, self.install);
         }
         let found = environment::read(&root, &sensors.board, env!("CARGO_PKG_VERSION"));
-        let mut list = requirements(&root, &sensors, &found, &backends(), &self.models);
+        let mut list = requirements(&root, &sensors, &found, &examine_backends(), &self.models);
         list.extend(boundary::requirements());
         list.extend(broker_check::requirement(&self.config));
         print(&if self.json { to_json(&list)? } else { to_text(&list) })?;
         let missed = list.iter().any(|requirement| requirement.standing == Standing::Missed);
         Ok(if missed { ExitCode::CheckFailed } else { ExitCode::Success })
     }
-}
-
-/// Asks every backend, each in a child process: loading a broken runtime library can kill its process.
-pub(crate) fn backends() -> Vec<BackendCheck> {
-    let names = backend::registry().into_iter().map(|backend| backend.name());
-    let ask = |name: &str| {
-        let settings = WorkerConfig::own(None, BACKEND_LIMIT, BACKEND_LIMIT);
-        let died = |failure: Failure| Unusable { failure, missing: None };
-        let mut worker = Worker::spawn(&settings).map_err(died)?;
-        worker.examine(name).unwrap_or_else(|trouble| match trouble {
-            Trouble::Failed(failure) => Err(died(failure)),
-            // Nobody stops this worker.
-            Trouble::Stopped => Err(died(Failure {
-                stage: Stage::Load,
-                cause: Cause::BackendUnavailable,
-                message: "the check was stopped".to_owned(),
-            })),
-        })
-    };
-    names.map(|name| (name.to_owned(), ask(name))).collect()
 }
 
 fn to_json(list: &[Requirement]) -> Result<String, CommandError> {

@@ -1,10 +1,10 @@
 //! `clipmarkd check --drop-in`: the drop-ins of the systemd unit that this machine needs, printed or installed.
 
-use super::check::backends;
 use super::print;
 use crate::config::Config;
 use crate::drop_ins::{self, DropIn, Facts};
 use crate::exit_codes::{CommandError, ExitCode};
+use crate::worker::examine::examine_backends;
 use clipmark_probes::registry::Sensors;
 use std::fmt::Write as _;
 use std::fs;
@@ -44,7 +44,7 @@ fn facts(sensors: &Sensors, root: &Path, config: &Path) -> Result<Facts, Command
     };
     let printed = Command::new("systemctl").arg("--version").output();
     let printed = printed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let tensorrt = backends().into_iter().find(|(name, _)| name == "tensorrt");
+    let tensorrt = examine_backends().into_iter().find(|(name, _)| name == "tensorrt");
     Ok(Facts {
         systemd: printed.ok().and_then(|text| drop_ins::systemd_version(&text)),
         guarded: guarded(sensors, root),

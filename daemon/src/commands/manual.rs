@@ -2,9 +2,8 @@
 //!
 //! Packaging calls it on the very binary that is shipped, so that pages and program cannot disagree.
 
-use crate::cli::Cli;
 use crate::exit_codes::{CommandError, ExitCode};
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 use std::fs;
 use std::io;
@@ -22,11 +21,11 @@ pub struct ManualArgs {
 }
 
 impl ManualArgs {
-    /// Writes the files.
+    /// Writes the files for the command line that `cli` defines.
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn execute(&self) -> Result<ExitCode, CommandError> {
+    pub fn execute(&self, cli: &Command) -> Result<ExitCode, CommandError> {
         let failed = |error: io::Error| {
             let text = format!(
                 "cannot write {}: {error}; choose a folder that can be written",
@@ -34,18 +33,18 @@ impl ManualArgs {
             );
             CommandError::new(ExitCode::Storage, text)
         };
-        write(&self.folder).map_err(failed)?;
+        write(cli, &self.folder).map_err(failed)?;
         Ok(ExitCode::Success)
     }
 }
 
-fn write(folder: &Path) -> io::Result<()> {
+fn write(cli: &Command, folder: &Path) -> io::Result<()> {
     let (pages, completions) = (folder.join("man"), folder.join("completions"));
     fs::create_dir_all(&pages)?;
     fs::create_dir_all(&completions)?;
-    clap_mangen::generate_to(Cli::command(), pages)?;
+    clap_mangen::generate_to(cli.clone(), pages)?;
     for shell in SHELLS {
-        let mut command = Cli::command();
+        let mut command = cli.clone();
         let name = command.get_name().to_owned();
         clap_complete::generate_to(shell, &mut command, name, &completions)?;
     }
@@ -55,6 +54,8 @@ fn write(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory;
     use std::collections::BTreeSet;
 
     fn files(folder: &Path) -> BTreeSet<String> {
@@ -65,7 +66,7 @@ mod tests {
     #[test]
     fn every_visible_command_has_a_page_and_hidden_ones_have_none() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path()).unwrap();
+        write(&Cli::command(), folder.path()).unwrap();
         let command = Cli::command();
         let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
         let mut expected: BTreeSet<String> =
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn three_shells_complete_the_commands() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path()).unwrap();
+        write(&Cli::command(), folder.path()).unwrap();
         let completions = folder.path().join("completions");
         let expected = ["_clipmarkd", "clipmarkd.bash", "clipmarkd.fish"].map(String::from);
         assert_eq!(files(&completions), BTreeSet::from(expected.clone()));

@@ -25,7 +25,8 @@ use crate::exit_codes::{CommandError, ExitCode};
 use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::text::clean_lines;
-use std::io::{ErrorKind, IsTerminal, Write};
+use clipmark_service::outcome::write_out;
+use std::io::IsTerminal;
 
 /// Writes `text` to standard output, without what a terminal would obey: names in a model's file are its maker's. A
 /// reader that went away, e.g. `| head`, is no error.
@@ -33,7 +34,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 /// # Errors
 /// When standard output cannot be written, e.g. redirected to a full disk.
 pub fn print(text: &str) -> Result<(), CommandError> {
-    write_out(&clean_lines(text))
+    write_out(&clean_lines(text), ExitCode::Storage)
 }
 
 /// Prints `profile` with its soaks over time, coloured and as wide as standard output calls for.
@@ -42,19 +43,7 @@ pub fn print(text: &str) -> Result<(), CommandError> {
 /// As [`print`].
 pub fn print_profile(profile: &Profile, series: &[Series]) -> Result<(), CommandError> {
     // The report cleans what it is made of, and colours the rest.
-    write_out(&on_terminal(profile, series))
-}
-
-fn write_out(text: &str) -> Result<(), CommandError> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let message =
-                format!("cannot write to standard output: {error}; check where it is redirected to");
-            Err(CommandError::new(ExitCode::Storage, message))
-        }
-        _ => Ok(()),
-    }
+    write_out(&on_terminal(profile, series), ExitCode::Storage)
 }
 
 /// The variables that say where inference runtimes lie, for `--help`.

@@ -139,7 +139,7 @@ fn probed(
     }))
 }
 
-fn order(backend: &str, model: &Path, at: Shape, inputs: &[crate::backend::InputSpec]) -> PrepareOrder {
+fn order(backend: &str, model: &Path, at: Shape, inputs: &[crate::tensor::InputSpec]) -> PrepareOrder {
     let mut options = BTreeMap::new();
     if backend == "tract" {
         // A probe asks whether a point works, not how fast it is.

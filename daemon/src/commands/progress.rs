@@ -73,7 +73,7 @@ impl Lines {
             progress.tried,
             progress.total,
             progress.settled,
-            phase(step.phase),
+            step.phase.name(),
             self.label(step.point),
             board_words(board),
         ));
@@ -192,7 +192,7 @@ impl ProgressSink for JsonLines {
             RunEvent::Step { step, progress, elapsed, board } => {
                 let variant = self.variants.get(usize::from(step.point.variant)).cloned().unwrap_or_default();
                 ProgressLine {
-                    phase: phase(step.phase).into(),
+                    phase: step.phase.name().into(),
                     point: u32::try_from(progress.tried).ok(),
                     points: u32::try_from(progress.total).ok(),
                     label: Some(format!("{variant} {}", step.point.shape)),
@@ -225,17 +225,6 @@ impl ProgressSink for JsonLines {
 fn write(text: &str) {
     let mut out = std::io::stderr().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-pub(crate) const fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Feasibility => "feasibility",
-        Phase::Pilot => "pilot",
-        Phase::Race => "race",
-        Phase::Anchor => "anchor",
-        Phase::Certify => "certify",
-        Phase::Fixed => "fixed",
-    }
 }
 
 fn board_words(board: BoardNow) -> String {

@@ -6,10 +6,10 @@
 use super::print;
 use crate::backend::EngineSpec;
 use crate::backend::selftest::on_this_machine;
+use crate::confine::{Bounds, confine, environment, memory_bound};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::hints::HintArgs;
 use crate::run::variants::{RunModel, models};
-use crate::worker::confine::{Bounds, confine, environment, memory_bound};
 use clipmark_profile::plan::Request;
 use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Cause;

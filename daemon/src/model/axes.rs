@@ -8,7 +8,7 @@
 use super::ModelError;
 use super::hints::{InputHints, ModelHints};
 use super::onnx::{DeclaredDim, DeclaredDtype, DeclaredTensor, OnnxModel};
-use crate::backend::{Dtype, InputSpec};
+use crate::tensor::{Dtype, InputSpec};
 use clipmark_profile::axis::Axis;
 use clipmark_profile::plan::UsableVariant;
 use clipmark_profile::point::{Shape, Variant};

@@ -18,7 +18,7 @@
 //! axis of 160 samples a frame, `batch*frames` the axis of a model that takes frames one by one.
 
 use super::ModelError;
-use crate::backend::Dtype;
+use crate::tensor::Dtype;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@
 //! input to a model leaves the others' contents as they were.
 
 use super::random::SplitMix64;
-use crate::backend::{Dtype, InputSpec, TensorData};
+use crate::tensor::{Dtype, InputSpec, TensorData};
 use tract_onnx::prelude::f16;
 
 /// What inputs are filled with.

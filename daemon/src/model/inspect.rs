@@ -9,7 +9,7 @@ use super::ModelError;
 use super::axes::ModelShape;
 use super::hints::ModelHints;
 use super::onnx::OnnxModel;
-use crate::backend::InputSpec;
+use crate::tensor::InputSpec;
 use clipmark_profile::point::Shape;
 use clipmark_profile::record::Failure;
 use std::path::Path;

@@ -4,9 +4,9 @@
 //! preparing the model ([`super::inspect`]).
 
 use super::ModelError;
-use crate::backend::Dtype;
+use crate::account::memory_available;
 use crate::digest::sha256;
-use crate::worker::account::memory_available;
+use crate::tensor::Dtype;
 use clipmark_profile::record::ModelRecord;
 use clipmark_profile::units::Bytes;
 use prost::Message;
@@ -298,9 +298,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sparse.onnx");
         File::create(&path).unwrap().set_len(6 << 30).unwrap();
-        let before = crate::worker::account::resident().peak.unwrap();
+        let before = crate::account::resident().peak.unwrap();
         let error = OnnxModel::read(&path).unwrap_err();
-        let grown = crate::worker::account::resident().peak.unwrap().0 - before.0;
+        let grown = crate::account::resident().peak.unwrap().0 - before.0;
         assert!(matches!(error, ModelError::TooLarge { size, .. } if size == 6 << 30), "{error}");
         assert!(error.to_string().contains("external data"), "{error}");
         assert!(grown < 1 << 30, "{grown} bytes of it were read");

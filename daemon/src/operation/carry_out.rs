@@ -2,9 +2,8 @@
 
 use super::{ChildMessage, Done, ORDER, Order, Output, Unable, describe, models, readings, running};
 use crate::boundary;
-use crate::commands::check::backends;
 use crate::preflight::requirements;
-use crate::serve::{unix_ms, write_durably};
+use crate::worker::examine::examine_backends;
 use clipmark_probes::board::{BoardError, Boards};
 use clipmark_probes::environment;
 use clipmark_probes::registry::Sensors;
@@ -13,6 +12,8 @@ use clipmark_profile::message::{
     Check, EventKind, EventReport, OperationResult, Payload, Reason, ReasonCode,
 };
 use clipmark_profile::topics::{Operation, UpKind};
+use clipmark_service::clock::unix_ms;
+use clipmark_service::durable::replace;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -63,7 +64,7 @@ pub fn carry_out(dir: &Path, out: &mut dyn Write) -> Result<(), CarryOutError> {
         Ok(None) => Ok(()),
         // Told here, too: a full disk takes no words in the log.
         Err(error) => {
-            tell(out, &ChildMessage::unable(Unable::Failed(unusable(&error))))?;
+            tell(out, &ChildMessage::Failed(unusable(&error)))?;
             Err(error)
         }
     }
@@ -86,10 +87,10 @@ fn ended(dir: &Path, out: &mut dyn Write) -> Result<Option<ChildMessage>, CarryO
     Ok(match perform(&order, dir, out) {
         Ok(Some(done)) => {
             note_outputs(dir, &done.outputs)?;
-            Some(ChildMessage::done(done))
+            Some(ChildMessage::Done(done))
         }
         Ok(None) => None,
-        Err(unable) => Some(ChildMessage::unable(unable)),
+        Err(unable) => Some(unable.into()),
     })
 }
 
@@ -99,7 +100,7 @@ fn note_outputs(dir: &Path, outputs: &[Output]) -> Result<(), CarryOutError> {
     }
     let path = dir.join(OUTPUTS);
     let bytes = serde_json::to_vec(outputs).map_err(|error| failed("encode", &path)(error.into()))?;
-    write_durably(&path, &bytes).map_err(|error| failed("write", &path)(io::Error::other(error)))
+    replace(&path, &bytes).map_err(|error| failed("write", &path)(error.source))
 }
 
 fn perform(order: &Order, dir: &Path, out: &mut dyn Write) -> Result<Option<Done>, Unable> {
@@ -128,7 +129,7 @@ fn capture(dir: &Path) -> Result<Done, Reason> {
     };
     let path = dir.join(FILE);
     let written = event.to_bytes().map_err(|error| error.to_string());
-    written.and_then(|bytes| write_durably(&path, &bytes).map_err(|error| error.to_string())).map_err(
+    written.and_then(|bytes| replace(&path, &bytes).map_err(|error| error.to_string())).map_err(
         |message| Reason {
             code: ReasonCode::Storage,
             message: format!("the capture cannot be kept: {message}; check free space"),
@@ -159,7 +160,7 @@ fn check(models_dir: &Path) -> Result<OperationResult, BoardError> {
     let root = Root::live();
     let sensors = Sensors::discover(&root, &Boards::embedded()?);
     let found = environment::read(&root, &sensors.board, env!("CARGO_PKG_VERSION"));
-    let required = requirements(&root, &sensors, &found, &backends(), models_dir);
+    let required = requirements(&root, &sensors, &found, &examine_backends(), models_dir);
     let checks = required.into_iter().chain(boundary::requirements()).map(|requirement| Check {
         name: requirement.name,
         met: !requirement.standing.is_gap(),
@@ -200,7 +201,7 @@ mod tests {
         let error = carry_out(dir.path(), &mut out).expect_err("there is no order");
         assert!(error.to_string().contains(ORDER), "{error}");
         let line: ChildMessage = serde_json::from_slice(&out).expect("one line");
-        let reason = line.failed.expect("a failure");
+        let ChildMessage::Failed(reason) = line else { panic!("{line:?}") };
         assert_eq!(reason.code, ReasonCode::Storage);
         assert!(
             reason.message.contains(ORDER) && reason.message.contains("No such file"),

@@ -46,21 +46,18 @@ pub struct Order {
     pub origin: String,
 }
 
-/// One line from a child. Exactly one field is set.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ChildMessage {
+/// One line from a child.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChildMessage {
     /// How far it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<OperationStep>,
+    Step(OperationStep),
     /// It is done. The last line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub done: Option<Done>,
+    Done(Done),
     /// It was tried and could not be done. The last line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed: Option<Reason>,
+    Failed(Reason),
     /// It was not even tried: the request cannot be carried out as it is. The last line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Reason>,
+    Refused(Reason),
 }
 
 /// Why an operation has no result.
@@ -116,25 +113,11 @@ pub struct Output {
     pub file: String,
 }
 
-impl ChildMessage {
-    /// A line that reports a step.
-    #[must_use]
-    pub fn step(step: OperationStep) -> Self {
-        Self { step: Some(step), ..Self::default() }
-    }
-
-    /// A line that reports the end.
-    #[must_use]
-    pub fn done(done: Done) -> Self {
-        Self { done: Some(done), ..Self::default() }
-    }
-
-    /// A line that reports why there is no result.
-    #[must_use]
-    pub(crate) fn unable(unable: Unable) -> Self {
+impl From<Unable> for ChildMessage {
+    fn from(unable: Unable) -> Self {
         match unable {
-            Unable::Refused(reason) => Self { refused: Some(reason), ..Self::default() },
-            Unable::Failed(reason) => Self { failed: Some(reason), ..Self::default() },
+            Unable::Refused(reason) => Self::Refused(reason),
+            Unable::Failed(reason) => Self::Failed(reason),
         }
     }
 }

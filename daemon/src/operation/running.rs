@@ -149,7 +149,7 @@ struct PipeProgress<'a> {
 impl PipeProgress<'_> {
     /// A daemon that does not listen any more has its own ways to end this process.
     fn say(&mut self, step: OperationStep) {
-        let _ = super::carry_out::tell(self.out, &ChildMessage::step(step));
+        let _ = super::carry_out::tell(self.out, &ChildMessage::Step(step));
     }
 
     fn at(
@@ -160,7 +160,7 @@ impl PipeProgress<'_> {
     ) -> OperationStep {
         let variant = self.variants.get(usize::from(step.point.variant)).map_or("", String::as_str);
         OperationStep {
-            phase: crate::commands::progress::phase(step.phase).into(),
+            phase: step.phase.name().into(),
             point: u32::try_from(progress.tried).ok(),
             points: u32::try_from(progress.total).ok(),
             label: Some(format!("{variant} {}", step.point.shape)),

@@ -11,7 +11,7 @@ mod group;
 pub use cpus::{CpuList, CpuListError, allowed, confine_this_process};
 pub use group::{Group, enter, memory_kills};
 
-use crate::worker::confine::Policy;
+use crate::confine::Policy;
 use clipmark_profile::environment::Environment;
 use clipmark_profile::units::Bytes;
 use serde::{Deserialize, Serialize};

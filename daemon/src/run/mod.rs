@@ -19,13 +19,13 @@ pub mod watch;
 pub use error::RunError;
 pub use watch::{BoardNow, ProgressSink, RunEvent};
 
+use crate::account::memory_available;
 use crate::backend::{Choice, LIBRARY_VARIABLE, options};
+use crate::confine::Confinement;
 use crate::model::hints::HintArgs;
 use crate::placement::Placement;
 use crate::record_store::{Head, RecordStore};
-use crate::worker::account::memory_available;
 use crate::worker::clock::monotonic;
-use crate::worker::confine::Confinement;
 use crate::worker::handle::WorkerConfig;
 use clipmark_probes::board::{Boards, Fingerprint};
 use clipmark_probes::root::Root;
@@ -35,11 +35,12 @@ use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::sweep::{Sweep, SweepRules};
 use clipmark_profile::units::{Bytes, Nanos};
+use clipmark_service::clock::unix_ms;
 use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use variants::RunModel;
 
 /// Where CUDA's driver keeps the code that it generated.
@@ -256,10 +257,9 @@ fn header(
     let mut environment = clipmark_probes::environment::read(&setting.root, &board, version);
     setting.placement.describe(&mut environment);
     confinement.describe(&mut environment);
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     RunHeader {
         run_id: run_id(),
-        started_unix_ms: since_epoch.as_millis() as u64,
+        started_unix_ms: unix_ms(),
         origin: setting.origin.clone(),
         plan,
         environment,

@@ -2,10 +2,10 @@
 
 use super::clock::RunClock;
 use super::variants::RunModel;
+use crate::account::{Pressure, pressure};
 use crate::backend::tensorrt::share;
 use crate::backend::{EngineSpec, options};
 use crate::record_store::PointNews;
-use crate::worker::account::{Pressure, pressure};
 use crate::worker::handle::{Trouble, Worker, WorkerConfig};
 use crate::worker::protocol::{FillTime, MeasureOrder, Measured, PrepareOrder, Reply, WorkerCommand};
 use clipmark_profile::plan::{Load, Plan};

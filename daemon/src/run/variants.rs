@@ -2,13 +2,13 @@
 
 use super::error::RunError;
 use crate::backend::{Choice, resolve};
+use crate::confine::Confinement;
 use crate::digest::sha256;
 use crate::model::ModelError;
 use crate::model::axes::ModelShape;
 use crate::model::built_in::BuiltIn;
 use crate::model::hints::{HintArgs, ModelHints};
 use crate::model::onnx::OnnxModel;
-use crate::worker::confine::Confinement;
 use crate::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_profile::plan::{Request, UsableVariant};
 use clipmark_profile::point::Variant;

@@ -2,19 +2,13 @@
 
 use crate::session::Now;
 use clipmark_profile::units::Nanos;
-use std::time::{SystemTime, UNIX_EPOCH};
+use clipmark_service::clock::unix_ms;
 use tokio::time::Instant;
 
 /// Counts from the start of the daemon.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     start: Instant,
-}
-
-/// Milliseconds since the Unix epoch; 0 on a board whose clock is not set yet.
-pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Clock {

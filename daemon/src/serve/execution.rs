@@ -1,10 +1,10 @@
 //! The running command: one child process, attended by one task.
 
 use crate::operation::{ChildMessage, Done, ORDER, OperationStep, Order, Unable};
-use crate::serve::store::write_durably;
 use crate::session::Stop;
 use clipmark_profile::message::{Reason, ReasonCode};
 use clipmark_profile::topics::CommandId;
+use clipmark_service::durable;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -39,8 +39,8 @@ pub(super) enum ChildEvent {
 /// How a child ended.
 #[derive(Debug)]
 pub(super) struct ChildExit {
-    pub(super) done: Option<Done>,
-    pub(super) unable: Option<Unable>,
+    /// What it told of its end.
+    pub(super) told: Option<Result<Done, Unable>>,
     pub(super) ordered: Option<Stop>,
     /// Why there is neither a result nor a reason of its own.
     pub(super) otherwise: Reason,
@@ -66,7 +66,7 @@ fn prepare(dir: &Path, order: &Order) -> Result<File, Reason> {
     fs::create_dir_all(dir).map_err(|error| storage("create", dir, &error))?;
     let path = dir.join(ORDER);
     let bytes = serde_json::to_vec_pretty(order).map_err(|error| storage("encode", &path, &error))?;
-    write_durably(&path, &bytes).map_err(|error| storage("write", &path, &error))?;
+    durable::replace(&path, &bytes).map_err(|error| storage("write", &path, &error))?;
     let log = dir.join(LOG);
     File::options().create(true).append(true).open(&log).map_err(|error| storage("open", &log, &error))
 }
@@ -110,7 +110,7 @@ impl Execution {
         let gone = || {
             let message = "the task that attends the child is gone; this is a defect of clipmarkd".into();
             let otherwise = Reason { code: ReasonCode::RunFailed, message };
-            ChildEvent::Ended(Box::new(ChildExit { done: None, unable: None, ordered: None, otherwise }))
+            ChildEvent::Ended(Box::new(ChildExit { told: None, ordered: None, otherwise }))
         };
         self.events.recv().await.unwrap_or_else(gone)
     }
@@ -122,28 +122,16 @@ impl Execution {
     }
 }
 
-/// What a child told besides its steps.
-#[derive(Default)]
-struct Told {
-    done: Option<Done>,
-    unable: Option<Unable>,
-}
-
-impl Told {
-    fn take(&mut self, line: &str, events: &mpsc::Sender<ChildEvent>) {
-        match serde_json::from_str::<ChildMessage>(line) {
-            Ok(ChildMessage { step: Some(step), .. }) => {
-                // When the daemon is busy, a step is not worth waiting for.
-                let _ = events.try_send(ChildEvent::Step(step));
-            }
-            Ok(ChildMessage { done, failed, refused, .. }) => {
-                self.done = done.or(self.done.take());
-                let unable = refused.map(Unable::Refused).or(failed.map(Unable::Failed));
-                self.unable = unable.or(self.unable.take());
-            }
-            Err(error) => tracing::warn!(%error, line, "a child said something that is not understood"),
-        }
-    }
+/// Passes a step on; keeps what a line tells of the end.
+fn take_line(line: &str, told: &mut Option<Result<Done, Unable>>, events: &mpsc::Sender<ChildEvent>) {
+    *told = Some(match serde_json::from_str(line) {
+        // When the daemon is busy, a step is not worth waiting for.
+        Ok(ChildMessage::Step(step)) => return drop(events.try_send(ChildEvent::Step(step))),
+        Ok(ChildMessage::Done(done)) => Ok(done),
+        Ok(ChildMessage::Failed(reason)) => Err(Unable::Failed(reason)),
+        Ok(ChildMessage::Refused(reason)) => Err(Unable::Refused(reason)),
+        Err(error) => return tracing::warn!(%error, line, "a child said something that is not understood"),
+    });
 }
 
 fn signal(child: &Child, how: Stop) {
@@ -167,7 +155,7 @@ async fn attend(
 ) {
     let mut lines: Option<Lines<BufReader<ChildStdout>>> =
         child.stdout.take().map(|out| BufReader::new(out).lines());
-    let mut told = Told::default();
+    let mut told = None;
     let mut ordered = None;
     let mut kill_at: Option<Instant> = None;
     let status = loop {
@@ -185,7 +173,7 @@ async fn attend(
         };
         tokio::select! {
             line = next_line => match line {
-                Ok(Some(line)) => told.take(&line, &events),
+                Ok(Some(line)) => take_line(&line, &mut told, &events),
                 Ok(None) | Err(_) => lines = None,
             },
             status = child.wait() => break status,
@@ -207,13 +195,13 @@ async fn attend(
             Some(lines) => Some(lines.next_line().await),
             None => None,
         } {
-            told.take(&line, &events);
+            take_line(&line, &mut told, &events);
         }
     };
     // A grandchild that survives its parent could hold the pipe open.
     let _ = timeout(DRAIN, drain).await;
     let otherwise = unexplained(status, &log);
-    let ending = ChildExit { done: told.done, unable: told.unable, ordered, otherwise };
+    let ending = ChildExit { told, ordered, otherwise };
     // Nobody listens when the daemon itself is ending.
     let _ = events.send(ChildEvent::Ended(Box::new(ending))).await;
 }

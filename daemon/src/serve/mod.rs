@@ -21,10 +21,7 @@ mod store;
 mod suspects;
 mod uplink;
 
-pub(crate) use clock::unix_ms;
 pub use startup::StartError;
-pub use store::StoreError;
-pub(crate) use store::write_durably;
 
 use crate::config::Config;
 use crate::service::{self, Heartbeat, Supervisor};

@@ -1,11 +1,12 @@
 //! What receipts lead to: records are forgotten, sent again, or moved to a new epoch.
 
 use super::server::{Concern, Server};
-use super::{runs, startup};
+use super::startup;
 use crate::session::SessionEvent;
 use crate::spool::{Behind, Confirmation};
 use clipmark_profile::message::{Epoch, Receipt};
 use clipmark_profile::topics::CommandId;
+use clipmark_service::outcome::in_one_line;
 
 /// Takes a receipt: what is stored is forgotten, what is missing is sent again.
 pub(super) fn take(server: &mut Server, receipt: &Receipt) {
@@ -31,7 +32,7 @@ pub(super) fn begin_epoch(server: &mut Server, behind: Behind) {
     let renewed = startup::random_bits().map_err(|error| format!("cannot read random numbers: {error}"));
     let renewed = renewed.and_then(|bits| {
         let fresh = Epoch::from_random(bits);
-        server.spool.renew(fresh, now.unix_ms).map_err(|error| runs::with_causes(&error)).map(|()| fresh)
+        server.spool.renew(fresh, now.unix_ms).map_err(|error| in_one_line(&error)).map(|()| fresh)
     });
     match renewed {
         Ok(fresh) => {

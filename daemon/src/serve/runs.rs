@@ -4,6 +4,7 @@ use crate::operation::{ORDER, OUTPUTS, Order, Output};
 use crate::spool::{Spool, SpoolError};
 use clipmark_profile::message::SequenceRange;
 use clipmark_profile::topics::{CommandId, UpKind};
+use clipmark_service::outcome::in_one_line;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,13 +20,8 @@ pub(super) fn dir_of(state_dir: &Path, command: &CommandId) -> PathBuf {
 pub(super) enum SpoolingError {
     #[error("cannot read the result {}: {source}; check that the daemon's user owns it", path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{}", with_causes(.0))]
+    #[error("{}", in_one_line(.0))]
     Spool(#[from] SpoolError),
-}
-
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map(|cause| format!(" ({cause})")).unwrap_or_default();
-    format!("{error}{cause}")
 }
 
 /// Puts every output into the spool that is not there yet, and returns all records of the command. May be

@@ -1,13 +1,14 @@
 //! What has to be in place before the daemon takes requests.
 
-use super::clock::unix_ms;
-use super::store::{CommandStore, StoreError, write_durably};
+use super::store::CommandStore;
 use crate::config::{Config, IdentityError, device_id_from};
 use crate::session::{PastCommand, QueuedCommand};
 use crate::spool::{Spool, SpoolError};
 use clipmark_profile::message::Epoch;
 use clipmark_profile::topics::DeviceId;
+use clipmark_service::clock::unix_ms;
 use clipmark_service::disk;
+use clipmark_service::durable::{DiskError, replace};
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -37,7 +38,7 @@ pub enum StartError {
     Identity(#[from] IdentityError),
     /// No commands.
     #[error("cannot use the stored commands")]
-    Commands(#[from] StoreError),
+    Commands(#[from] DiskError),
     /// No spool.
     #[error("cannot use the spool")]
     Spool(#[from] SpoolError),
@@ -130,7 +131,7 @@ pub(super) fn count_connection(dir: &Path, before: u64) -> u64 {
     let path = dir.join("connections");
     let kept = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<u64>().ok());
     let count = kept.unwrap_or(0).max(before) + 1;
-    if let Err(error) = write_durably(&path, count.to_string().as_bytes()) {
+    if let Err(error) = replace(&path, count.to_string().as_bytes()) {
         tracing::debug!(%error, "the count of connections cannot be kept");
     }
     count

@@ -2,6 +2,7 @@
 
 use crate::session::{PastCommand, QueuedCommand};
 use clipmark_profile::topics::CommandId;
+use clipmark_service::durable::{DiskError, replace};
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
@@ -21,41 +22,14 @@ pub(super) struct CommandStore {
     dir: PathBuf,
 }
 
-/// Why a command cannot be kept or found again.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}; {}", path.display(), clipmark_service::disk::advice(source))]
-pub struct StoreError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError { action, path, source }
-}
-
-/// Writes a whole file durably: it is there completely or not at all.
-pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let temporary = path.with_extension("tmp");
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_data()
-    });
-    written.map_err(failed("write", &temporary))?;
-    fs::rename(&temporary, path).map_err(failed("replace", path))?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
-}
-
 impl CommandStore {
     /// Opens or creates the directory and reads every command. A file that cannot be read back is renamed to
     /// `*.bad` and reported: the command is then unknown.
-    pub(super) fn open(dir: &Path) -> Result<(Self, Vec<QueuedCommand>), StoreError> {
-        fs::create_dir_all(dir).map_err(failed("create", dir))?;
+    pub(super) fn open(dir: &Path) -> Result<(Self, Vec<QueuedCommand>), DiskError> {
+        fs::create_dir_all(dir).map_err(DiskError::of("create", dir))?;
         let mut commands = Vec::new();
-        for entry in fs::read_dir(dir).map_err(failed("list", dir))? {
-            let path = entry.map_err(failed("list", dir))?.path();
+        for entry in fs::read_dir(dir).map_err(DiskError::of("list", dir))? {
+            let path = entry.map_err(DiskError::of("list", dir))?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
@@ -64,7 +38,7 @@ impl CommandStore {
                 Err(problem) => {
                     let bad = path.with_extension("bad");
                     tracing::error!(file = %path.display(), problem, "a stored command is unreadable and set aside");
-                    fs::rename(&path, &bad).map_err(failed("set aside", &path))?;
+                    fs::rename(&path, &bad).map_err(DiskError::of("set aside", &path))?;
                 }
             }
         }
@@ -76,10 +50,11 @@ impl CommandStore {
     }
 
     /// Makes a command durable.
-    pub(super) fn write(&self, command: &QueuedCommand) -> Result<(), StoreError> {
+    pub(super) fn write(&self, command: &QueuedCommand) -> Result<(), DiskError> {
         let path = self.path(&command.status.command);
-        let bytes = serde_json::to_vec(command).map_err(|error| failed("encode", &path)(error.into()))?;
-        write_durably(&path, &bytes)
+        let bytes =
+            serde_json::to_vec(command).map_err(|error| DiskError::of("encode", &path)(error.into()))?;
+        replace(&path, &bytes)
     }
 
     /// Notes what is left of a command that was carried out, and removes the rest of it. `all` are the past commands
@@ -88,45 +63,51 @@ impl CommandStore {
         &self,
         command: &PastCommand,
         all: impl Iterator<Item = &'a PastCommand>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DiskError> {
         let path = self.dir.join(PAST);
-        let line = |command: &PastCommand| -> Result<Vec<u8>, StoreError> {
-            let line = serde_json::to_vec(command).map_err(|error| failed("encode", &path)(error.into()))?;
+        let line = |command: &PastCommand| -> Result<Vec<u8>, DiskError> {
+            let line =
+                serde_json::to_vec(command).map_err(|error| DiskError::of("encode", &path)(error.into()))?;
             Ok([line.as_slice(), b"\n"].concat())
         };
         let length = fs::metadata(&path).map_or(0, |metadata| metadata.len());
         if length > PAST_LIMIT {
             let lines = all.map(line).collect::<Result<Vec<_>, _>>()?;
-            write_durably(&path, &lines.concat())?;
+            replace(&path, &lines.concat())?;
         } else {
-            let mut file =
-                File::options().create(true).append(true).open(&path).map_err(failed("open", &path))?;
+            let mut file = File::options()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .map_err(DiskError::of("open", &path))?;
             let written = file.write_all(&line(command)?).and_then(|()| file.sync_data());
-            written.map_err(failed("append to", &path))?;
+            written.map_err(DiskError::of("append to", &path))?;
         }
         self.remove(&command.command)
     }
 
     /// What is left of commands that were carried out long ago, the oldest first. A line that a crash cut short is of
     /// a command that is still there whole.
-    pub(super) fn past(&self) -> Result<Vec<PastCommand>, StoreError> {
+    pub(super) fn past(&self) -> Result<Vec<PastCommand>, DiskError> {
         let path = self.dir.join(PAST);
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            file => file.map_err(failed("open", &path))?,
+            file => file.map_err(DiskError::of("open", &path))?,
         };
         let lines = io::BufReader::new(file.take(PAST_LIMIT + LIMIT)).split(b'\n');
-        let lines = lines.map(|line| line.map_err(failed("read", &path)));
+        let lines = lines.map(|line| line.map_err(DiskError::of("read", &path)));
         let commands =
             lines.filter_map(|line| line.map(|line| serde_json::from_slice(&line).ok()).transpose());
         commands.collect()
     }
 
     /// Removes a command.
-    pub(super) fn remove(&self, command: &CommandId) -> Result<(), StoreError> {
+    pub(super) fn remove(&self, command: &CommandId) -> Result<(), DiskError> {
         let path = self.path(command);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DiskError::of("remove", &path)(error))
+            }
             _ => Ok(()),
         }
     }

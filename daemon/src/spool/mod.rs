@@ -30,9 +30,10 @@ pub use recut::Recut;
 use acks::Acks;
 use clipmark_profile::message::{Envelope, Epoch, EventKind, EventReport, Payload, SequenceRange};
 use clipmark_profile::topics::{CommandId, UpKind};
+use clipmark_service::durable::{self, DiskError};
 use segment::{FRAME, HEADER, SegmentHeader};
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -109,27 +110,23 @@ fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolErr
     move |source| SpoolError::Disk { action, path, source }
 }
 
-fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(disk("sync the directory", dir))
-}
-
 fn segment_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:020}.seg"))
 }
 
-/// Writes a whole file so that it exists either completely or not at all.
+/// Writes a whole file; returns it, open for reading and writing.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<File, SpoolError> {
-    let temporary = path.with_extension("tmp");
-    let mut options = File::options();
-    let file = options.read(true).write(true).create(true).truncate(true).open(&temporary);
-    let file = file.map_err(disk("create", &temporary))?;
-    file.write_all_at(bytes, 0).map_err(disk("write", &temporary))?;
-    file.sync_data().map_err(disk("sync", &temporary))?;
-    fs::rename(&temporary, path).map_err(disk("rename a new file to", path))?;
-    if let Some(dir) = path.parent() {
-        sync_dir(dir)?;
+    durable::replace_with(path, |file| file.write_all_at(bytes, 0).map_err(disk("write", path)))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), SpoolError> {
+    Ok(durable::sync_dir(dir)?)
+}
+
+impl From<DiskError> for SpoolError {
+    fn from(DiskError { action, path, source }: DiskError) -> Self {
+        Self::Disk { action, path, source }
     }
-    Ok(file)
 }
 
 impl Spool {

@@ -6,8 +6,9 @@
 
 use super::confirm::MARKER;
 use super::segment::{self, FRAME, HEADER, SegmentHeader};
-use super::{Entry, Segment, Spool, SpoolError, disk, segment_path, sync_dir};
+use super::{Entry, Segment, Spool, SpoolError, disk, segment_path};
 use clipmark_profile::message::{Envelope, Epoch, Payload, Place, SequenceRange};
+use clipmark_service::durable;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -97,21 +98,16 @@ impl Spool {
         let number = self.segments.last().map_or(1, |segment| segment.number + 1);
         let mut moved = Moved { epoch, number, entries: VecDeque::new(), bytes: HEADER as u64 };
         let path = segment_path(&self.dir, number);
-        let temporary = path.with_extension("tmp");
-        let file = File::create(&temporary).map_err(disk("create", &temporary))?;
-        let mut writer = BufWriter::new(&file);
-        let header = SegmentHeader { epoch, first: 1 };
-        writer.write_all(&header.to_bytes()).map_err(disk("write", &temporary))?;
-        for content in self.contents_to_move()? {
-            for entry in &content {
-                moved.write(&mut writer, entry, &self.read_entry(entry)?, &temporary)?;
+        let contents = self.contents_to_move()?;
+        durable::replace_with(&path, |file| {
+            let mut writer = BufWriter::new(file);
+            let header = SegmentHeader { epoch, first: 1 };
+            writer.write_all(&header.to_bytes()).map_err(disk("write", &path))?;
+            for entry in contents.iter().flatten() {
+                moved.write(&mut writer, entry, &self.read_entry(entry)?, &path)?;
             }
-        }
-        writer.flush().map_err(disk("write", &temporary))?;
-        drop(writer);
-        file.sync_data().map_err(disk("sync", &temporary))?;
-        fs::rename(&temporary, &path).map_err(disk("rename a new file to", &path))?;
-        sync_dir(&self.dir)?;
+            writer.flush().map_err(disk("write", &path))
+        })?;
         Ok(moved)
     }
 

@@ -2,6 +2,7 @@ use super::*;
 use clipmark_profile::message::Receipt;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::fs;
 use tempfile::TempDir;
 
 const BOUNDS: Bounds = Bounds { segment_bytes: 2048, max_bytes: 1 << 20, reserve_bytes: 4096 };

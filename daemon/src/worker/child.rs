@@ -3,19 +3,20 @@
 //! Standard output carries frames and nothing else: whatever a runtime prints goes to standard error. The
 //! memory limit is set before any library is loaded, and the kernel ends the worker when its parent dies.
 
-use super::account::{counters, resident};
-use super::confine::confine;
 use super::frame::{self, FrameError};
 use super::protocol::{
     Account, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply, Unusable,
     WorkerCommand,
 };
 use super::timed::{Samples, Span, Stream, measure, measure_virtual};
+use crate::account::{counters, resident};
 use crate::backend::completion::{CompletionError, check_completion};
-use crate::backend::{Backend, BackendError, Engine, TensorData, registry};
+use crate::backend::{Backend, BackendError, Engine, registry};
+use crate::confine::confine;
 use crate::digest::sha256;
 use crate::model::inputs::{Fill, fill_all};
 use crate::placement::{self, CpuList};
+use crate::tensor::TensorData;
 use crate::worker::clock::monotonic;
 use clipmark_profile::point::Shape;
 use clipmark_profile::record::{Cause, Failure, Stage};
@@ -188,7 +189,7 @@ fn with(
 struct Held {
     engine: Box<dyn Engine>,
     at: Shape,
-    inputs: Vec<crate::backend::InputSpec>,
+    inputs: Vec<crate::tensor::InputSpec>,
     seed: u64,
     base_resident: Option<Bytes>,
     /// Where the clock stands of an engine that declares its time; it goes on from chunk to chunk.

@@ -1,13 +1,13 @@
 //! The parent's hold on one worker: start it, ask it, kill it when it hangs, and say how it died.
 
-use super::account::cgroup_memory_kills;
-use super::confine::{Bounds, Confinement, Policy, environment, memory_bound};
 use super::death::{End, ExitContext, judge};
 use super::frame::{self, FrameError};
 use super::protocol::{
     Account, MeasureOrder, Measured, PrepareOrder, Prepared, Reply, Unusable, WorkerCommand,
 };
+use crate::account::cgroup_memory_kills;
 use crate::backend::registry;
+use crate::confine::{Bounds, Confinement, Policy, environment, memory_bound};
 use crate::placement::{Group, Placement, memory_kills};
 use clipmark_profile::record::{BackendRecord, Cause, Failure, Stage};
 use std::ffi::OsString;

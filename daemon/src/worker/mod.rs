@@ -7,11 +7,10 @@
 //! allocates, logs or locks. It does not decide what to measure and keeps nothing on disk. It is not trusted either: it
 //! runs native code on files from elsewhere, and gives up what it could harm others by before it opens any ([`confine`]).
 
-pub mod account;
 pub mod child;
 pub mod clock;
-pub mod confine;
 mod death;
+pub mod examine;
 pub mod frame;
 pub mod handle;
 pub mod protocol;

@@ -2,8 +2,8 @@
 //!
 //! Both ends are the same binary, so there is no version: the parent starts `/proc/self/exe`.
 
-use super::confine::{Bounds, Confinement};
 use crate::backend::{EngineSpec, MissingPart};
+use crate::confine::{Bounds, Confinement};
 use clipmark_profile::record::{BackendRecord, EngineBuild, Failure, OperatorCost};
 use clipmark_profile::units::{Bytes, Nanos};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,9 @@
 //! Runs with trtexec, and what becomes of it when its worker is killed.
 
 use super::{Machine, TRTEXEC, point, program, remarks};
+use clipmark_daemon::backend::EngineSpec;
 use clipmark_daemon::backend::trtexec::PROGRAM_VARIABLE;
-use clipmark_daemon::backend::{Dtype, EngineSpec, InputSpec};
+use clipmark_daemon::tensor::{Dtype, InputSpec};
 use clipmark_daemon::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_daemon::worker::protocol::PrepareOrder;
 use clipmark_profile::point::{Precision, Shape};

@@ -4,12 +4,13 @@
 
 use crate::tiny;
 use clipmark_daemon::backend::completion::check_completion;
-use clipmark_daemon::backend::{Backend, BackendError, Engine, EngineSpec, TensorData};
+use clipmark_daemon::backend::{Backend, BackendError, Engine, EngineSpec};
 use clipmark_daemon::model::axes::ModelShape;
 use clipmark_daemon::model::built_in::{BuiltIn, MAX_FRAMES};
 use clipmark_daemon::model::hints::ModelHints;
 use clipmark_daemon::model::inputs::{Fill, fill_all};
 use clipmark_daemon::model::onnx::OnnxModel;
+use clipmark_daemon::tensor::TensorData;
 use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Cause;
 use prost::Message;

@@ -10,12 +10,13 @@
     reason = "what is compared, and how far it differs, belongs into the test's output"
 )]
 
-use clipmark_daemon::backend::{Backend, EngineSpec, TensorData, Tract};
+use clipmark_daemon::backend::{Backend, EngineSpec, Tract};
 use clipmark_daemon::model::axes::ModelShape;
 use clipmark_daemon::model::built_in::BuiltIn;
 use clipmark_daemon::model::hints::ModelHints;
 use clipmark_daemon::model::inputs::{Fill, fill_all};
 use clipmark_daemon::model::onnx::OnnxModel;
+use clipmark_daemon::tensor::TensorData;
 use clipmark_profile::point::{Precision, Shape};
 use clipmark_profile::record::Cause;
 use std::collections::BTreeMap;

@@ -5,10 +5,12 @@ use crate::constants::{
     TACTIC_SOURCES_GONE_IN_11, TF32, TF32_IN_8, WARNING, WORKSPACE,
 };
 use crate::dims;
+use crate::dl::text;
 use crate::error::{ParserError, TrtError};
-use crate::object::{Object, Release, call, text};
+use crate::library::Library;
+use crate::object::{Object, Release, call};
 use crate::slots::Method;
-use crate::tensorrt::{Library, TensorRt};
+use crate::tensorrt::TensorRt;
 use crate::version::{Major, Version};
 use std::ffi::{CString, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -105,14 +107,14 @@ impl TensorRt {
     /// # Errors
     /// [`TrtError::Parse`] with the parser's own errors, or what keeps TensorRT from starting.
     pub fn parse(&self, path: &Path) -> Result<Network, TrtError> {
-        let builder = self.library.builder()?;
+        let builder = self.builder()?;
         // SAFETY: declared `INetworkDefinition* createNetworkV2(uint32_t)`; the caller owns the result.
         let network = unsafe {
             let address =
                 call!(builder, Method::BuilderCreateNetwork, fn(u32) -> *mut c_void, 1 << NETWORK_FLAG);
             Object::new(&self.library, address, "network", Release::Delete)?
         };
-        let parser = self.library.parser(&network)?;
+        let parser = self.parser(&network)?;
         let file = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| TrtError::Mismatch(format!("the path {} holds a zero byte", path.display())))?;
         // SAFETY: declared `bool parseFromFile(char const*, int)`; the path outlives the call.

@@ -5,7 +5,7 @@
 //! getAPILanguage, getInterfaceInfo and a destructor of two slots.
 
 use crate::constants::WARNING;
-use crate::object::text;
+use crate::dl::text;
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_void};
 use std::ptr;

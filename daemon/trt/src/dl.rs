@@ -4,6 +4,7 @@
 use crate::error::{NvidiaLibrary, TrtError};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use std::ffi::CString;
+use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 
 /// Where TensorRT's libraries and the CUDA driver are looked for.
@@ -105,6 +106,18 @@ impl Opened {
         // SAFETY: by the caller's promise.
         unsafe { self.library.get::<T>(symbol.as_bytes_with_nul()) }.ok().map(|found| *found)
     }
+}
+
+/// Copies a C string, `None` when it is null.
+///
+/// # Safety
+/// `text` is null or points to a terminated string that stays valid during the call.
+pub(crate) unsafe fn text(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: not null, and terminated by the caller's promise.
+    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 
 use crate::constants::{DATA_TYPES, INPUT, JSON, STATIC};
 use crate::dims;
+use crate::dl::text;
 use crate::error::TrtError;
-use crate::object::{Bound, Object, Release, call, text};
+use crate::object::{Bound, Object, Release, call};
 use crate::slots::Method;
 use crate::tensorrt::TensorRt;
 use crate::version::Major;
@@ -80,7 +81,7 @@ impl TensorRt {
     /// # Errors
     /// The bytes are no engine of this TensorRT version and GPU, or memory ran out.
     pub fn load(&self, plan: &[u8], dla_core: Option<u32>) -> Result<Engine, TrtError> {
-        let runtime = self.library.runtime()?;
+        let runtime = self.runtime()?;
         if let Some(core) = dla_core {
             // SAFETY: declared `void setDLACore(int32_t)`.
             unsafe { call!(runtime, Method::RuntimeSetDlaCore, fn(i32) -> (), core as i32) };

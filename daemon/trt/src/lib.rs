@@ -18,6 +18,7 @@ mod dims;
 mod dl;
 mod engine;
 mod error;
+mod library;
 mod object;
 mod session;
 pub mod slots;

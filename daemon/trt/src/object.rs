@@ -6,9 +6,9 @@
 //! values instead of null.
 
 use crate::error::TrtError;
+use crate::library::Library;
 use crate::slots::{self, DELETE, Method};
-use crate::tensorrt::Library;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::c_void;
 use std::rc::Rc;
 
 /// The lowest address that can be an object: the first page is never mapped.
@@ -135,15 +135,3 @@ macro_rules! call {
     }};
 }
 pub(crate) use call;
-
-/// Copies a C string, `None` when it is null.
-///
-/// # Safety
-/// `text` is null or points to a terminated string that stays valid during the call.
-pub(crate) unsafe fn text(text: *const c_char) -> Option<String> {
-    if text.is_null() {
-        return None;
-    }
-    // SAFETY: not null, and terminated by the caller's promise.
-    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
-}

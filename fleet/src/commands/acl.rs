@@ -3,10 +3,10 @@
 //! One table of rules, printed in the form that a broker's way of keeping access rules wants, and the settings of the
 //! broker without which they do not hold.
 
-use crate::commands::printed::print;
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::client_id;
+use crate::printed::print;
 use clipmark_profile::topics::{AggregatorId, DeviceId, GroupId, ROOT, aggregators_filter, up_filter};
 use std::collections::BTreeMap;
 

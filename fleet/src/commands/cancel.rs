@@ -1,10 +1,10 @@
 //! `clipmark-fleet cancel`: gives a command up.
 
-use crate::commands::printed::{broker_failed, print_line};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{Inbound, read};
 use crate::operator::{Operator, cancellation};
+use crate::printed::{broker_failed, print_line};
 use crate::store::Message as Stored;
 use clipmark_profile::topics::{CommandId, DeviceId, OperationName, every_device_filter};
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! `clipmark-fleet compare`: two profiles held against each other, with an exit code for CI.
 
 use crate::commands::choices::varied;
-use crate::commands::printed::{failed, opened, print};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
+use crate::printed::{failed, opened, print};
 use crate::report::{Compared, comparison_text};
 use crate::store::ProfileId;
 use clipmark_profile::compare::{CompareRule, Verdict, compare};

@@ -1,13 +1,13 @@
 //! `clipmark-fleet devices`: every device at a glance.
 
 use crate::commands::choices::board_filter;
-use crate::commands::printed::{ago, columns, failed, nothing, opened, or_dash, print};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::ingest::now_unix_ms;
+use crate::printed::{ago, columns, failed, nothing, opened, or_dash, print};
 use crate::store::{DeviceQuery, DeviceRow};
 use clipmark_profile::message::Availability;
 use clipmark_profile::topics::GroupId;
+use clipmark_service::clock::unix_ms;
 
 /// Lists devices: state, board, L4T, last profile, throttling.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ impl Devices {
         let headings =
             ["device", "state", "board", "l4t", "power mode", "last profile", "throttled", "", "concerns"];
         let mut rows = vec![headings.map(str::to_owned).to_vec()];
-        let now = now_unix_ms();
+        let now = unix_ms();
         rows.extend(devices.iter().map(|row| cells(row, now)));
         print(&columns(&rows))?;
         if devices.is_empty() {

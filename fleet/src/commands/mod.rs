@@ -8,13 +8,9 @@ pub mod demo;
 pub mod devices;
 pub mod export;
 pub mod models;
-pub(crate) mod printed;
 pub mod profiles;
-mod progress;
 pub mod prune;
 pub mod report;
 pub mod serve;
 pub mod trigger;
 pub mod watch;
-
-pub(crate) use progress::status_line;

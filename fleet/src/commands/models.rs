@@ -1,13 +1,11 @@
 //! `clipmark-fleet models`: what has been measured, or what the devices can measure.
 
-use crate::commands::printed::{
-    ago, broker_failed, columns, counted, failed, note, nothing, opened, or_dash, print,
-};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::ingest::now_unix_ms;
 use crate::operator::roster;
+use crate::printed::{ago, broker_failed, columns, counted, failed, note, nothing, opened, or_dash, print};
 use crate::store::ModelRow;
+use clipmark_service::clock::unix_ms;
 use std::collections::BTreeMap;
 
 /// Lists models: those that were measured, or with --remote those that devices can be asked to measure.
@@ -38,7 +36,7 @@ fn measured_row(model: ModelRow, now: u64) -> Vec<String> {
 /// What is in the store.
 fn measured(config: &Config) -> Result<ExitCode, CommandError> {
     let mut store = opened(config)?;
-    let now = now_unix_ms();
+    let now = unix_ms();
     let headings = ["model", "sha256", "devices", "profiles", "last"].map(str::to_owned);
     let models = store.models().map_err(failed(ExitCode::Storage))?;
     let is_empty = models.is_empty();

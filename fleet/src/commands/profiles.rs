@@ -1,11 +1,11 @@
 //! `clipmark-fleet profiles`: what is stored, and a profile as it came.
 
-use crate::commands::printed::{ago, columns, failed, note_limit, nothing, opened, or_dash, print};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::ingest::now_unix_ms;
+use crate::printed::{ago, columns, failed, note_limit, nothing, opened, or_dash, print};
 use crate::store::{ProfileId, ProfileQuery, ProfileRow, Store};
 use clipmark_profile::topics::DeviceId;
+use clipmark_service::clock::unix_ms;
 use std::fs;
 use std::path::PathBuf;
 
@@ -92,7 +92,7 @@ impl Profiles {
             ..ProfileQuery::default()
         };
         let profiles = store.profiles(&query).map_err(failed(ExitCode::Storage))?;
-        let now = now_unix_ms();
+        let now = unix_ms();
         let headings =
             ["profile", "device", "received", "mode", "points", "board", "l4t", "power mode", "marks"];
         let mut rows = vec![headings.map(str::to_owned).to_vec()];

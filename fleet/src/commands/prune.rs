@@ -1,10 +1,10 @@
 //! `clipmark-fleet prune`: forgets what is too old, now.
 
-use crate::commands::printed::{failed, opened, print_line};
 use crate::config::{Config, RetentionDays};
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::ingest::now_unix_ms;
+use crate::printed::{failed, opened, print_line};
 use crate::store::Retention;
+use clipmark_service::clock::unix_ms;
 
 /// Forgets what is older than the configuration's [retention], or than these numbers of days. `serve` does
 /// so every hour.
@@ -34,7 +34,7 @@ impl Prune {
             profile_days: self.profile_days.unwrap_or(config.retention.profile_days),
             ..config.retention
         };
-        let pruned = store.prune(&Retention::from(days), now_unix_ms()).map_err(failed(ExitCode::Storage))?;
+        let pruned = store.prune(&Retention::from(days), unix_ms()).map_err(failed(ExitCode::Storage))?;
         print_line(&format!(
             "dropped the bytes of {} profiles, series and events; forgot {} profiles, {} series and events, {} \
              statuses, {} messages set aside",

@@ -2,10 +2,9 @@
 
 use crate::commands::choices::{factor, varied};
 use crate::commands::compare::Pair;
-use crate::commands::printed::{failed, opened, print, print_line};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::ingest::now_unix_ms;
+use crate::printed::{failed, opened, print, print_line};
 use crate::report::{self, Asked, Compared, FACTORS, Links, Study};
 use crate::store::{ProfileId, ProfileQuery, Store};
 use clipmark_profile::compare::{CompareRule, compare};
@@ -14,6 +13,7 @@ use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use clipmark_profile::topics::DeviceId;
 use clipmark_profile::wire::{decode_profile, decode_series};
+use clipmark_service::clock::unix_ms;
 use maud::html;
 use std::path::{Path, PathBuf};
 
@@ -149,7 +149,7 @@ impl Report {
                 let of = Compared { baseline: &pair.baseline, candidate: &pair.candidate, found: &found };
                 print(&report::comparison_text(of))?;
                 let title = "Two runs compared";
-                self.write(&report::self_contained(title, now_unix_ms(), &report::comparison(of)))?;
+                self.write(&report::self_contained(title, unix_ms(), &report::comparison(of)))?;
                 Ok(Pair::exit_code(found.verdict))
             }
         }
@@ -173,7 +173,7 @@ impl Report {
             _ => "Cohorts".to_owned(),
         };
         let body = html! { h1 { (title) } (report::cohorts(&study, Links::None)) };
-        self.write(&report::self_contained(&title, now_unix_ms(), &body))?;
+        self.write(&report::self_contained(&title, unix_ms(), &body))?;
         Ok(if study.groups.is_empty() { ExitCode::NothingFound } else { ExitCode::Success })
     }
 }

@@ -1,15 +1,15 @@
 //! `clipmark-fleet trigger`: asks devices for a run or another operation.
 
 use crate::commands::choices::one_of;
-use crate::commands::printed::{broker_failed, print_line};
-use crate::commands::progress::Board;
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
-use crate::operator::{Ask, AskError, Operator, OperatorError, Roster, Target, roster};
+use crate::operator::{Ask, AskError, Roster, Target, roster};
+use crate::printed::{broker_failed, print_line};
+use crate::progress::Board;
+use crate::progress::asked;
 use clipmark_profile::plan::Request;
-use clipmark_profile::topics::{DeviceId, Operation, every_device_filter};
+use clipmark_profile::topics::{DeviceId, Operation};
 use clipmark_service::config::read_plan;
-use clipmark_service::mqtt::Verdict;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -110,65 +110,6 @@ impl Trigger {
 
 fn ended(board: &Board) -> ExitCode {
     if board.has_failures() { ExitCode::NotSuccessful } else { ExitCode::Success }
-}
-
-/// Asks `devices`, and with `too_late` shows how far they are until all are done, or until it says that those
-/// which have not begun never will.
-pub(crate) fn asked(
-    config: &Config,
-    ask: &Ask,
-    devices: &[DeviceId],
-    too_late: Option<&dyn Fn() -> bool>,
-) -> Result<Board, CommandError> {
-    let broker = broker_failed(config);
-    let status = format!("cmd/{}/{}/status", ask.operation, ask.command);
-    let filters = vec![every_device_filter(&status), every_device_filter("progress")];
-    let filters = if too_late.is_some() { filters } else { Vec::new() };
-    let mut operator = Operator::connect(config, filters).map_err(&broker)?;
-    let mut board = Board::new(ask.command.clone(), too_late.is_some());
-    for device in devices {
-        match operator.publish(ask.to(device)).map_err(&broker)? {
-            Verdict::Accepted => board.add(device),
-            Verdict::NobodyListens => {
-                board.lost(
-                    device,
-                    "the broker keeps no session for it: it has never connected, or too long ago",
-                );
-            }
-            Verdict::Refused(reason) => {
-                board.lost(device, &format!("the broker refuses the request: {reason}"));
-            }
-            Verdict::TooLarge { size } => {
-                board.lost(
-                    device,
-                    &format!("the request's {size} bytes are more than the broker takes in one message"),
-                );
-            }
-        }
-    }
-    if let Some(too_late) = too_late {
-        follow(&mut operator, &mut board, too_late, &broker)?;
-    }
-    Ok(board)
-}
-
-fn follow(
-    operator: &mut Operator,
-    board: &mut Board,
-    too_late: &dyn Fn() -> bool,
-    broker: &dyn Fn(OperatorError) -> CommandError,
-) -> Result<(), CommandError> {
-    while !board.is_done() {
-        let received = operator.receive(Duration::from_millis(500)).map_err(broker)?;
-        if let Some(received) = received {
-            board.take(&received);
-        }
-        if too_late() {
-            board.give_up("it has not begun before the deadline");
-        }
-    }
-    board.finish();
-    Ok(())
 }
 
 #[cfg(test)]

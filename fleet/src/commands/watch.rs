@@ -1,11 +1,11 @@
 //! `clipmark-fleet watch`: what happens in the fleet, as it happens.
 
-use crate::commands::printed::{broker_failed, print_line};
-use crate::commands::progress::{progress_line, status_line};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{Inbound, read};
 use crate::operator::Operator;
+use crate::printed::{broker_failed, print_line};
+use crate::progress::{progress_line, status_line};
 use crate::store::{Content, Message as Stored};
 use clipmark_profile::message::Availability;
 use clipmark_profile::text::clean;

@@ -3,7 +3,6 @@
 //! Unknown keys are errors, every key has the default that `config/fleet.toml` shows, and secrets are named
 //! by path, never written here. A file that does not exist at the default place means the defaults.
 
-use crate::store::Retention;
 use clipmark_profile::topics::{AggregatorId, DeviceId, GroupId};
 pub use clipmark_service::config::ConfigError;
 use clipmark_service::config::{self, Pair, Range};
@@ -132,18 +131,6 @@ pub struct RetentionDays {
 impl Default for RetentionDays {
     fn default() -> Self {
         Self { blob_days: 90, profile_days: 0, command_days: 90, poison_days: 30 }
-    }
-}
-
-impl From<RetentionDays> for Retention {
-    fn from(days: RetentionDays) -> Self {
-        let given = |days: u32| Some(days).filter(|days| *days > 0);
-        Self {
-            blob_days: given(days.blob_days),
-            profile_days: given(days.profile_days),
-            command_days: given(days.command_days),
-            poison_days: given(days.poison_days),
-        }
     }
 }
 

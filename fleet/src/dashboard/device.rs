@@ -3,7 +3,6 @@
 use super::fleet::refused;
 use super::layout::{frame, pill};
 use super::{PageError, Site, page};
-use crate::ingest::now_unix_ms;
 use crate::store::{
     ConflictRow, DeviceQuery, DeviceRow, ProfileId, ProfileQuery, ProfileRow, RefusalRow, Store,
 };
@@ -16,6 +15,7 @@ use clipmark_profile::wire::{decode_profile, decode_series};
 use clipmark_report::format::{age, clock_span, utc};
 use clipmark_report::sections;
 use clipmark_report::words::clean;
+use clipmark_service::clock::unix_ms;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -63,7 +63,7 @@ pub(super) async fn show(
             @for fact in [&row.board, &row.l4t.as_ref().map(|l4t| format!("L4T {l4t}")), &row.power_mode, &row.clipmark.as_ref().map(|v| format!("clipmark {v}"))].into_iter().flatten() {
                 li { (clean(fact, 80)) }
             }
-            li { "heard of " (age(now_unix_ms().saturating_sub(row.seen_unix_ms))) " ago" }
+            li { "heard of " (age(unix_ms().saturating_sub(row.seen_unix_ms))) " ago" }
             li.now {}
         }
         p #news hidden { "New results were stored. " a href="" { "Show them" } }

@@ -2,13 +2,14 @@
 
 use super::layout::{frame, pill};
 use super::{PageError, Site, page};
-use crate::ingest::now_unix_ms;
+use crate::report::encoded;
 use crate::store::{Counts, DeviceQuery, DeviceRow, RefusalRow};
 use axum::extract::{Query, State};
 use axum::response::Html;
 use clipmark_profile::message::Availability;
 use clipmark_report::format::{age, thousands};
 use clipmark_report::words::clean;
+use clipmark_service::clock::unix_ms;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -85,16 +86,6 @@ pub(super) async fn show(
     Ok(page(frame("/", "Fleet", body)))
 }
 
-/// Text as part of a query.
-pub(crate) fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
 fn tiles(counts: &Counts) -> Markup {
     // Whether a board throttles is known only where it was soaked.
     let (throttled, of) = match counts.soaked {
@@ -131,7 +122,7 @@ fn tiles(counts: &Counts) -> Markup {
 
 /// The boards that exceed their bounds, where there are any.
 pub(super) fn refused(refusals: &[RefusalRow]) -> Markup {
-    let now = now_unix_ms();
+    let now = unix_ms();
     html! {
         @if !refusals.is_empty() {
             section #refused aria-label="Refused" {
@@ -171,7 +162,7 @@ fn form(filter: &Filter) -> Markup {
 }
 
 fn table(devices: &[DeviceRow]) -> Markup {
-    let now = now_unix_ms();
+    let now = unix_ms();
     html! {
         table.ruled.fleet {
             thead { tr {

@@ -2,17 +2,9 @@
 
 use crate::report::Focus;
 use clipmark_profile::message::Availability;
-use clipmark_report::STYLE;
 use clipmark_report::words::clean;
 use maud::{DOCTYPE, Markup, html};
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
-
-/// The report's style sheet, and what only these pages have.
-pub(crate) fn style() -> &'static str {
-    static SHEET: LazyLock<String> = LazyLock::new(|| format!("{STYLE}\n{}", include_str!("style.css")));
-    &SHEET
-}
 
 /// The pages in the navigation: address and name.
 const PAGES: [(&str, &str); 4] =

@@ -50,7 +50,7 @@ fn event(live: Live) -> Event {
             ("trouble", serde_json::json!({ "reason": reason.map(|reason| clean(&reason, 300)) }))
         }
         Live::Status(device, status) => {
-            let said = clean(&crate::commands::status_line(&status), 200);
+            let said = clean(&crate::progress::status_line(&status), 200);
             let data = serde_json::json!({ "device": device.as_str(), "command": status.command.as_str(), "said": said });
             ("status", data)
         }

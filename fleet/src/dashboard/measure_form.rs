@@ -2,7 +2,7 @@
 
 use super::layout::frame;
 use super::{PageError, Site, page};
-use crate::ingest::{Outgoing, now_unix_ms};
+use crate::ingest::Outgoing;
 use crate::operator::{Ask, cancellation};
 use crate::store::{CommandQuery, CommandRow, DeviceQuery, Store};
 use axum::extract::{Form, Path, Query, State};
@@ -13,6 +13,7 @@ use clipmark_profile::message::Availability;
 use clipmark_profile::plan::Request;
 use clipmark_profile::topics::{CommandId, DeviceId, OperationName};
 use clipmark_report::words::clean;
+use clipmark_service::clock::unix_ms;
 use clipmark_service::mqtt::{Message, Verdict};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -271,7 +272,7 @@ pub(super) async fn measure(
     let (command, operation) = (ask.command.clone(), OperationName::from(ask.operation));
     let devices = checked.devices.clone();
     let noted = (command.clone(), operation);
-    site.read(move |store| Ok(store.asked(&noted.0, &noted.1, &devices, now_unix_ms())?)).await?;
+    site.read(move |store| Ok(store.asked(&noted.0, &noted.1, &devices, unix_ms())?)).await?;
     for device in &checked.devices {
         send(&site, ask.to(device)).await?;
     }
@@ -299,7 +300,7 @@ async fn send(site: &Site, message: Message) -> Result<(), PageError> {
 fn said(row: &CommandRow) -> String {
     match &row.status {
         None => "asked, no answer yet".into(),
-        Some(status) => clean(&crate::commands::status_line(status), 200),
+        Some(status) => clean(&crate::progress::status_line(status), 200),
     }
 }
 

@@ -28,9 +28,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-pub(crate) use fleet::encoded;
 use guard::Guard;
-pub(crate) use layout::style;
 use maud::Markup;
 use rustix::process::{Resource, getrlimit};
 use server::Limits;
@@ -186,7 +184,7 @@ fn router(site: Site, access: Access) -> Router {
         .route("/command/:command/cancel", get(measure_form::ask_cancel).post(measure_form::cancel))
         .route(server::STREAM, get(live::events))
         .route("/metrics", get(metrics::show))
-        .route("/style.css", get(|| async { asset("text/css", layout::style()) }))
+        .route("/style.css", get(|| async { asset("text/css", crate::report::style()) }))
         .route("/app.js", get(|| async { asset("text/javascript", include_str!("app.js")) }))
         .layer(middleware::from_fn_with_state(access, access::check))
         .route("/healthz", get(|| async { "ok\n" }))

@@ -7,7 +7,6 @@
 use super::boards::{Behaviour, MODELS, SimulatedBoard};
 use super::evidence::{Findings, Run, carried_out, digest, plan};
 use crate::config::Config;
-use crate::ingest::now_unix_ms;
 use clipmark_profile::codec::CodecError;
 use clipmark_profile::message::{
     Availability, CommandState, CommandStatus, DeviceInfo, DeviceState, Envelope, Epoch, ModelInfo, Payload,
@@ -20,6 +19,7 @@ use clipmark_profile::topics::{
 };
 use clipmark_profile::units::MilliCelsius;
 use clipmark_profile::wire::{WireError, encode_profile, encode_series};
+use clipmark_service::clock::unix_ms;
 use clipmark_service::mqtt::{
     Closed, Connection, ConnectionOptions, Message, MqttEvent, Received, SetupError,
 };
@@ -77,7 +77,7 @@ struct Board {
 
 /// Lives on the broker until the connection ends, or until the board has vanished as it is meant to.
 pub(super) async fn live(model: &'static SimulatedBoard, config: &Config) -> Result<(), BoardError> {
-    let now = now_unix_ms();
+    let now = unix_ms();
     let mut board = Board {
         model,
         device: model.device.parse().expect("the table holds identifiers"),
@@ -149,7 +149,7 @@ impl Board {
         let said = DeviceState {
             state,
             connection: 1,
-            since_unix_ms: now_unix_ms(),
+            since_unix_ms: unix_ms(),
             command: self.job.as_ref().map(|job| job.command.clone()),
             queued: 0,
             unconfirmed: 0,
@@ -234,7 +234,7 @@ impl Board {
                 part: part as u16,
                 parts: pieces.len() as u16,
                 command: command.cloned(),
-                spooled_unix_ms: now_unix_ms(),
+                spooled_unix_ms: unix_ms(),
                 content: piece.to_vec(),
                 former: Vec::new(),
             };
@@ -255,7 +255,7 @@ impl Board {
             command: command.clone(),
             operation: operation.clone(),
             state,
-            at_unix_ms: now_unix_ms(),
+            at_unix_ms: unix_ms(),
             reason,
             attempt: 1,
             queued_behind: None,
@@ -365,7 +365,7 @@ impl Board {
             board: self.model,
             request,
             run_id: format!("{:016x}", self.epoch.0 ^ self.sequence << 40),
-            started_unix_ms: now_unix_ms(),
+            started_unix_ms: unix_ms(),
             origin: format!("command {command}"),
             upgraded: true,
             rebuilt: true,

@@ -13,13 +13,13 @@ mod evidence;
 pub use daemon::DaemonError;
 pub(crate) use daemon::{beside_this_program, check};
 
-use crate::commands::printed::{failed, print_line};
-use crate::commands::trigger::asked;
 use crate::config::Config;
 use crate::dashboard::{Dashboard, Offer};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::ingest::{self, Live, Serving};
 use crate::operator::{Ask, Operator};
+use crate::printed::{failed, print_line};
+use crate::progress::asked;
 use crate::store::{ProfileQuery, Store, StoreError};
 use boards::{BOARDS, Behaviour};
 use clipmark_profile::message::Availability;

@@ -4,10 +4,11 @@
 use super::batch::{Acknowledgement, Batch};
 use crate::store::{Committed, Message, Poison, Retention, Store, StoreError};
 use clipmark_profile::topics::{DeviceId, DeviceTopic, Topic};
+use clipmark_service::clock::unix_ms;
 use clipmark_service::systemd::Heartbeat;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// The pauses between two attempts at a batch.
@@ -47,12 +48,6 @@ pub(super) enum Report {
     Trouble(String),
     /// The store takes batches again.
     Recovered,
-}
-
-/// This machine's clock.
-pub(crate) fn now_unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Works until the receiver is gone. A batch in trouble is given up only then: the broker still has it. What is
@@ -115,7 +110,7 @@ fn read_waiting(store: &mut Store, reports: &UnboundedSender<Report>) -> Option<
 }
 
 fn prune(store: &mut Store, retention: &Retention) {
-    match store.prune(retention, now_unix_ms()) {
+    match store.prune(retention, unix_ms()) {
         Ok(pruned) => tracing::info!(?pruned, "forgot what is older than the retention"),
         Err(error) => tracing::warn!(%error, "nothing was forgotten; it is tried again in an hour"),
     }
@@ -131,7 +126,7 @@ fn commit(
     let mut pause = PAUSES[0];
     let mut was_in_trouble = false;
     loop {
-        match store.commit(&batch.messages, now_unix_ms()).or_else(|error| apart(store, &batch, error)) {
+        match store.commit(&batch.messages, unix_ms()).or_else(|error| apart(store, &batch, error)) {
             Ok(committed) => {
                 if was_in_trouble {
                     reports.send(Report::Recovered).ok()?;
@@ -160,8 +155,8 @@ fn apart(store: &mut Store, batch: &Batch, error: StoreError) -> Result<Committe
     tracing::warn!(%error, "the store refuses a batch; its messages are stored one by one");
     let mut all = Committed::default();
     for message in &batch.messages {
-        let one = match store.commit(std::slice::from_ref(message), now_unix_ms()) {
-            Err(error) if !error.is_passing() => store.commit(&[refused(message, &error)], now_unix_ms())?,
+        let one = match store.commit(std::slice::from_ref(message), unix_ms()) {
+            Err(error) if !error.is_passing() => store.commit(&[refused(message, &error)], unix_ms())?,
             done => done?,
         };
         all.stored += one.stored;

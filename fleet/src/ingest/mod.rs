@@ -15,6 +15,5 @@ mod receipts;
 mod receiver;
 
 pub use inbound::{Inbound, read};
-pub(crate) use keeper::now_unix_ms;
 pub(crate) use receiver::client_id;
 pub use receiver::{Live, Outgoing, ServeError, Serving, serve};

@@ -4,7 +4,7 @@
 use super::allowance::{Complaints, Share};
 use super::batch::{Acknowledgement, Queue};
 use super::inbound::{Inbound, read_as};
-use super::keeper::{self, Order, Report, now_unix_ms};
+use super::keeper::{self, Order, Report};
 use super::link::{Link, LinkEvent, warn_of};
 use super::receipts::Receipts;
 use crate::config::Config;
@@ -12,6 +12,7 @@ use crate::store::{Excess, Message as Stored, Refusals, Retention, Store, StoreE
 use clipmark_profile::codec::CodecError;
 use clipmark_profile::message::{Availability, CommandStatus, DeviceState, Payload, Progress, Receipt};
 use clipmark_profile::topics::{AggregatorId, DeviceId, DeviceTopic, Topic, every_device_filter, up_filter};
+use clipmark_service::clock::unix_ms;
 use clipmark_service::mqtt::{
     Backoff, Binding, Closed, Connection, ConnectionOptions, Message, MqttEvent, NotSent, Received, Verdict,
 };
@@ -206,7 +207,7 @@ impl<'a> Receiver<'a> {
             has_asked: false,
             link: Link::Waiting(Instant::now()),
             connection: 0,
-            backoff: Backoff::new(least, most, now_unix_ms()),
+            backoff: Backoff::new(least, most, unix_ms()),
             heartbeat,
             orders,
             is_keeper_busy: false,
@@ -227,7 +228,7 @@ impl<'a> Receiver<'a> {
         let said = DeviceState {
             state,
             connection: self.connection,
-            since_unix_ms: now_unix_ms(),
+            since_unix_ms: unix_ms(),
             command: None,
             queued: 0,
             unconfirmed: 0,

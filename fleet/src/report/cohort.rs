@@ -1,9 +1,9 @@
 //! A study of cohorts, as markup and as text.
 
+use super::page::encoded;
 use super::study::{Against, MOST_POINTS, Study};
 use super::{figure, mark, metric, word};
-use crate::commands::printed::columns;
-use crate::dashboard::encoded;
+use crate::printed::columns;
 use clipmark_profile::cohort::{CohortMetric, GroupContrast, Outlier};
 use clipmark_report::format::{change, percent};
 use clipmark_report::words::{clean, interval, point};

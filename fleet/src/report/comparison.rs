@@ -1,7 +1,7 @@
 //! Two runs held against each other, as markup and as text.
 
 use super::{figure, mark, metric, word};
-use crate::commands::printed::columns;
+use crate::printed::columns;
 use clipmark_profile::cohort::{Pool, entries};
 use clipmark_profile::compare::{Comparison, PointComparison, VariantComparison, Verdict};
 use clipmark_profile::point::Variant;

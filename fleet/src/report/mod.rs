@@ -14,7 +14,7 @@ mod trends;
 pub(crate) use cohort::{Links, html as cohorts, text as cohorts_text};
 pub(crate) use comparison::{Compared, html as comparison, text as comparison_text};
 pub(crate) use focus::Focus;
-pub(crate) use page::self_contained;
+pub(crate) use page::{encoded, self_contained, style};
 pub(crate) use study::{Asked, FACTORS, Study};
 pub(crate) use trends::{FIGURES, Trends, Wanted, devices as trend_devices, html as trends};
 

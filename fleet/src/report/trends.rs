@@ -1,7 +1,7 @@
 //! One figure of one point of one model over time: what got worse, when, and with what it coincides.
 
+use super::page::encoded;
 use super::{Focus, Links, figure, mark, metric};
-use crate::dashboard::encoded;
 use crate::store::{PointQuery, PointRow, Store, StoreError};
 use clipmark_profile::cohort::{Trend, TrendPoint, TrendRule, trend};
 use clipmark_profile::compare::Verdict;

@@ -4,7 +4,7 @@ use super::rows::ProfileRows;
 use clipmark_profile::message::{EventReport, Payload, SequenceRange};
 use clipmark_profile::topics::UpKind;
 use clipmark_profile::{plausible, wire};
-use std::error::Error;
+use clipmark_service::outcome::in_one_line;
 
 /// What a record holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,17 +26,6 @@ pub enum Content {
         /// Why.
         reason: String,
     },
-}
-
-/// An error with its causes in one line.
-pub(crate) fn in_one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }
 
 impl Content {

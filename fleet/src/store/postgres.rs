@@ -1,10 +1,10 @@
 //! The store in a PostgreSQL database, for fleets that outgrow one file or want several aggregators.
 
 use super::StoreError;
-use super::content::in_one_line;
 use super::database::{Database, Dialect, Each, Row, Value};
 use crate::config;
 use clipmark_service::mqtt;
+use clipmark_service::outcome::in_one_line;
 use postgres::types::private::BytesMut;
 use postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, Config, Error, Statement};

@@ -5,6 +5,7 @@
 
 use super::database::Database;
 use super::{Store, StoreError};
+use crate::config::RetentionDays;
 
 /// Milliseconds in a day.
 const DAY_MS: u64 = 86_400_000;
@@ -20,6 +21,18 @@ pub struct Retention {
     pub command_days: Option<u32>,
     /// Messages that could not be understood, and parts whose other parts never came.
     pub poison_days: Option<u32>,
+}
+
+impl From<RetentionDays> for Retention {
+    fn from(days: RetentionDays) -> Self {
+        let given = |days: u32| Some(days).filter(|days| *days > 0);
+        Self {
+            blob_days: given(days.blob_days),
+            profile_days: given(days.profile_days),
+            command_days: given(days.command_days),
+            poison_days: given(days.poison_days),
+        }
+    }
 }
 
 /// What was forgotten.

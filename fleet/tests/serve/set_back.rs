@@ -26,8 +26,9 @@ struct Board {
     child: Option<Child>,
 }
 
-fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+/// False when a file went while it was copied.
+fn copied(from: &Path, to: &Path) -> bool {
+    Command::new("cp").arg("-a").args([from, to]).status().unwrap().success()
 }
 
 impl Board {
@@ -64,15 +65,22 @@ impl Board {
         }
     }
 
-    /// As a backup does it: of a running board.
+    /// As a backup does it: of a running board, again when a file went meanwhile.
     fn back_up(&self, name: &str) {
-        copy(&self.dir.path().join("state"), &self.dir.path().join(name));
+        let to = self.dir.path().join(name);
+        for _ in 0..100 {
+            if copied(&self.dir.path().join("state"), &to) {
+                return;
+            }
+            std::fs::remove_dir_all(&to).unwrap();
+        }
+        panic!("no copy of the state directory could be made while the board ran");
     }
 
     fn set_back(&mut self, name: &str) {
         self.kill();
         std::fs::remove_dir_all(self.dir.path().join("state")).unwrap();
-        copy(&self.dir.path().join(name), &self.dir.path().join("state"));
+        assert!(copied(&self.dir.path().join(name), &self.dir.path().join("state")));
         self.run();
     }
 }

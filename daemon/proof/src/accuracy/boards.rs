@@ -3,7 +3,7 @@
 use crate::row::Row;
 use crate::{Found, binary};
 use anyhow::Context as _;
-use clipmark_daemon::worker::account;
+use clipmark_daemon::account;
 use clipmark_probes::board::Boards;
 use clipmark_probes::registry::Sensors;
 use clipmark_probes::root::Root;

@@ -112,7 +112,7 @@ fn compare(
     Ok(Comparison { bare_ns: median(&bares)?, timed_ns: median(&timeds)?, ratio: median(&ratios)? })
 }
 
-fn spec(at: Shape, inputs: Vec<clipmark_daemon::backend::InputSpec>) -> EngineSpec {
+fn spec(at: Shape, inputs: Vec<clipmark_daemon::tensor::InputSpec>) -> EngineSpec {
     EngineSpec {
         shape: at,
         precision: Precision::Model,

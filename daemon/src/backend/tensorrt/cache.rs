@@ -4,6 +4,7 @@
 //! existed. Building takes minutes, so entries are written through a temporary file and renamed.
 
 use crate::digest::sha256;
+use clipmark_service::durable::{self, DiskError};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -83,13 +84,11 @@ impl EngineCache {
     /// many were evicted.
     pub(super) fn put(&self, header: &Header, engine: &[u8]) -> io::Result<usize> {
         let path = self.path(&header.key);
-        let temporary = self.folder.join(format!(".{}.tmp", std::process::id()));
-        let written = write_entry(&temporary, header, engine).and_then(|()| fs::rename(&temporary, &path));
-        if let Err(error) = written {
-            // The failed write is reported; a left-over temporary file is overwritten by the next one.
-            let _ = fs::remove_file(&temporary);
-            return Err(error);
-        }
+        // Should two processes ever write one entry at once, its digest tells.
+        let written = durable::replace_with(&path, |file| {
+            write_entry(file, header, engine).map_err(DiskError::of("write", &path))
+        });
+        written.map_err(|error| error.source)?;
         self.evict(&path)
     }
 
@@ -117,15 +116,13 @@ impl EngineCache {
     }
 }
 
-fn write_entry(path: &Path, header: &Header, engine: &[u8]) -> io::Result<()> {
+fn write_entry(mut file: &File, header: &Header, engine: &[u8]) -> io::Result<()> {
     let header = serde_json::to_vec(header)?;
-    let mut file = File::create(path)?;
     file.write_all(MAGIC)?;
     file.write_all(&(header.len() as u32).to_le_bytes())?;
     file.write_all(&header)?;
     file.write_all(&Sha256::digest(engine))?;
-    file.write_all(engine)?;
-    file.sync_all()
+    file.write_all(engine)
 }
 
 fn read_entry(file: &mut File, key: &str) -> Option<(Header, Vec<u8>)> {

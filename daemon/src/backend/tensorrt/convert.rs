@@ -3,7 +3,7 @@
 //! TensorRT 8 narrows 64-bit integer inputs to 32 bits; outputs in types that [`Dtype`] does not have are
 //! widened.
 
-use crate::backend::{Dtype, TensorData};
+use crate::tensor::{Dtype, TensorData};
 use clipmark_trt::{Element, Tensor};
 
 /// Copies `from` into an engine's buffer `to` of element type `element`.

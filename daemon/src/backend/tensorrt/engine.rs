@@ -2,7 +2,8 @@
 
 use super::convert::{accepts, copy, fill};
 use super::failure::at;
-use crate::backend::{BackendError, Engine, InputSpec, RunTiming, TensorData, check_inputs};
+use crate::backend::{BackendError, Engine, RunTiming, check_inputs};
+use crate::tensor::{InputSpec, TensorData};
 use clipmark_profile::record::{Cause, EngineBuild, OperatorCost, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use clipmark_trt::{LayerTime, Session};

@@ -23,6 +23,7 @@ use super::{Backend, BackendError, Engine, EngineSpec};
 use cache::{EngineCache, Found, Header};
 use clipmark_profile::record::{BackendRecord, Cause, EngineBuild, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
+use clipmark_service::durable;
 use clipmark_trt::{
     BuildRequest, DeclaredInput, Engine as Loaded, Network, Search, Session, ShapeRange, TensorRt, TrtError,
     Wait,
@@ -246,11 +247,9 @@ impl Preparation<'_> {
 
     fn write_timings(&mut self, timings: &[u8]) {
         let Some(path) = self.timings_file() else { return };
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         let folder = path.parent().unwrap_or(&path);
         let written = std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&temporary, timings))
-            .and_then(|()| std::fs::rename(&temporary, &path));
+            .and_then(|()| durable::replace(&path, timings).map_err(|error| error.source));
         if let Err(error) = written {
             self.remarks.push(format!("the timing cache could not be kept in {}: {error}", path.display()));
         }

@@ -265,7 +265,7 @@ pub fn shared_profile(points: &[EngineSpec]) -> Option<BTreeMap<String, String>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::{Dtype, InputSpec};
+    use crate::tensor::{Dtype, InputSpec};
     use clipmark_profile::point::{Precision, Shape};
 
     fn spec(options: &[(&str, &str)], shape: &[usize]) -> EngineSpec {

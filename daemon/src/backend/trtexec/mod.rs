@@ -10,9 +10,8 @@ mod report;
 pub use command::PROGRAM_VARIABLE;
 
 use super::tensorrt::{self, ModelFacts, TensorrtOptions};
-use super::{
-    Backend, BackendError, Dtype, Engine, EngineSpec, InputSpec, RunTiming, TensorData, check_inputs,
-};
+use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, check_inputs};
+use crate::tensor::{Dtype, InputSpec, TensorData};
 use clipmark_profile::record::{BackendRecord, Cause, EngineBuild, OperatorCost, Stage};
 use clipmark_profile::units::{Bytes, Nanos};
 use clipmark_trt::{ShapeRange, die_with_parent};

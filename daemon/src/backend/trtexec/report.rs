@@ -3,7 +3,7 @@
 //! Formats of TensorRT 8.2 to 11, as its own reporting code writes them: times and outputs are JSON, the profile
 //! is JSON but for layer names, which may hold quotes that nobody escaped.
 
-use crate::backend::{Dtype, TensorData};
+use crate::tensor::{Dtype, TensorData};
 use clipmark_profile::record::OperatorCost;
 use clipmark_profile::units::Nanos;
 use serde::Deserialize;

@@ -94,29 +94,28 @@ impl Server {
 
     /// What an end amounts to. Results are in the spool, synced, before anything is called successful.
     fn outcome(&mut self, command: &CommandId, dir: &Path, ending: ChildExit) -> CommandOutcome {
-        if let Some(done) = ending.done {
-            let now = self.clock.now().unix_ms;
-            let records = match runs::spool_outputs(&mut self.spool, command, dir, &done.outputs, now) {
-                Ok(records) => records.map(|records| (self.spool.epoch(), records)),
-                Err(error) => {
-                    let message = format!(
-                        "it was carried out, but the result did not reach the spool: {error}; the evidence is in {}",
-                        dir.display()
-                    );
-                    tracing::error!(%command, message);
-                    return CommandOutcome::Failed(Reason { code: ReasonCode::Storage, message });
-                }
-            };
-            return match done.is_partial {
-                true => CommandOutcome::Stopped { records },
-                false => CommandOutcome::Successful { records, result: done.result },
-            };
-        }
-        match (ending.unable, ending.ordered) {
-            (Some(unable), _) => unable.into(),
-            (None, Some(Stop::Checkpoint)) => CommandOutcome::Checkpointed,
-            (None, Some(Stop::GiveUp)) => CommandOutcome::Stopped { records: None },
-            (None, None) => CommandOutcome::Failed(ending.otherwise),
+        let done = match (ending.told, ending.ordered) {
+            (Some(Ok(done)), _) => done,
+            (Some(Err(unable)), _) => return unable.into(),
+            (None, Some(Stop::Checkpoint)) => return CommandOutcome::Checkpointed,
+            (None, Some(Stop::GiveUp)) => return CommandOutcome::Stopped { records: None },
+            (None, None) => return CommandOutcome::Failed(ending.otherwise),
+        };
+        let now = self.clock.now().unix_ms;
+        let records = match runs::spool_outputs(&mut self.spool, command, dir, &done.outputs, now) {
+            Ok(records) => records.map(|records| (self.spool.epoch(), records)),
+            Err(error) => {
+                let message = format!(
+                    "it was carried out, but the result did not reach the spool: {error}; the evidence is in {}",
+                    dir.display()
+                );
+                tracing::error!(%command, message);
+                return CommandOutcome::Failed(Reason { code: ReasonCode::Storage, message });
+            }
+        };
+        match done.is_partial {
+            true => CommandOutcome::Stopped { records },
+            false => CommandOutcome::Successful { records, result: done.result },
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::{Samples, Span, Stream, measure};
-use crate::backend::{BackendError, Engine, RunTiming, TensorData};
-use crate::worker::account::counters;
+use crate::account::counters;
+use crate::backend::{BackendError, Engine, RunTiming};
+use crate::tensor::TensorData;
 use crate::worker::clock::monotonic;
 use crate::worker::protocol::MeasureOrder;
 use clipmark_profile::point::Shape;

@@ -111,7 +111,7 @@ impl Driver {
             // SAFETY: both functions write a pointer to a static string, or leave it null.
             unsafe {
                 function(code, &raw mut found);
-                crate::object::text(found)
+                crate::dl::text(found)
             }
         };
         let name = describe(self.error_name).unwrap_or_else(|| "an unknown error".to_owned());

@@ -3,9 +3,9 @@
 mod columns;
 mod parquet;
 
-use crate::commands::printed::{failed, note_limit, nothing, opened};
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
+use crate::printed::{failed, note_limit, nothing, opened};
 use crate::store::{PointQuery, PointRow};
 use clipmark_profile::text::clean_lines;
 use clipmark_profile::topics::DeviceId;

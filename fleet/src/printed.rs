@@ -6,8 +6,9 @@ use crate::operator::OperatorError;
 use crate::store::{Store, StoreError};
 use clipmark_profile::text::{clean, clean_lines};
 use clipmark_service::mqtt::Closed;
+use clipmark_service::outcome::write_out;
 use std::error::Error;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 
 /// Makes any error end the command with `code`.
 pub(crate) fn failed<E: Error + Send + Sync + 'static>(code: ExitCode) -> impl Fn(E) -> CommandError {
@@ -68,14 +69,7 @@ pub(crate) fn note_limit(rows: usize, limit: u32) {
 
 /// Prints text, without what a terminal would obey; a reader that has gone, e.g. `head`, has seen enough.
 pub(crate) fn print(text: &str) -> Result<(), CommandError> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(clean_lines(text).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let what = format!("cannot write to standard output: {error}; check where it is redirected to");
-            Err(CommandError::new(ExitCode::Storage, what))
-        }
-        _ => Ok(()),
-    }
+    write_out(&clean_lines(text), ExitCode::Storage)
 }
 
 /// Prints a line.

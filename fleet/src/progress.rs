@@ -1,14 +1,21 @@
 //! One line a device: how far a command is, as bars on a terminal and as plain lines elsewhere.
 
+use crate::config::Config;
+use crate::exit_codes::CommandError;
 use crate::ingest::{Inbound, read};
+use crate::operator::{Ask, Operator, OperatorError};
+use crate::printed::broker_failed;
 use crate::store::Message as Stored;
 use clipmark_profile::message::{CommandState, CommandStatus, Progress};
 use clipmark_profile::text::clean;
+use clipmark_profile::topics::every_device_filter;
 use clipmark_profile::topics::{CommandId, DeviceId};
 use clipmark_service::mqtt::Received;
+use clipmark_service::mqtt::Verdict;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 /// Longest text that is shown of what a device said.
 const SAID: usize = 500;
@@ -153,4 +160,63 @@ impl Board {
             line.bar.abandon();
         }
     }
+}
+
+/// Asks `devices`, and with `too_late` shows how far they are until all are done, or until it says that those
+/// which have not begun never will.
+pub(crate) fn asked(
+    config: &Config,
+    ask: &Ask,
+    devices: &[DeviceId],
+    too_late: Option<&dyn Fn() -> bool>,
+) -> Result<Board, CommandError> {
+    let broker = broker_failed(config);
+    let status = format!("cmd/{}/{}/status", ask.operation, ask.command);
+    let filters = vec![every_device_filter(&status), every_device_filter("progress")];
+    let filters = if too_late.is_some() { filters } else { Vec::new() };
+    let mut operator = Operator::connect(config, filters).map_err(&broker)?;
+    let mut board = Board::new(ask.command.clone(), too_late.is_some());
+    for device in devices {
+        match operator.publish(ask.to(device)).map_err(&broker)? {
+            Verdict::Accepted => board.add(device),
+            Verdict::NobodyListens => {
+                board.lost(
+                    device,
+                    "the broker keeps no session for it: it has never connected, or too long ago",
+                );
+            }
+            Verdict::Refused(reason) => {
+                board.lost(device, &format!("the broker refuses the request: {reason}"));
+            }
+            Verdict::TooLarge { size } => {
+                board.lost(
+                    device,
+                    &format!("the request's {size} bytes are more than the broker takes in one message"),
+                );
+            }
+        }
+    }
+    if let Some(too_late) = too_late {
+        follow(&mut operator, &mut board, too_late, &broker)?;
+    }
+    Ok(board)
+}
+
+fn follow(
+    operator: &mut Operator,
+    board: &mut Board,
+    too_late: &dyn Fn() -> bool,
+    broker: &dyn Fn(OperatorError) -> CommandError,
+) -> Result<(), CommandError> {
+    while !board.is_done() {
+        let received = operator.receive(Duration::from_millis(500)).map_err(broker)?;
+        if let Some(received) = received {
+            board.take(&received);
+        }
+        if too_late() {
+            board.give_up("it has not begun before the deadline");
+        }
+    }
+    board.finish();
+    Ok(())
 }

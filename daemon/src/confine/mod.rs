@@ -15,7 +15,7 @@ mod privileges;
 
 pub use files::GPU_DEVICES;
 
-use super::account::memory_total;
+use crate::account::memory_total;
 use clipmark_profile::environment::Environment;
 use serde::{Deserialize, Serialize};
 use std::fmt;
