@@ -57,6 +57,12 @@ pub struct InputSpec {
     pub low: f64,
     /// Greatest value, exclusive for integers; for token ids the vocabulary size.
     pub high: f64,
+    /// The axis that counts clips, where one does and nothing else.
+    #[serde(default)]
+    pub clips: Option<usize>,
+    /// The axis that counts the frames of a clip, where one does and nothing else.
+    #[serde(default)]
+    pub frames: Option<usize>,
 }
 
 /// A tensor as plain little-endian bytes, row major.

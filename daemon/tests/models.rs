@@ -46,8 +46,15 @@ fn assert_close(a: &[f32], b: &[f32], tolerance: f32) {
 
 fn spec(batch: u32, frames: u32) -> EngineSpec {
     let (b, t) = (batch as usize, frames as usize);
-    let input =
-        |name: &str, dtype, shape, high| InputSpec { name: name.into(), dtype, shape, low: 0.0, high };
+    let input = |name: &str, dtype, shape, high| InputSpec {
+        name: name.into(),
+        dtype,
+        shape,
+        low: 0.0,
+        high,
+        clips: None,
+        frames: None,
+    };
     let video = input("video", Dtype::F32, vec![b, t, 3, 64, 64], 1.0);
     let text = input("text", Dtype::I64, vec![b, 16], f64::from(VOCABULARY));
     EngineSpec {

@@ -36,6 +36,8 @@ impl Board {
             shape: vec![1, 8, 4],
             low: 0.0,
             high: 1.0,
+            clips: None,
+            frames: None,
         };
         let spec = EngineSpec {
             shape: Shape::new(1, 8).expect("not zero"),

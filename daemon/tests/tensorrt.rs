@@ -58,8 +58,15 @@ impl Board {
 }
 
 fn spec(batch: usize, frames: usize) -> EngineSpec {
-    let input =
-        InputSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![batch, frames, 4], low: 0.0, high: 1.0 };
+    let input = InputSpec {
+        name: "x".into(),
+        dtype: Dtype::F32,
+        shape: vec![batch, frames, 4],
+        low: 0.0,
+        high: 1.0,
+        clips: None,
+        frames: None,
+    };
     EngineSpec {
         shape: Shape::new(batch as u32, frames as u32).expect("not zero"),
         precision: Precision::Model,
@@ -332,7 +339,15 @@ fn token_ids_are_narrowed_for_tensorrt_8_and_passed_on_to_later_ones() {
         &[("y", model::I64, &shape)],
         &[("copy", "Identity", &["ids"], &["y"])],
     );
-    let input = InputSpec { name: "ids".into(), dtype: Dtype::I64, shape: vec![2, 6], low: 0.0, high: 9.0 };
+    let input = InputSpec {
+        name: "ids".into(),
+        dtype: Dtype::I64,
+        shape: vec![2, 6],
+        low: 0.0,
+        high: 9.0,
+        clips: None,
+        frames: None,
+    };
     let spec = EngineSpec { inputs: vec![input], ..spec(2, 1) };
     for (major, dtype) in [(8, Dtype::I32), (10, Dtype::I64), (11, Dtype::I64)] {
         let board = Board::new(major, "");

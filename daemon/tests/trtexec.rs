@@ -34,7 +34,15 @@ impl Board {
 }
 
 fn spec() -> EngineSpec {
-    let input = InputSpec { name: "x".into(), dtype: Dtype::F32, shape: vec![1, 8, 4], low: 0.0, high: 1.0 };
+    let input = InputSpec {
+        name: "x".into(),
+        dtype: Dtype::F32,
+        shape: vec![1, 8, 4],
+        low: 0.0,
+        high: 1.0,
+        clips: None,
+        frames: None,
+    };
     EngineSpec {
         shape: Shape::new(1, 8).expect("not zero"),
         precision: Precision::Model,

@@ -96,7 +96,15 @@ fn faults_an_inference(settings: &WorkerConfig) -> u64 {
     let directory = TempDir::new().expect("a temporary folder");
     let model = directory.path().join("temporal.onnx");
     BuiltIn::Temporal.write(&model, false).expect("a writable folder");
-    let input = |name: &str, dtype, shape| InputSpec { name: name.into(), dtype, shape, low: 0.0, high: 1.0 };
+    let input = |name: &str, dtype, shape| InputSpec {
+        name: name.into(),
+        dtype,
+        shape,
+        low: 0.0,
+        high: 1.0,
+        clips: None,
+        frames: None,
+    };
     let mut order = order("tract", &model);
     order.spec.shape = Shape::new(1, 32).expect("neither is zero");
     order.spec.inputs =

@@ -29,7 +29,7 @@ pub enum CompletionError {
 }
 
 /// Runs `first`, `second` and `first` again and holds the outputs against each other. The two must differ
-/// so much that the model's outputs do.
+/// so much that the model's outputs do. Returns the outputs of `first`.
 ///
 /// # Errors
 /// What was found wrong, or the engine's own failure.
@@ -37,7 +37,7 @@ pub fn check_completion(
     engine: &mut dyn Engine,
     first: &[TensorData],
     second: &[TensorData],
-) -> Result<(), CompletionError> {
+) -> Result<Vec<TensorData>, CompletionError> {
     let of_first = settled(engine, first)?;
     let of_second = settled(engine, second)?;
     if of_second == of_first {
@@ -46,10 +46,13 @@ pub fn check_completion(
     if settled(engine, first)? != of_first {
         return Err(CompletionError::Unsteady);
     }
-    Ok(())
+    Ok(of_first)
 }
 
-fn settled(engine: &mut dyn Engine, inputs: &[TensorData]) -> Result<Vec<TensorData>, CompletionError> {
+pub(crate) fn settled(
+    engine: &mut dyn Engine,
+    inputs: &[TensorData],
+) -> Result<Vec<TensorData>, CompletionError> {
     engine.set_inputs(inputs)?;
     engine.run()?;
     let at_once = engine.outputs()?;

@@ -6,6 +6,7 @@
 //! and add its line to [`registry`]; the conformance suite then runs over it.
 
 pub mod completion;
+pub mod follows;
 mod noop;
 #[cfg(feature = "onnxruntime")]
 mod onnxruntime;

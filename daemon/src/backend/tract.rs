@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 use tract_linalg::multithread::Executor;
 use tract_onnx::prelude::{
     Framework, InferenceFact, InferenceModel, InferenceModelExt, Op, OutletId, RunOptions, TValue, TVec,
-    Tensor, TypedModel,
+    Tensor, TractError, TypedFact, TypedModel, TypedNode,
 };
-use tract_onnx::tract_core::ops::cnn::Conv;
+use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
 use tract_onnx::tract_core::ops::scan::Scan;
 use tract_onnx::tract_core::plan::eval;
 use tract_onnx::tract_core::transform::get_transform;
@@ -198,14 +198,45 @@ fn output_names(model: &InferenceModel) -> Result<Vec<String>, BackendError> {
 
 /// Shapes propagated and the graph decluttered.
 fn concrete(model: InferenceModel) -> Result<TypedModel, BackendError> {
-    let typed = model.into_typed().and_then(TypedModel::into_decluttered).and_then(|mut model| {
+    let shaping = |error: TractError| {
+        let words = format!("{error:#}");
+        BackendError::new(Stage::Prepare, shaping_cause(&words), words)
+    };
+    let typed = model.into_typed().map_err(shaping)?;
+    windows_fit(&typed)?;
+    let typed = typed.into_decluttered().and_then(|mut model| {
         forget_between_inferences(&mut model);
         model.into_decluttered()
     });
-    typed.map_err(|error| {
-        let words = format!("{error:#}");
-        BackendError::new(Stage::Prepare, shaping_cause(&words), words)
-    })
+    typed.map_err(shaping)
+}
+
+/// tract lets the output of a convolution or pooling shrink to nothing where other runtimes refuse, and goes on with
+/// it: fast, and meaningless.
+fn windows_fit(model: &TypedModel) -> Result<(), BackendError> {
+    let pool = |node: &TypedNode| {
+        let spec = node.op_as::<Conv>().map(|op| &op.pool_spec);
+        let spec = spec.or_else(|| node.op_as::<MaxPool>().map(|op| &op.pool_spec));
+        spec.or_else(|| node.op_as::<SumPool>().map(|op| &op.pool_spec)).cloned()
+    };
+    for node in model.nodes() {
+        let Some(spec) = pool(node) else { continue };
+        let of = |fact: &TypedFact| fact.shape.as_concrete().map(<[usize]>::to_vec);
+        let input = model.node_input_facts(node.id).ok().and_then(|facts| of(facts.first()?));
+        let output = node.outputs.first().and_then(|output| of(&output.fact));
+        let (Some(input), Some(output)) = (input, output) else { continue };
+        if output.contains(&0) && !input.contains(&0) {
+            let message = format!(
+                "{} `{}` has nothing to give: its window of {:?} does not fit its input of {input:?}; a longer clip or \
+                 a larger picture is needed",
+                node.op().name(),
+                node.name,
+                spec.kernel_shape,
+            );
+            return Err(BackendError::new(Stage::Prepare, Cause::ImpossibleShape, message));
+        }
+    }
+    Ok(())
 }
 
 /// Recurrent layers keep their state from one run to the next in tract, as a live stream wants it. Here
@@ -423,4 +454,66 @@ fn costs(model: &TypedModel, spent: &[Duration], iterations: u32) -> Vec<Operato
         .collect();
     costs.sort_by(|a, b| b.time.cmp(&a.time).then_with(|| a.name.cmp(&b.name)));
     costs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::graph::{Dim, GraphBuilder, ints};
+    use crate::tensor::{Dtype, InputSpec};
+    use clipmark_profile::point::Shape;
+    use std::collections::BTreeMap;
+    use tract_onnx::pb::tensor_proto::DataType;
+
+    /// A model over (1, 3, frames) whose operator `kind` looks at 13 frames at once.
+    fn thirteen_frames(kind: &str) -> Vec<u8> {
+        let mut graph = GraphBuilder::new(kind, 1);
+        let video =
+            graph.input("video", DataType::Float, &[Dim::Fixed(1), Dim::Fixed(3), Dim::Symbol("frames")]);
+        let weight = graph.weight("weight", &[3, 3, 13], 39);
+        let inputs = if kind == "Conv" { vec![&video, &weight] } else { vec![&video] };
+        let windows = graph.node(kind, &inputs, vec![ints("kernel_shape", &[13])]);
+        let sum = graph.sum(&windows, -1, false);
+        graph.output("sum", &sum, &[Dim::Fixed(1), Dim::Fixed(3)]);
+        graph.into_bytes()
+    }
+
+    fn prepared(model: &Path, frames: u32) -> Result<TractEngine, BackendError> {
+        let shape = vec![1, 3, frames as usize];
+        let input = InputSpec {
+            name: "video".into(),
+            dtype: Dtype::F32,
+            shape,
+            low: 0.0,
+            high: 1.0,
+            clips: None,
+            frames: None,
+        };
+        prepare(
+            model,
+            &EngineSpec {
+                shape: Shape::new(1, frames).unwrap(),
+                precision: Precision::Model,
+                threads: 1,
+                inputs: vec![input],
+                options: BTreeMap::new(),
+                cache_dir: None,
+            },
+        )
+    }
+
+    #[test]
+    fn a_clip_that_is_shorter_than_a_window_is_an_impossible_shape_and_the_operator_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for kind in ["AveragePool", "MaxPool", "Conv"] {
+            let model = dir.path().join(kind);
+            std::fs::write(&model, thirteen_frames(kind)).unwrap();
+            assert!(prepared(&model, 16).is_ok() && prepared(&model, 13).is_ok(), "{kind}");
+            for frames in [12, 1] {
+                let error = prepared(&model, frames).err().expect(kind);
+                assert_eq!((error.stage, error.cause), (Stage::Prepare, Cause::ImpossibleShape), "{error}");
+                assert!(error.message.contains(kind) && error.message.contains("13"), "{error}");
+            }
+        }
+    }
 }

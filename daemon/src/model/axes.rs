@@ -68,6 +68,11 @@ impl InputAxis {
         Self { factor: size, batch: false, frames: false }
     }
 
+    /// Whether each step along it is another frame, at this point.
+    const fn counts_frames(self, at: Shape) -> bool {
+        self.frames && self.factor == 1 && (!self.batch || at.batch() == 1)
+    }
+
     /// Its size at a grid point.
     #[must_use]
     pub const fn at(self, at: Shape) -> usize {
@@ -111,6 +116,8 @@ impl ModelShape {
             shape: input.axes.iter().map(|axis| axis.at(at)).collect(),
             low: input.low,
             high: input.high,
+            clips: input.axes.iter().position(|axis| *axis == InputAxis::BATCH),
+            frames: input.axes.iter().position(|axis| axis.counts_frames(at)),
         };
         self.inputs.iter().map(one).collect()
     }

@@ -13,11 +13,11 @@ use tract_onnx::pb::{
 };
 
 /// The name of a tensor in the graph.
-pub(super) type Value = String;
+pub(crate) type Value = String;
 
 /// A dimension of an input or output.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Dim {
+pub(crate) enum Dim {
     /// A number.
     Fixed(i64),
     /// A symbol that the caller binds at run time.
@@ -25,7 +25,7 @@ pub(super) enum Dim {
 }
 
 /// A graph under construction.
-pub(super) struct GraphBuilder {
+pub(crate) struct GraphBuilder {
     graph: GraphProto,
     seed: u64,
     scopes: Vec<String>,
@@ -34,13 +34,13 @@ pub(super) struct GraphBuilder {
 
 impl GraphBuilder {
     /// An empty graph whose weights come from `seed`.
-    pub(super) fn new(name: &str, seed: u64) -> Self {
+    pub(crate) fn new(name: &str, seed: u64) -> Self {
         let graph = GraphProto { name: name.into(), ..GraphProto::default() };
         Self { graph, seed, scopes: Vec::new(), counter: 0 }
     }
 
     /// Names everything that `build` adds with the prefix `scope/`.
-    pub(super) fn scope<R>(&mut self, scope: &str, build: impl FnOnce(&mut Self) -> R) -> R {
+    pub(crate) fn scope<R>(&mut self, scope: &str, build: impl FnOnce(&mut Self) -> R) -> R {
         self.scopes.push(scope.into());
         let result = build(self);
         self.scopes.pop();
@@ -48,20 +48,20 @@ impl GraphBuilder {
     }
 
     /// Declares an input.
-    pub(super) fn input(&mut self, name: &str, dtype: DataType, dims: &[Dim]) -> Value {
+    pub(crate) fn input(&mut self, name: &str, dtype: DataType, dims: &[Dim]) -> Value {
         self.graph.input.push(value_info(name, dtype, dims));
         name.into()
     }
 
     /// Declares `value` as the output `name`.
-    pub(super) fn output(&mut self, name: &str, value: &Value, dims: &[Dim]) {
+    pub(crate) fn output(&mut self, name: &str, value: &Value, dims: &[Dim]) {
         self.node_to("Identity", name.into(), &[value], Vec::new());
         self.graph.output.push(value_info(name, DataType::Float, dims));
     }
 
     /// A weight drawn uniformly with standard deviation `1/sqrt(fan_in)`. Its stream depends on its full
     /// name alone, so that models which share a part share its weights.
-    pub(super) fn weight(&mut self, name: &str, shape: &[i64], fan_in: i64) -> Value {
+    pub(crate) fn weight(&mut self, name: &str, shape: &[i64], fan_in: i64) -> Value {
         let name = self.full_name(name);
         let mut stream = SplitMix64::named(self.seed, &name);
         let bound = (3.0 / fan_in as f32).sqrt();
@@ -72,27 +72,27 @@ impl GraphBuilder {
     }
 
     /// A scalar constant.
-    pub(super) fn scalar(&mut self, value: f32) -> Value {
+    pub(crate) fn scalar(&mut self, value: f32) -> Value {
         let name = self.fresh("scalar");
         self.initializer(name, DataType::Float, &[], value.to_le_bytes().to_vec())
     }
 
     /// A vector that holds `value` `length` times, e.g. the gain of a fresh normalisation.
-    pub(super) fn filled(&mut self, name: &str, value: f32, length: i64) -> Value {
+    pub(crate) fn filled(&mut self, name: &str, value: f32, length: i64) -> Value {
         let name = self.full_name(name);
         let raw_data = (0..length).flat_map(|_| value.to_le_bytes()).collect();
         self.initializer(name, DataType::Float, &[length], raw_data)
     }
 
     /// A vector of 64-bit integers: axes, shapes, indices.
-    pub(super) fn integers(&mut self, values: &[i64]) -> Value {
+    pub(crate) fn integers(&mut self, values: &[i64]) -> Value {
         let name = self.fresh("integers");
         let raw_data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.initializer(name, DataType::Int64, &[values.len() as i64], raw_data)
     }
 
     /// Adds a node of type `kind`.
-    pub(super) fn node(&mut self, kind: &str, inputs: &[&Value], attributes: Vec<AttributeProto>) -> Value {
+    pub(crate) fn node(&mut self, kind: &str, inputs: &[&Value], attributes: Vec<AttributeProto>) -> Value {
         let output = self.fresh(kind);
         self.node_to(kind, output, inputs, attributes)
     }
@@ -130,7 +130,7 @@ impl GraphBuilder {
     }
 
     /// The finished file, opset 17, IR version 8.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         let opset = OperatorSetIdProto { domain: String::new(), version: 17 };
         ModelProto {
             ir_version: 8,
@@ -147,48 +147,48 @@ impl GraphBuilder {
 
 /// Operators, one method each.
 impl GraphBuilder {
-    pub(super) fn add(&mut self, a: &Value, b: &Value) -> Value {
+    pub(crate) fn add(&mut self, a: &Value, b: &Value) -> Value {
         self.node("Add", &[a, b], Vec::new())
     }
 
-    pub(super) fn mul(&mut self, a: &Value, b: &Value) -> Value {
+    pub(crate) fn mul(&mut self, a: &Value, b: &Value) -> Value {
         self.node("Mul", &[a, b], Vec::new())
     }
 
-    pub(super) fn div(&mut self, a: &Value, b: &Value) -> Value {
+    pub(crate) fn div(&mut self, a: &Value, b: &Value) -> Value {
         self.node("Div", &[a, b], Vec::new())
     }
 
-    pub(super) fn matmul(&mut self, a: &Value, b: &Value) -> Value {
+    pub(crate) fn matmul(&mut self, a: &Value, b: &Value) -> Value {
         self.node("MatMul", &[a, b], Vec::new())
     }
 
     /// `shape` may hold 0 (copy the dimension at this position) and one -1 (infer).
-    pub(super) fn reshape(&mut self, x: &Value, shape: &[i64]) -> Value {
+    pub(crate) fn reshape(&mut self, x: &Value, shape: &[i64]) -> Value {
         let shape = self.integers(shape);
         self.node("Reshape", &[x, &shape], Vec::new())
     }
 
-    pub(super) fn transpose(&mut self, x: &Value, permutation: &[i64]) -> Value {
+    pub(crate) fn transpose(&mut self, x: &Value, permutation: &[i64]) -> Value {
         self.node("Transpose", &[x], vec![ints("perm", permutation)])
     }
 
-    pub(super) fn mean(&mut self, x: &Value, axis: i64, keep: bool) -> Value {
+    pub(crate) fn mean(&mut self, x: &Value, axis: i64, keep: bool) -> Value {
         self.node("ReduceMean", &[x], vec![ints("axes", &[axis]), int("keepdims", i64::from(keep))])
     }
 
-    pub(super) fn sum(&mut self, x: &Value, axis: i64, keep: bool) -> Value {
+    pub(crate) fn sum(&mut self, x: &Value, axis: i64, keep: bool) -> Value {
         let axes = self.integers(&[axis]);
         self.node("ReduceSum", &[x, &axes], vec![int("keepdims", i64::from(keep))])
     }
 
     /// Rows of `table` by the integer tensor `indices`.
-    pub(super) fn gather(&mut self, table: &Value, indices: &Value) -> Value {
+    pub(crate) fn gather(&mut self, table: &Value, indices: &Value) -> Value {
         self.node("Gather", &[table, indices], vec![int("axis", 0)])
     }
 
     /// `x W + b` over the last axis; `W` is `[inputs, outputs]`.
-    pub(super) fn linear(&mut self, name: &str, x: &Value, inputs: i64, outputs: i64) -> Value {
+    pub(crate) fn linear(&mut self, name: &str, x: &Value, inputs: i64, outputs: i64) -> Value {
         self.scope(name, |g| {
             let weight = g.weight("weight", &[inputs, outputs], inputs);
             let bias = g.weight("bias", &[outputs], inputs * 16);
@@ -198,7 +198,7 @@ impl GraphBuilder {
     }
 
     /// GELU in its exact form: `x/2 (1 + erf(x / sqrt 2))`.
-    pub(super) fn gelu(&mut self, x: &Value) -> Value {
+    pub(crate) fn gelu(&mut self, x: &Value) -> Value {
         self.scope("gelu", |g| {
             let inverse_sqrt_2 = g.scalar(std::f32::consts::FRAC_1_SQRT_2);
             let (one, half) = (g.scalar(1.0), g.scalar(0.5));
@@ -211,7 +211,7 @@ impl GraphBuilder {
     }
 
     /// Layer normalisation over the last axis of `width` elements.
-    pub(super) fn layer_norm(&mut self, name: &str, x: &Value, width: i64) -> Value {
+    pub(crate) fn layer_norm(&mut self, name: &str, x: &Value, width: i64) -> Value {
         self.scope(name, |g| {
             let epsilon = g.scalar(1e-5);
             let gain = g.filled("gain", 1.0, width);
@@ -229,7 +229,7 @@ impl GraphBuilder {
     }
 
     /// `x` over its Euclidean norm along the last axis.
-    pub(super) fn l2_normalise(&mut self, x: &Value) -> Value {
+    pub(crate) fn l2_normalise(&mut self, x: &Value) -> Value {
         self.scope("l2", |g| {
             let epsilon = g.scalar(1e-12);
             let squared = g.mul(x, x);
@@ -256,12 +256,12 @@ fn value_info(name: &str, dtype: DataType, dims: &[Dim]) -> ValueInfoProto {
 }
 
 /// An integer attribute.
-pub(super) fn int(name: &str, i: i64) -> AttributeProto {
+pub(crate) fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i, ..AttributeProto::default() }
 }
 
 /// An attribute that is a list of integers.
-pub(super) fn ints(name: &str, values: &[i64]) -> AttributeProto {
+pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     let ints = values.to_vec();
     AttributeProto {
         name: name.into(),

@@ -86,7 +86,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn spec(dtype: Dtype, low: f64, high: f64) -> InputSpec {
-        InputSpec { name: "x".into(), dtype, shape: vec![4, 50], low, high }
+        InputSpec { name: "x".into(), dtype, shape: vec![4, 50], low, high, clips: None, frames: None }
     }
 
     fn values(data: &TensorData) -> Vec<f64> {

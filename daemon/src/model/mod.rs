@@ -6,7 +6,7 @@
 
 pub mod axes;
 pub mod built_in;
-mod graph;
+pub(crate) mod graph;
 pub mod hints;
 pub mod inputs;
 pub mod inspect;

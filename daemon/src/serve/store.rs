@@ -200,6 +200,6 @@ mod tests {
         let (store, _) = CommandStore::open(dir.path()).unwrap();
         fs::remove_dir_all(dir.path()).unwrap();
         let error = store.write(&command("a")).unwrap_err().to_string();
-        assert!(error.contains("a.tmp") && error.contains("No such file"), "{error}");
+        assert!(error.contains("a.json.tmp") && error.contains("No such file"), "{error}");
     }
 }

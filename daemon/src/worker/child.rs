@@ -10,7 +10,8 @@ use super::protocol::{
 };
 use super::timed::{Samples, Span, Stream, measure, measure_virtual};
 use crate::account::{counters, resident};
-use crate::backend::completion::{CompletionError, check_completion};
+use crate::backend::completion::CompletionError;
+use crate::backend::follows;
 use crate::backend::{Backend, BackendError, Engine, registry};
 use crate::confine::confine;
 use crate::digest::sha256;
@@ -281,12 +282,14 @@ impl Held {
         if self.recorded {
             return Ok(None);
         }
-        let [random, constant] =
-            [Fill::Random, Fill::Constant].map(|fill| fill_all(&self.inputs, fill, self.seed));
-        let verdict = check_completion(self.engine.as_mut(), &random, &constant);
+        let of = |fill, seed| fill_all(&self.inputs, fill, seed);
+        let (random, other) = (of(Fill::Random, self.seed), of(Fill::Random, self.seed.wrapping_add(1)));
+        let constant = of(Fill::Constant, self.seed);
+        let verdict = follows::check(self.engine.as_mut(), &self.inputs, &random, &other, &constant);
         self.engine.set_inputs(&random)?;
         match verdict {
-            Ok(()) => Ok(None),
+            Ok(doubts) if doubts.is_empty() => Ok(None),
+            Ok(doubts) => Ok(Some(doubts.join("; "))),
             Err(CompletionError::Engine(error)) => Err(error),
             Err(CompletionError::Stale) if self.inputs.is_empty() => Ok(None),
             Err(doubt @ (CompletionError::Stale | CompletionError::Unsteady)) => Ok(Some(doubt.to_string())),

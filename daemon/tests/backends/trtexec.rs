@@ -48,7 +48,15 @@ fn a_trtexec_dies_with_the_worker_that_started_it() {
         shape: Shape::new(1, 8).expect("not zero"),
         precision: Precision::Model,
         threads: 1,
-        inputs: vec![InputSpec { name: "x".into(), dtype: Dtype::F32, shape, low: 0.0, high: 1.0 }],
+        inputs: vec![InputSpec {
+            name: "x".into(),
+            dtype: Dtype::F32,
+            shape,
+            low: 0.0,
+            high: 1.0,
+            clips: None,
+            frames: None,
+        }],
         options: Default::default(),
         cache_dir: None,
     };

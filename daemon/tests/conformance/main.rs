@@ -91,7 +91,7 @@ fn an_engine_that_returns_early_is_caught() {
         let mut engine = Simulated.prepare(&model, &spec).unwrap();
         let verdict = check_completion(engine.as_mut(), &inputs[0], &inputs[1]);
         match verdict {
-            Ok(()) => assert!(honest, "early from inference {after} on went unnoticed"),
+            Ok(_) => assert!(honest, "early from inference {after} on went unnoticed"),
             Err(error) => assert!(!honest && matches!(error, CompletionError::Unsettled), "{after}: {error}"),
         }
     }

@@ -5,8 +5,10 @@ use crate::broker::Broker;
 use crate::client::Client;
 use crate::device::{RECEIPTS, confirmed, numbered, send};
 use crate::raw::Raw;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Memory that docs/operating.md promises to suffice.
@@ -22,10 +24,37 @@ fn peak(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// An aggregator that may have so much memory of its own, and no more.
-fn bounded(port: u16, limits: &[&str]) -> Aggregator {
+/// A control group whose processes have so much memory together, their files' pages included. It goes with the value.
+struct Group(PathBuf);
+
+impl Group {
+    /// None where this user may make none.
+    fn with(memory: u64) -> Option<Self> {
+        [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+            .into_iter()
+            .find_map(|(root, limit)| {
+                let group = Self(Path::new(root).join(format!("clipmark-test-{}", std::process::id())));
+                fs::create_dir(&group.0).ok()?;
+                // Made by the kernel, so that it is there only where memory can be bounded.
+                let mut file = fs::File::options().write(true).open(group.0.join(limit)).ok()?;
+                file.write_all(memory.to_string().as_bytes()).ok().map(|()| group)
+            })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // One that could not be made whole; what still runs in it keeps it.
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// An aggregator within limits of prlimit, and within a group where there is one.
+fn bounded(port: u16, limits: &[&str], group: Option<&Group>) -> Aggregator {
     let mut aggregator = Aggregator::prepare(port, "fleet", None);
-    let mut limited = Command::new("prlimit");
+    let mut limited = Command::new("sh");
+    let procs = group.map_or("/dev/null".into(), |group| group.0.join("cgroup.procs"));
+    limited.args(["-c", "echo $$ >\"$0\" && exec prlimit \"$@\""]).arg(procs);
     limited.args(limits).arg(env!("CARGO_BIN_EXE_clipmark-fleet"));
     aggregator.run_as(limited, &[]);
     aggregator.logged("connected to the broker");
@@ -36,7 +65,11 @@ fn bounded(port: u16, limits: &[&str]) -> Aggregator {
 fn a_flood_from_one_board_neither_fills_the_memory_nor_stops_the_others() {
     let broker = Broker::with_settings("allow_anonymous true\nmax_queued_messages 0\n");
     let data = format!("--data={MEMORY}");
-    let mut aggregator = bounded(broker.port, &[&data]);
+    let group = Group::with(MEMORY);
+    if group.is_none() {
+        eprintln!("no control group can be made here: the memory is bounded by prlimit alone");
+    }
+    let mut aggregator = bounded(broker.port, &[&data], group.as_ref());
     let mut client = Client::connect(broker.port, "good", &[RECEIPTS]);
     send(&client, "good", &numbered("good", 1, 1));
     confirmed(&mut client, "good", 1, 1);
@@ -75,7 +108,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 fn half_open_requests_stop_neither_the_dashboard_nor_ingestion() {
     let mut broker = Broker::start();
     // As many files as systemd gives a service, by far fewer than there are half-open requests.
-    let mut aggregator = bounded(broker.port, &["--nofile=512:512"]);
+    let mut aggregator = bounded(broker.port, &["--nofile=512:512"], None);
     let line = aggregator.logged("dashboard address=");
     let address: SocketAddr =
         line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();

@@ -269,8 +269,15 @@ mod tests {
     use clipmark_profile::point::{Precision, Shape};
 
     fn spec(options: &[(&str, &str)], shape: &[usize]) -> EngineSpec {
-        let input =
-            InputSpec { name: "x".into(), dtype: Dtype::F32, shape: shape.into(), low: 0.0, high: 1.0 };
+        let input = InputSpec {
+            name: "x".into(),
+            dtype: Dtype::F32,
+            shape: shape.into(),
+            low: 0.0,
+            high: 1.0,
+            clips: None,
+            frames: None,
+        };
         EngineSpec {
             shape: Shape::new(1, 8).expect("not zero"),
             precision: Precision::Model,
