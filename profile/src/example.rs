@@ -4,9 +4,11 @@
 //! that snapshots hold on every machine. The figures are no measurement of any board, and the profiles
 //! say so (`simulated`). Only built with the feature `test-support`.
 
+mod drift;
 mod messages;
 mod soak;
 
+pub use drift::{comparable, drifted};
 pub use messages::{Sample, messages};
 pub use soak::soak_evidence;
 

@@ -16,14 +16,15 @@ const LEAST_EXCESS: f64 = 0.1;
 /// Fewest clip lengths of which one can stand out.
 const LEAST_FOR_LINE: usize = 5;
 
-/// Median latencies by clip length, nanoseconds, for each variant and batch size.
+/// Median latencies by clip length in the state in which points are compared, nanoseconds, for each variant and batch
+/// size.
 fn rows(points: &[PointSummary]) -> BTreeMap<(u16, u32), Vec<(u32, f64)>> {
     let mut rows: BTreeMap<(u16, u32), Vec<(u32, f64)>> = BTreeMap::new();
     for point in points.iter().filter(|point| point.status != Status::Failed) {
-        if let Some(latency) = &point.latency {
+        if let Some((p50_ns, _)) = point.comparable_p50() {
             let at = point.id.shape;
             let row = rows.entry((point.id.variant, at.batch())).or_default();
-            row.push((at.clip(), latency.p50_ns));
+            row.push((at.clip(), p50_ns));
         }
     }
     rows
@@ -55,9 +56,8 @@ fn noise(points: &[PointSummary], variant: u16, batch_size: u32) -> f64 {
         points.iter().filter(|point| point.id.variant == variant && point.id.shape.batch() == batch_size);
     let widths: Vec<f64> = row
         .filter_map(|point| {
-            let latency = point.latency.as_ref()?;
-            let (lower, upper) = (latency.p50_ci_ns.lower?, latency.p50_ci_ns.upper?);
-            Some((upper - lower) / 4.0 / latency.p50_ns)
+            let (p50_ns, interval) = point.comparable_p50()?;
+            Some((interval.upper? - interval.lower?) / 4.0 / p50_ns)
         })
         .collect();
     robust::median(&widths).unwrap_or(LEAST_NOISE).max(LEAST_NOISE)
@@ -78,6 +78,19 @@ pub fn excesses(points: &[PointSummary], variant: u16, batch_size: u32) -> Vec<u
     let residuals: Vec<f64> = row.iter().map(residual).collect();
     let Some(mad) = robust::mad(&residuals) else { return Vec::new() };
     let bound = (RESIDUAL_MADS * mad).max(LEAST_EXCESS);
-    let above = row.iter().zip(&residuals).filter(|&(_, &residual)| residual > bound);
+    // As much as the median is uncertain, where it has an interval, is no excess.
+    let uncertainty = |frames: u32| {
+        let own = points.iter().find(|point| {
+            point.id.variant == variant
+                && point.id.shape.batch() == batch_size
+                && point.id.shape.clip() == frames
+        });
+        let (p50_ns, interval) = own.and_then(PointSummary::comparable_p50)?;
+        Some((p50_ns / interval.lower?).ln())
+    };
+    let above = row
+        .iter()
+        .zip(&residuals)
+        .filter(|&(&(frames, _), &residual)| residual - uncertainty(frames).unwrap_or(0.0) > bound);
     above.map(|(&(frames, _), _)| frames).collect()
 }

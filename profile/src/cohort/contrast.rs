@@ -94,6 +94,8 @@ pub struct Side {
     pub soaked_boards: usize,
     /// Boards that throttled in one of these runs.
     pub throttled_boards: usize,
+    /// Runs during which the board changed: their figures are in its state at the end of their sweep.
+    pub moved_runs: usize,
     /// The merged distribution of what did not throttle.
     pub pool: Pool,
 }
@@ -193,9 +195,14 @@ fn side(samples: &[&Sample]) -> Side {
     let steady = samples.iter().copied().filter(|sample| sample.throttled.is_none());
     let number =
         |sample: &Sample| boards.iter().position(|board| *board == sample.device).unwrap_or(0) as u32;
+    let runs = |wanted: fn(&Sample) -> bool| {
+        let those = samples.iter().filter(|sample| wanted(sample));
+        those.map(|sample| (&sample.device, &sample.run)).collect::<BTreeSet<_>>().len()
+    };
     Side {
         boards: boards.len(),
-        runs: samples.iter().map(|sample| (&sample.device, &sample.run)).collect::<BTreeSet<_>>().len(),
+        runs: runs(|_| true),
+        moved_runs: runs(|sample| sample.figures.moved()),
         soaked_boards: those(&|sample| sample.saw_throttling().is_some()),
         throttled_boards: those(&|sample| sample.saw_throttling() == Some(true)),
         pool: Pool::of_latencies(steady.map(|sample| (number(sample), sample))),
@@ -341,7 +348,7 @@ fn figure(metric: Figure, sample: &Sample) -> Option<f64> {
     match metric {
         Figure::P50 => Some(sample.p50_ns),
         Figure::P99 => sample.p99_ns,
-        _ => sample.figures.get(metric),
+        _ => sample.figures.comparable(metric),
     }
 }
 

@@ -3,7 +3,8 @@
 //! A histogram becomes *atoms*: one per bucket, at the bucket's geometric middle, and one per value of the
 //! exact tail. Buckets are 2 % wide, which is as much as the smallest difference that counts; therefore a
 //! sample's atoms are shifted, by less than a bucket, so that its own median and P99 are those that were
-//! measured, and quantiles are interpolated between atoms.
+//! measured, and quantiles are interpolated between atoms. Of a board that changed during its sweep they become those in
+//! the state in which its points are compared, which may be further away.
 
 use super::sample::Sample;
 use crate::stats::histogram::Histogram;
@@ -159,15 +160,20 @@ fn atoms_of(sample: &Sample) -> Vec<Atom> {
         return vec![Atom { log: sample.p50_ns.ln(), mass: 1.0, unit: 1.0, cluster: 0 }];
     }
     // A bucket is within 1 %, and interpolation across an empty stretch of the tail within a few.
+    let moved = sample.figures.moved();
+    let farthest = if moved { f64::INFINITY } else { 0.05 };
     let shift = |found: Option<f64>, measured: f64| {
-        found.map_or(0.0, |found| (measured.ln() - found).clamp(-0.05, 0.05))
+        found.map_or(0.0, |found| (measured.ln() - found).clamp(-farthest, farthest))
     };
     let median = pool.weighted(0.5, &[1.0]);
     let low = shift(median, sample.p50_ns);
-    let top = pool.weighted(0.99, &[1.0]).filter(|_| !sample.histogram.has_tail());
+    // The exact values of a tail are those as measured.
+    let exact = sample.histogram.has_tail() && !moved;
+    let top = pool.weighted(0.99, &[1.0]).filter(|_| !exact);
     let high = sample.p99_ns.filter(|_| top.is_some()).map_or(low, |p99| shift(top, p99));
     let span = top.zip(median).map_or(0.0, |(top, median)| top - median);
-    let exact_from = sample.histogram.largest().last().map_or(f64::INFINITY, |&ns| (ns.max(1) as f64).ln());
+    let smallest_of_tail = sample.histogram.largest().last().filter(|_| exact);
+    let exact_from = smallest_of_tail.map_or(f64::INFINITY, |&ns| (ns.max(1) as f64).ln());
     for atom in &mut pool.atoms {
         if atom.log < exact_from {
             let way = median.filter(|_| span > 0.0).map_or(0.0, |median| (atom.log - median) / span);

@@ -1,6 +1,6 @@
 //! From profiles to samples.
 
-use crate::figures::Figures;
+use crate::figures::{Figure, Figures};
 use crate::identity::Identity;
 use crate::stats::histogram::Histogram;
 use crate::summary::{Interval, PointSummary, Profile, SoakSummary, Status, SteadyState, ThrottleCause};
@@ -34,17 +34,18 @@ pub struct Sample {
     pub run: String,
     /// Wall-clock start of the run, milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
-    /// The distribution of latencies, with or without its exact tail.
+    /// The distribution of latencies as measured, with or without its exact tail.
     pub histogram: Histogram,
-    /// The reference median, ns.
+    /// The median in the state in which the run's points are compared, ns: the reference median where the board held
+    /// still.
     pub p50_ns: f64,
     /// Its 95 % interval.
     pub p50_ci_ns: Interval,
-    /// The reference P99, ns; absent where it lies beyond the largest observation.
+    /// P99 in that state, ns; absent where it lies beyond the largest observation.
     pub p99_ns: Option<f64>,
     /// Its 95 % interval.
     pub p99_ci_ns: Interval,
-    /// Every figure that is known of it.
+    /// Every figure that is known of it, as measured and in the common state.
     pub figures: Figures,
     /// Why the board throttled while this was measured.
     pub throttled: Option<ThrottleCause>,
@@ -81,15 +82,17 @@ fn entry(device: &str, profile: &Profile, point: &PointSummary) -> Option<Entry>
     let usable = matches!(point.status, Status::Measured | Status::Dominated);
     let latency = point.latency.as_ref().filter(|latency| usable && latency.p50_ns > 0.0)?;
     let signs = signs(profile, point);
+    let (p50_ns, p50_ci_ns) = Figure::P50.in_common_state(point)?;
+    let p99 = Figure::P99.in_common_state(point).filter(|_| !latency.p99_extrapolated);
     let sample = Sample {
         device: device.to_owned(),
         run: profile.run.id.clone(),
         started_unix_ms: profile.run.started_unix_ms,
         histogram: latency.histogram.clone(),
-        p50_ns: latency.p50_ns,
-        p50_ci_ns: latency.p50_ci_ns,
-        p99_ns: latency.p99_ns.filter(|_| !latency.p99_extrapolated),
-        p99_ci_ns: latency.p99_ci_ns,
+        p50_ns,
+        p50_ci_ns,
+        p99_ns: p99.map(|(p99, _)| p99),
+        p99_ci_ns: p99.map(|(_, interval)| interval).unwrap_or_default(),
         figures: Figures::of(point),
         throttled: throttled(latency.steady, &signs),
         signs,

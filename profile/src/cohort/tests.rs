@@ -374,3 +374,29 @@ fn the_metrics_of_a_contrast_are_those_that_every_sample_has() {
     let metrics: Vec<Figure> = found.groups[0].metrics.iter().map(|metric| metric.metric).collect();
     assert_eq!(metrics, [Figure::P50, Figure::FramesPerSecond, Figure::PeakMemory]);
 }
+
+#[test]
+fn boards_that_changed_during_their_sweep_are_judged_by_their_figures_in_the_common_state() {
+    let before = Fleet { seed: 1, ..FLEET }.draw(1);
+    let mut after = Vec::new();
+    // Measured 1.3 times as fast as the board was at the end of the sweep.
+    for entry in (Fleet { seed: 2, factor: 1.0 / 1.3, ..FLEET }).draw(1) {
+        let base = entry.sample.p50_ns;
+        let profile = example::drifted(profile_of(base, 3, &entry.sample.run), 1.3);
+        after.extend(entries(&entry.sample.device, &profile));
+    }
+    assert!(outliers(&after, OutlierRule::default()).is_empty());
+    let found = contrast(&before, &after, &CohortRule::default());
+    let group = &found.groups[0];
+    assert_eq!((group.baseline.moved_runs, group.candidate.moved_runs), (0, 12));
+    for metric in &group.metrics {
+        assert!((metric.ratio - 1.0).abs() < 0.02, "{metric:?}");
+        assert_eq!(metric.verdict, Verdict::Same, "{metric:?}");
+    }
+    // The merged distribution is in that state too.
+    let (was, is) = (&group.baseline.pool, &group.candidate.pool);
+    for quantile in [Quantile::P50, Quantile::P95, Quantile::P99] {
+        let ratio = is.quantile(quantile).unwrap() / was.quantile(quantile).unwrap();
+        assert!((ratio - 1.0).abs() < 0.03, "{quantile:?}: {ratio}");
+    }
+}

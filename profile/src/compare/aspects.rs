@@ -3,7 +3,7 @@
 use crate::axis::Axis;
 use crate::identity::{Factor, Identity};
 use crate::point::{PointId, Shape, Variant};
-use crate::summary::Profile;
+use crate::summary::{BoardDrift, Profile};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -108,6 +108,15 @@ pub(super) fn pair_variants(
     (pairs, unmatched)
 }
 
+/// What the board did during a sweep, and which figures follow from it.
+fn course(drift: Option<&BoardDrift>) -> String {
+    let Some(drift) = drift else { return "held still, figures as measured".to_owned() };
+    match drift.range().map(|(fastest, slowest)| slowest / fastest) {
+        Some(factor) => format!("changed by a factor of {factor:.2}, figures in its state at the end"),
+        None => format!("stalled {} times, figures without its stalls", drift.stalls),
+    }
+}
+
 /// Conditions that differ between two runs.
 pub(super) fn conditions(baseline: &Profile, candidate: &Profile) -> Vec<Condition> {
     let (own, other) = (&baseline.environment, &candidate.environment);
@@ -120,6 +129,7 @@ pub(super) fn conditions(baseline: &Profile, candidate: &Profile) -> Vec<Conditi
         ("governor", known(&own.governor), known(&other.governor)),
         ("virtualization", known(&own.virtualization), known(&other.virtualization)),
         ("worker CPUs", known(&own.worker_cpus), known(&other.worker_cpus)),
+        ("board during the sweep", course(baseline.drift.as_ref()), course(candidate.drift.as_ref())),
     ];
     for backend in &baseline.backends {
         if let Some(same) = candidate.backends.iter().find(|other| other.name == backend.name) {

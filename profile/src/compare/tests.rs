@@ -189,3 +189,18 @@ fn an_operating_point_that_falls_elsewhere_is_named() {
     assert_eq!(comparison.variants[0].moved[0].candidate, vec![elsewhere.shape]);
     assert!(plain(&baseline, &baseline).variants[0].moved.is_empty());
 }
+
+#[test]
+fn a_board_that_changed_is_compared_in_its_common_state_and_that_is_said() {
+    let baseline = run(spec(1));
+    // Measured 1.25 times as fast as the board was at the end of the sweep.
+    let mut faster = spec(2);
+    faster.latency.fixed_us /= 1.25;
+    faster.latency.linear_us /= 1.25;
+    let candidate = crate::example::drifted(run(faster), 1.25);
+    let comparison = plain(&baseline, &candidate);
+    assert_eq!(comparison.verdict, Verdict::Same, "{comparison:?}");
+    let told = comparison.conditions.iter().find(|row| row.name == "board during the sweep").unwrap();
+    assert_eq!(told.baseline, "held still, figures as measured");
+    assert_eq!(told.candidate, "changed by a factor of 1.25, figures in its state at the end");
+}

@@ -11,6 +11,7 @@ pub mod drift;
 pub mod early_stop;
 pub mod histogram;
 pub mod interval;
+mod linear;
 pub mod quantile;
 pub mod rng;
 pub mod robust;

@@ -25,7 +25,7 @@ fn path(name: &str) -> PathBuf {
 
 #[test]
 fn golden_profiles_are_read_and_written_again_byte_for_byte() {
-    for name in ["v1-profile.cbor", "v1-profile-27-points.cbor"] {
+    for name in ["v1-profile.cbor", "v1-profile-27-points.cbor", "v1-profile-drifted.cbor"] {
         let profile = wire::decode_profile(&vector(name)).unwrap();
         assert_eq!(wire::encode_profile(&profile).unwrap(), vector(name), "{name}");
     }
@@ -83,4 +83,24 @@ fn the_documentations_decoder_gives_the_same_figures_bit_for_bit() {
         let figures: Vec<f64> = fields[6..9].iter().map(|text| text.parse().unwrap()).collect();
         assert_eq!(figures, [mean, p50, p99], "{printed}");
     }
+}
+
+#[test]
+fn the_documentations_reader_of_comparable_figures_finds_those_of_every_point() {
+    let Some(python) = python::with("cbor2") else { return };
+    let script = format!(
+        "import sys, cbor2\n{}\nfor index, own in comparable(cbor2.load(open(sys.argv[1], 'rb'))).items():\n    \
+         print(index, *own, sep=',')",
+        snippet(2)
+    );
+    let text = python::run(&python, &script, &[&path("v1-profile-drifted.cbor")]);
+    let profile = wire::decode_profile(&vector("v1-profile-drifted.cbor")).unwrap();
+    assert_eq!(text.lines().count(), profile.points.len());
+    for printed in text.lines() {
+        let fields: Vec<f64> = printed.split(',').map(|field| field.parse().unwrap()).collect();
+        let own = profile.points[fields[0] as usize].comparable.unwrap();
+        assert_eq!(fields[1..], [own.mean_ns, own.frames_per_s], "{printed}");
+    }
+    // A board that held still has none.
+    assert_eq!(python::run(&python, &script, &[&path("v1-profile-27-points.cbor")]), "");
 }
