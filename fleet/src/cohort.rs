@@ -23,7 +23,7 @@ fn entry(row: &PointRow) -> Option<Entry> {
     let causes = |throttled: bool| throttled.then_some(ThrottleCause::Unexplained).into_iter().collect();
     let signs = Signs { throttles: figures.throttled.map(causes), ..Signs::default() };
     let is_throttled = figures.throttled == Some(true);
-    let p50_ns = figures.figures.get(Figure::P50)?;
+    let p50_ns = figures.figures.comparable(Figure::P50)?;
     let iterations = figures.figures.get(Figure::Iterations)?;
     let sample = Sample {
         device: row.device.to_string(),
@@ -32,7 +32,7 @@ fn entry(row: &PointRow) -> Option<Entry> {
         histogram: figures.histogram.clone(),
         p50_ns,
         p50_ci_ns: Interval::default(),
-        p99_ns: figures.figures.get(Figure::P99).filter(|_| iterations >= 99.0),
+        p99_ns: figures.figures.comparable(Figure::P99).filter(|_| iterations >= 99.0),
         p99_ci_ns: Interval::default(),
         figures: figures.figures.clone(),
         throttled: (is_throttled && unsteady).then_some(ThrottleCause::Unexplained),

@@ -23,8 +23,8 @@ use serde::Deserialize;
 const RUNS: u32 = 20;
 
 /// The parts of a report that stand on this page.
-const PARTS: [&str; 7] =
-    ["operating-points", "grid", "soak", "distributions", "percentiles", "energy", "warnings"];
+const PARTS: [&str; 8] =
+    ["operating-points", "drift", "grid", "soak", "distributions", "percentiles", "energy", "warnings"];
 
 /// Which of its profiles.
 #[derive(Debug, Default, Deserialize)]

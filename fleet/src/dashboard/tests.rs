@@ -18,7 +18,7 @@ fn store_in(folder: &Path) -> config::Store {
     config::Store { path: folder.join("fleet.db"), ..config::Store::default() }
 }
 
-/// A fleet of `boards`, the last of which is a third slower.
+/// A fleet of `boards`, the last of which is a third slower. Board 3 became 1.3 times as slow during its sweep.
 fn fill(config: &config::Store, boards: u32) {
     let mut store = Store::create(config).unwrap();
     for board in 0..boards {
@@ -28,6 +28,10 @@ fn fill(config: &config::Store, boards: u32) {
         let base = if board + 1 == boards { 8_000_000 } else { 6_000_000 } + u64::from(board) * 1_000;
         let at = profile.points[0].id.shape;
         profile.points = vec![example::measured(0, at, base, 300)];
+        if board == 3 {
+            profile.points = vec![example::measured(0, at, base * 10 / 13, 300)];
+            profile = example::drifted(profile, 1.3);
+        }
         let bytes = encode_profile(&profile).unwrap();
         let record = Record {
             device: device.clone(),
@@ -88,6 +92,14 @@ async fn every_page_shows_the_fleet_and_refuses_other_names() {
     let compare = get(address, "/compare?by=board", "localhost").await;
     assert!(compare.contains("8 boards, 8 runs"), "{compare}");
     assert!(compare.contains("/device/board-7"), "the slow board is named: {compare}");
+    assert!(
+        !compare.contains("/device/board-3"),
+        "in the common state it is as fast as the others: {compare}"
+    );
+    for path in ["/compare?by=board", "/trends"] {
+        let page = get(address, path, "localhost").await;
+        assert!(page.contains("In 1 of 8 runs the board changed while it was measured"), "{path}: {page}");
+    }
     let metrics = get(address, "/metrics", "localhost").await;
     assert!(metrics.contains("clipmark_devices{state=\"online\"} 8") && metrics.contains("# EOF"));
     assert!(get(address, "/healthz", "anything").await.ends_with("ok\n"));

@@ -2,7 +2,7 @@
 
 use super::page::encoded;
 use super::study::{Against, MOST_POINTS, Study};
-use super::{figure, mark, metric, word};
+use super::{figure, mark, metric, moved, word};
 use crate::printed::columns;
 use clipmark_profile::cohort::{CohortMetric, GroupContrast, Outlier};
 use clipmark_report::format::{change, percent};
@@ -40,6 +40,7 @@ pub(crate) fn html(study: &Study, links: Links) -> Markup {
     let Some(baseline) = &study.baseline else { return html! { p { (NOTHING) } } };
     html! {
         @if study.simulated { p.note { span.tag { "simulated" } " Some or all of these figures are simulated." } }
+        @if let Some(told) = moved(study.moved_runs, study.runs) { p.note { (told) } }
         @for told in &study.substituted { p.note { (clean(told, 200)) "." } }
         @if study.is_cut { p.note { "Made of the newest " (MOST_POINTS) " runs." } }
         (distributions(study))
@@ -185,6 +186,9 @@ pub(crate) fn text(study: &Study) -> String {
     let mut text = format!("{}, {}, by {}\n", clean(model, 80), point(shape), study.factor);
     if study.simulated {
         text.push_str("some or all of these figures are simulated\n");
+    }
+    if let Some(told) = moved(study.moved_runs, study.runs) {
+        text.push_str(&format!("{told}\n"));
     }
     if study.is_cut {
         text.push_str(&format!("made of the newest {MOST_POINTS} runs\n"));

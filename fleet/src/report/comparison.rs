@@ -47,6 +47,13 @@ fn sides(of: Compared<'_>) -> Vec<[String; 3]> {
         both("power mode", &|profile| known(&profile.environment.power_mode)),
         both("figures", &|profile| if profile.run.simulated { "simulated" } else { "measured" }.to_owned()),
     ];
+    let state = |profile: &Profile| match profile.drift {
+        Some(_) => "the board's at the end of the sweep, estimated".to_owned(),
+        None => "as measured".to_owned(),
+    };
+    if of.baseline.drift.is_some() || of.candidate.drift.is_some() {
+        rows.push(both("state of the figures", &state));
+    }
     for model in &of.baseline.models {
         let build = |profile: &Profile| {
             let own = profile.models.iter().find(|other| other.name == model.name);

@@ -39,6 +39,16 @@ pub(crate) fn figure(of: Figure, value: f64) -> String {
     }
 }
 
+/// What is said where boards changed during some runs; nothing where they all held still.
+pub(crate) fn moved(runs: usize, all: usize) -> Option<String> {
+    (runs > 0).then(|| {
+        format!(
+            "In {runs} of {all} runs the board changed while it was measured: their figures are estimates in its state \
+             at the end of the sweep. Those as measured are in the board's report and in the export."
+        )
+    })
+}
+
 /// A verdict in a word.
 pub(crate) const fn word(verdict: Verdict) -> &'static str {
     match verdict {

@@ -83,6 +83,9 @@ pub(crate) struct Study {
     pub(crate) outliers: Vec<(String, Outlier)>,
     /// Whether the figures of any run are simulated.
     pub(crate) simulated: bool,
+    /// Runs, and those of them during which the board changed.
+    pub(crate) runs: usize,
+    pub(crate) moved_runs: usize,
     /// Whether there may be older runs beyond the newest [`MOST_POINTS`].
     pub(crate) is_cut: bool,
     /// What was asked for and is not there, with what was taken in its place.
@@ -136,6 +139,8 @@ impl Study {
             against: Vec::new(),
             outliers: Vec::new(),
             simulated: false,
+            runs: 0,
+            moved_runs: 0,
             is_cut: false,
             substituted,
         };
@@ -151,6 +156,8 @@ impl Study {
 
     fn compare(&mut self, samples: &[(ProfileId, Entry)], baseline: &str) {
         self.simulated = samples.iter().any(|(_, entry)| entry.key.simulated);
+        self.runs = samples.len();
+        self.moved_runs = samples.iter().filter(|(_, entry)| entry.sample.figures.moved()).count();
         let mut groups: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for (_, entry) in samples {
             groups.entry(entry.key.value(self.factor)).or_default().push(entry.clone());

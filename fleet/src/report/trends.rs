@@ -1,7 +1,7 @@
 //! One figure of one point of one model over time: what got worse, when, and with what it coincides.
 
 use super::page::encoded;
-use super::{Focus, Links, figure, mark, metric};
+use super::{Focus, Links, figure, mark, metric, moved};
 use crate::store::{PointQuery, PointRow, Store, StoreError};
 use clipmark_profile::cohort::{Trend, TrendPoint, TrendRule, trend};
 use clipmark_profile::compare::Verdict;
@@ -55,6 +55,8 @@ struct Run {
     at_unix_ms: u64,
     device: String,
     value: f64,
+    /// Whether the board changed during the run.
+    moved: bool,
     simulated: bool,
     /// What must be alike for two runs of one board to share a level.
     series: String,
@@ -86,7 +88,8 @@ fn run(row: &PointRow, metric: Figure) -> Option<Run> {
     Some(Run {
         at_unix_ms: time(row.started_unix_ms, row.received_unix_ms),
         device: row.device.to_string(),
-        value: row.figures.figures.get(metric).filter(|value| *value > 0.0)?,
+        value: row.figures.figures.comparable(metric).filter(|value| *value > 0.0)?,
+        moved: row.figures.figures.moved(),
         simulated: identity.simulated,
         series: format!(
             "{}, {}, {}, {}{}",
@@ -160,6 +163,9 @@ pub(crate) fn html(trends: &Trends, links: Links) -> Markup {
     html! {
         @if trends.runs.iter().any(|run| run.simulated) {
             p.note { span.tag { "simulated" } " Some or all of these figures are simulated." }
+        }
+        @if let Some(told) = moved(trends.runs.iter().filter(|run| run.moved).count(), trends.runs.len()) {
+            p.note { (told) }
         }
         (plot(trends, links))
         (changes(trends))

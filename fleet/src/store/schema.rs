@@ -9,7 +9,7 @@ use clipmark_profile::figures::{Figure, Stored};
 const VERSION: i64 = STEPS.len() as i64;
 
 /// What leads from one version to the next. A released step is never changed.
-const STEPS: [&str; 6] = [STEP_1, STEP_2, STEP_3, STEP_4, STEP_5, STEP_6];
+const STEPS: [&str; 7] = [STEP_1, STEP_2, STEP_3, STEP_4, STEP_5, STEP_6, STEP_7];
 
 const STEP_1: &str = "
 -- What a device last said of itself.
@@ -182,13 +182,23 @@ fn axes(axes: &[Axis], of_shape: bool) -> String {
     axes.iter().map(column).collect::<Vec<_>>().join(", ")
 }
 
-/// The columns of the figures that are kept.
+/// Figures that got their columns after [`STEP_1`], in the step of their own.
+const ADDED: [Figure; 5] = [
+    Figure::ComparableMean,
+    Figure::ComparableP50,
+    Figure::ComparableP99,
+    Figure::ComparableFramesPerSecond,
+    Figure::ComparableEnergyPerFrame,
+];
+
+/// The columns of the figures that were kept from the first version on.
 fn figures() -> String {
     let column = |(figure, kind): (Figure, Stored)| match kind {
         Stored::Int => format!("{figure} {{int}}"),
         Stored::Real => format!("{figure} {{real}}"),
     };
-    Figure::stored().map(column).collect::<Vec<_>>().join(", ")
+    let first = Figure::stored().filter(|(figure, _)| !ADDED.contains(figure));
+    first.map(column).collect::<Vec<_>>().join(", ")
 }
 
 /// Two contents under one sequence are told apart.
@@ -205,6 +215,15 @@ ALTER TABLE spool ADD COLUMN conflict {int};
 ALTER TABLE spool ADD COLUMN conflicts {int} NOT NULL DEFAULT 0;
 -- 1 when records of it are said to have moved to another epoch.
 ALTER TABLE spool ADD COLUMN moved {int} NOT NULL DEFAULT 0;
+";
+
+/// Figures in the common state of boards that changed during the sweep: NULL where the board held still.
+const STEP_7: &str = "
+ALTER TABLE point ADD COLUMN comparable_mean_ns {real};
+ALTER TABLE point ADD COLUMN comparable_p50_ns {real};
+ALTER TABLE point ADD COLUMN comparable_p99_ns {real};
+ALTER TABLE point ADD COLUMN comparable_frames_per_s {real};
+ALTER TABLE point ADD COLUMN comparable_energy_per_frame_uj {real};
 ";
 
 fn spelled(sql: &str, dialect: Dialect) -> String {
@@ -306,6 +325,16 @@ mod tests {
         VALUES (?1, 1, 8, 'measured', ?2, 1, 1.0, 1.0, 1, 0.0, 'flat', ?3)";
     const SOAK: &str = "INSERT INTO soak (variant, batch_size, clip_length, duration_ms, causes) \
         VALUES (?1, 1, 8, 1, ?2)";
+
+    #[test]
+    fn every_figure_that_is_kept_has_its_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Sqlite::create(&folder.path().join("fleet.db")).unwrap();
+        prepare(&mut database).unwrap();
+        for (figure, _) in Figure::stored() {
+            database.query(&format!("SELECT {figure} FROM point"), &[], &mut |_| Ok(())).unwrap();
+        }
+    }
 
     #[test]
     fn an_upgrade_tells_what_was_never_soaked_from_what_did_not_throttle() {

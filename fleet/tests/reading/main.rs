@@ -9,6 +9,7 @@ mod records;
 
 use clipmark_fleet::config;
 use clipmark_fleet::store::{Message, Store};
+use clipmark_profile::example;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -141,16 +142,44 @@ fn an_export_has_its_heading_without_rows_and_says_where_it_stopped() {
 fn what_was_not_soaked_is_shown_as_unknown_not_as_unthrottled() {
     let place = Place::new();
     place.fill(&[records::record("orin-7", 1, 1)]);
-    let column = |text: &str, name: &str| {
-        let at = text.lines().next().unwrap().split(',').position(|heading| heading == name).unwrap();
-        text.lines().skip(1).map(|line| line.split(',').nth(at).unwrap().to_owned()).collect::<Vec<_>>()
-    };
     let (_, out, _) = place.run(&["export", "--limit", "2"]);
     assert_eq!(column(&out, "throttled"), ["", ""]);
     let (_, out, _) = place.run(&["devices"]);
     let (heading, line) = out.split_once('\n').unwrap();
     let at = heading.find("throttled").unwrap();
     assert_eq!(line[at..].split_whitespace().next(), Some("-"), "{out}");
+}
+
+/// One column of a CSV.
+fn column(text: &str, name: &str) -> Vec<String> {
+    let at = text.lines().next().unwrap().split(',').position(|heading| heading == name).unwrap();
+    text.lines().skip(1).map(|line| line.split(',').nth(at).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn figures_of_boards_that_changed_are_compared_in_their_common_state_and_that_is_said() {
+    let place = Place::new();
+    let still = records::record("orin-7", 1, 1);
+    let drifted = example::drifted(records::profile("drifted"), 1.25);
+    let moved = records::received("orin-8", &records::profile_envelope(2, 1, &drifted));
+    place.fill(&[still, moved]);
+    let (_, out, _) = place.run(&["export"]);
+    let (devices, measured) = (column(&out, "device"), column(&out, "p99_ns"));
+    for (index, comparable) in column(&out, "comparable_p99_ns").iter().enumerate() {
+        if devices[index] == "orin-7" {
+            assert_eq!(comparable, "", "absent where the board held still");
+            continue;
+        }
+        let ratio = comparable.parse::<f64>().unwrap() / measured[index].parse::<f64>().unwrap();
+        assert!((ratio - 1.25).abs() < 1e-3, "{ratio}");
+    }
+    let (code, out, told) = place.run(&["report", "compare", "1", "2"]);
+    assert_eq!(code, 9, "a quarter slower in its state at the end: {out}{told}");
+    assert!(out.contains("state of the figures  as measured  the board's at the end of the sweep"), "{out}");
+    assert!(out.contains("board during the sweep: held still, figures as measured in the baseline"), "{out}");
+    let (code, out, told) = place.run(&["report", "cohort", "--batch", "1", "--clip", "16"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(out.contains("In 1 of 2 runs the board changed while it was measured"), "{out}");
 }
 
 #[test]

@@ -439,7 +439,7 @@ fn a_command_never_goes_back(settings: &config::Store) {
 
 fn figures_come_back_as_they_were(settings: &config::Store) {
     let mut store = Store::create(settings).unwrap();
-    let sent = example::profile();
+    let sent = example::drifted(example::profile(), 1.2);
     let bytes = wire::encode_profile(&sent).unwrap();
     let arrived = wire::decode_profile(&bytes).unwrap();
     commit(
@@ -459,6 +459,10 @@ fn figures_come_back_as_they_were(settings: &config::Store) {
             assert_eq!(point.figures.figures.get(figure), figure.of(of_arrived), "{figure}");
         }
     }
+    assert!(points.iter().all(|point| point.figures.figures.moved()));
+    let of_b = PointQuery { device: Some("b".parse().unwrap()), ..PointQuery::default() };
+    let still = store.points(&of_b).unwrap();
+    assert!(!still.is_empty() && still.iter().all(|point| !point.figures.figures.moved()));
     let joint = PointQuery { model: Some("joint".into()), shape: Shape::new(1, 16), ..PointQuery::default() };
     assert_eq!(store.points(&joint).unwrap().len(), 3);
     let newest = PointQuery { latest_per_device: true, histograms: false, ..joint };
