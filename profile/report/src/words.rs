@@ -99,8 +99,12 @@ pub const fn keeps_up(keeps_up: KeepsUp) -> &'static str {
 #[must_use]
 pub fn batches(profile: &Profile, ids: &[PointId]) -> String {
     let labels = labels(&profile.variants);
-    let several = profile.variants.len() > 1;
-    let name = |id: &PointId| match labels.get(usize::from(id.variant)).filter(|_| several) {
+    let model = |id: &PointId| profile.variants.get(usize::from(id.variant)).map(|variant| &variant.model);
+    // A table of choices is of one model: its name goes without saying.
+    let several = |id: &PointId| {
+        profile.variants.iter().filter(|variant| Some(&variant.model) == model(id)).count() > 1
+    };
+    let name = |id: &PointId| match labels.get(usize::from(id.variant)).filter(|_| several(id)) {
         Some(label) => format!("batch {} {label}", id.shape.batch()),
         None => format!("batch {}", id.shape.batch()),
     };

@@ -69,6 +69,14 @@ fn legend(seen: &BTreeSet<Mark>) -> Markup {
     }
 }
 
+/// How the board changed during the sweep.
+pub(super) fn drift(profile: &Profile) -> Option<Markup> {
+    let plot = svg::drift(profile.drift.as_ref()?)?;
+    let caption = "Latency in each block of the sweep over latency in the common state, the board's at the end of the \
+                   sweep, with 95 % intervals. All points that returned tell of it.";
+    Some(figure(caption, plot))
+}
+
 /// P99 and throughput of every variant.
 pub(super) fn heat_maps(profile: &Profile) -> Option<Markup> {
     let grids: Vec<(String, Grid)> = profile
@@ -83,7 +91,7 @@ pub(super) fn heat_maps(profile: &Profile) -> Option<Markup> {
     }
     Some(html! {
         @if profile.drift.is_some() {
-            p.note { "The board changed during the sweep: these figures are estimates" (words::common_state(profile)) ". The percentiles below are as measured." }
+            p.note { "The board changed during the sweep: these figures are estimates" (words::common_state(profile)) ". The distributions and percentiles below are as measured; the last columns of the percentiles are in the common state." }
         }
         @for (name, grid) in &grids {
             h3 { (name) }

@@ -65,6 +65,7 @@ pub struct Section {
 pub fn sections(profile: &Profile, series: &[Series]) -> Vec<Section> {
     let parts = [
         ("operating-points", "Operating points", top::operating_points(profile)),
+        ("drift", "The board during the sweep", grids::drift(profile)),
         ("best-batch", "Best batch size at each clip length", top::clip_lengths(profile)),
         ("clip-lengths", "Across clip lengths", grids::contrast(profile)),
         ("grid", "Latency and throughput over the grid", grids::heat_maps(profile)),

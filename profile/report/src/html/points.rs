@@ -42,10 +42,13 @@ pub(super) fn percentiles(profile: &Profile) -> Option<Markup> {
         return None;
     }
     let heads = ["n", "mean", "P50", "P95", "P99", "95 % interval of P99", "P99.9", "max", "MAD", "tau"];
+    let moved = profile.drift.is_some();
+    let common =
+        if moved { &["mean, common state", "P50, common state", "P99, common state"][..] } else { &[] };
     let table = html! {
         table.ruled {
             caption { "Latency of one inference. tau: how many iterations are worth one independent one." }
-            thead { tr { th.l scope="col" { "point" } @for head in heads { th scope="col" { (head) } } } }
+            thead { tr { th.l scope="col" { "point" } @for head in heads.iter().chain(common) { th scope="col" { (head) } } } }
             tbody {
                 @for (point, latency) in &measured {
                     tr {
@@ -60,6 +63,11 @@ pub(super) fn percentiles(profile: &Profile) -> Option<Markup> {
                         td { (span(latency.max_ns as f64)) }
                         td { (span(latency.mad_ns)) }
                         td { (format!("{:.1}", latency.tau)) }
+                        @if moved {
+                            @for found in [point.comparable_mean(), point.comparable_p50(), point.comparable_p99()] {
+                                td title=[found.and_then(|(_, interval)| bounds(interval))] { (optional(found.map(|(ns, _)| ns))) }
+                            }
+                        }
                     }
                 }
             }

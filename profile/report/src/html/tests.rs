@@ -77,6 +77,21 @@ fn the_devices_own_times_stand_beside_latency_where_they_are_told() {
 }
 
 #[test]
+fn a_board_that_changed_is_drawn_and_each_figure_stands_as_measured_and_in_the_common_state() {
+    let still = example::profile_of_27_points();
+    let moved = example::drifted(still.clone(), 1.25);
+    let page = html(&moved, &[]);
+    assert!(page.contains("The board during the sweep") && page.contains("block 0 at 1 s: 0.800"), "{page}");
+    assert!(page.contains("these figures are estimates, in the board's state at the end of the sweep"));
+    let latency = moved.points[0].latency.as_ref().unwrap();
+    for ns in [latency.p50_ns, latency.p50_ns * 1.25] {
+        assert!(page.contains(&format!(">{}</td>", crate::format::span(ns))), "{ns}");
+    }
+    let still = html(&still, &[]);
+    assert!(!still.contains("common state") && !still.contains("state at the end"));
+}
+
+#[test]
 fn what_the_sample_cannot_determine_is_said() {
     let page = html(&example::profile(), &[]);
     assert!(page.contains("not determinable at n = 60"));

@@ -6,6 +6,7 @@
 
 mod changes;
 mod distribution;
+mod drift;
 mod frame;
 mod pareto;
 mod ridges;
@@ -17,6 +18,7 @@ pub use changes::{Dot, DotPlot, timeline_of_changes};
 pub use ridges::{Ridge, ridges};
 
 pub(crate) use distribution::distribution;
+pub(crate) use drift::drift;
 pub(crate) use pareto::pareto;
 pub(crate) use scaling::scaling;
 pub(crate) use timeline::timeline;

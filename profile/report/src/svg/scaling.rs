@@ -78,7 +78,7 @@ fn lines(profile: &Profile) -> Vec<ScalingLine<'_>> {
         for (rank, batch_size) in batches.into_iter().enumerate() {
             let mut points: Vec<(u32, f64)> = of_variant()
                 .filter(|p| p.id.shape.batch() == batch_size)
-                .filter_map(|p| Some((p.id.shape.clip(), p.latency.as_ref()?.p50_ns)))
+                .filter_map(|p| Some((p.id.shape.clip(), p.comparable_p50()?.0)))
                 .filter(|(_, ns)| *ns > 0.0)
                 .collect();
             points.sort_by_key(|(clip, _)| *clip);

@@ -3,6 +3,7 @@
 //! The answer comes first, in two or three sentences. The last lines are the ones a reader still sees when a run has scrolled by, so the operating points
 //! come last. Width and colour are arguments; nothing here looks at a terminal.
 
+mod drift;
 pub(crate) mod header;
 mod paint;
 pub(crate) mod results;
@@ -39,6 +40,7 @@ pub fn terminal(profile: &Profile, series: &[Series], options: TerminalOptions) 
     let mut page = Page { text: String::new(), width: options.width.max(40), color: options.color };
     header::write(&mut page, profile);
     results::answers(&mut page, profile);
+    drift::write(&mut page, profile);
     sweep::contrast(&mut page, profile);
     sweep::grids(&mut page, profile);
     sweep::scaling(&mut page, profile);
@@ -119,10 +121,23 @@ mod tests {
     }
 
     #[test]
+    fn a_board_that_changed_is_shown_and_the_tables_are_in_its_common_state() {
+        let still = example::profile_of_27_points();
+        let moved = example::drifted(still.clone(), 1.25);
+        let text = terminal(&moved, &[], TerminalOptions { width: 100, color: Color::Plain });
+        assert!(text.contains("The board during the sweep: latency over that at its end"), "{text}");
+        assert!(text.contains("0.80 to 1.00 times, in 2 blocks"), "{text}");
+        assert!(text.contains("P99 latency, ms, in the board's state at the end of the sweep"), "{text}");
+        assert!(text.contains("frames/s, in the board's state at the end of the sweep"), "{text}");
+        let still = terminal(&still, &[], TerminalOptions { width: 100, color: Color::Plain });
+        assert!(!still.contains("state at the end"), "{still}");
+    }
+
+    #[test]
     fn no_line_is_wider_than_the_terminal() {
         for width in [40, 57, 80, 133] {
-            let text =
-                terminal(&example::profile(), &series(), TerminalOptions { width, color: Color::Plain });
+            let profile = example::drifted(example::profile(), 1.25);
+            let text = terminal(&profile, &series(), TerminalOptions { width, color: Color::Plain });
             let long = text.lines().find(|line| line.width() > width);
             assert_eq!(long, None, "at {width} columns");
         }

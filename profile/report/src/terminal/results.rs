@@ -110,7 +110,8 @@ pub(super) fn energy(page: &mut Page, profile: &Profile) {
     if rows.is_empty() {
         return;
     }
-    page.heading("Energy at the chosen points");
+    let state = if profile.drift.is_some() { ", as measured" } else { "" };
+    page.heading(&format!("Energy at the chosen points{state}"));
     let heads = ["power", "per frame", "above idle", "per clip", "per inference"].map(String::from).to_vec();
     let mut table = Table::new("  point", heads);
     for (name, id, energy) in rows {

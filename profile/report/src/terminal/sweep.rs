@@ -225,8 +225,9 @@ pub(crate) fn point_notes(point: &clipmark_profile::summary::PointSummary) -> Ve
     if let Some(latency) = &point.latency
         && matches!(latency.steady, SteadyState::Slowdown | SteadyState::NoSteadyState)
     {
-        notes
-            .push(format!("latency {}: its figures describe no single state", words::steady(latency.steady)));
+        let which = if point.comparable.is_some() { "its figures as measured" } else { "its figures" };
+        let course = words::steady(latency.steady);
+        notes.push(format!("latency {course}: {which} describe no single state"));
     }
     notes.extend(point.remarks.iter().map(|remark| clean(remark, 500)));
     notes
