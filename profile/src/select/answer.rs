@@ -152,30 +152,53 @@ impl Teller<'_> {
     }
 
     fn stream(&self, choices: &[ClipChoice], longest: Option<&ClipChoice>) -> String {
-        let mut text = match longest.and_then(|choice| self.candidate(self.steadiest(choice)?)) {
-            Some(best) => format!(
-                "{}, {} keeps up with clips of up to {} frames: the P99 of {} is {} of {}",
-                self.condition(),
-                self.model,
-                best.id.shape.clip(),
-                self.name(best.id),
-                upper_or_estimate(&best),
-                words::milliseconds(best.deadline_ns),
-            ),
-            None => self.keeps_up_nowhere(choices),
-        };
         let beyond = longest.map_or(0, |choice| choice.clip_length);
-        let probable: Vec<String> = choices
+        let probable: Vec<&ClipChoice> = choices
             .iter()
             .filter(|choice| choice.keeps_up == KeepsUp::Probably && choice.clip_length > beyond)
-            .map(|choice| choice.clip_length.to_string())
             .collect();
-        if !probable.is_empty() {
-            let frames = words::list(&probable);
+        let sure = longest.and_then(|choice| self.candidate(self.steadiest(choice)?));
+        let mut text = match (sure, probable.last()) {
+            (Some(best), _) => self.keeps_up("keeps up", &best, &upper_or_estimate(&best)),
+            (None, Some(choice)) => match self.likeliest(choice) {
+                Some(best) => {
+                    let p99 = best.p99_ns.map_or(0.0, |p99| p99.estimate);
+                    let figure = format!("about {}", words::milliseconds(p99));
+                    format!(
+                        "{}, by too few iterations to be sure",
+                        self.keeps_up("seems to keep up", &best, &figure)
+                    )
+                }
+                None => self.keeps_up_nowhere(choices),
+            },
+            (None, None) => self.keeps_up_nowhere(choices),
+        };
+        if longest.is_some() && !probable.is_empty() {
+            let lengths: Vec<String> = probable.iter().map(|choice| choice.clip_length.to_string()).collect();
+            let frames = words::list(&lengths);
             text.push_str(&format!("; {frames} frames may keep up too, by too few iterations to be sure"));
         }
         text.push('.');
         text
+    }
+
+    fn keeps_up(&self, how: &str, best: &Candidate, figure: &str) -> String {
+        format!(
+            "{}, {} {how} with clips of up to {} frames: the P99 of {} is {figure} of {}",
+            self.condition(),
+            self.model,
+            best.id.shape.clip(),
+            self.name(best.id),
+            words::milliseconds(best.deadline_ns),
+        )
+    }
+
+    /// The point of a clip length whose P99 is the smallest share of its deadline.
+    fn likeliest(&self, choice: &ClipChoice) -> Option<Candidate> {
+        let own = candidates::at_clip_length(self.profile, self.model, choice.clip_length);
+        let share =
+            |candidate: &Candidate| candidate.p99_share().map_or(f64::INFINITY, |share| share.estimate);
+        own.into_iter().min_by(|a, b| share(a).total_cmp(&share(b)))
     }
 
     /// The point of a clip length that is sure to keep up: the streaming choice, else any whose bound says so.
@@ -198,7 +221,7 @@ impl Teller<'_> {
         let closest = all.min_by(|a, b| share(a).total_cmp(&share(b))).filter(|c| c.p99_ns.is_some());
         match closest {
             Some(closest) => format!(
-                "{}, no clip length of {} is sure to keep up: the closest, {}, has a P99 of about {} where {} are \
+                "{}, no clip length of {} keeps up: the closest, {}, has a P99 of about {} where {} are \
                  allowed",
                 self.condition(),
                 self.model,
@@ -221,7 +244,7 @@ impl Teller<'_> {
 
     fn offline(&self, choices: &[ClipChoice]) -> Option<String> {
         let best = self.chosen(Objective::Offline)?;
-        let subject = if self.several { format!(" for {}", self.model) } else { String::new() };
+        let subject = if self.several { format!(" with {}", self.model) } else { String::new() };
         let mut text = format!(
             "For offline work{subject}, use {}: {} frames a second",
             self.name(best.id),
@@ -234,11 +257,24 @@ impl Teller<'_> {
         Some(text)
     }
 
-    /// Batching that costs more than it brings, at the clip length of `id`.
+    /// Batching that costs more than it brings, at the clip length of `id`, else at the shortest where it surely does.
     fn superlinear(&self, choices: &[ClipChoice], id: PointId) -> Option<String> {
-        choices.iter().find(|choice| choice.clip_length == id.shape.clip())?;
-        let own = candidates::at_clip_length(self.profile, self.model, id.shape.clip());
-        let same = || own.iter().filter(|candidate| candidate.id.variant == id.variant);
+        let own = id.shape.clip();
+        let at_own = self.superlinear_at(own, id.variant);
+        if let Some(cost) = at_own {
+            return Some(format!("batching costs more than it brings, {cost}"));
+        }
+        let lengths =
+            choices.iter().map(|choice| choice.clip_length).filter(|&clip_length| clip_length != own);
+        let found = lengths
+            .filter_map(|clip_length| Some((clip_length, self.superlinear_at(clip_length, id.variant)?)));
+        let (clip_length, cost) = found.min_by_key(|(clip_length, _)| *clip_length)?;
+        Some(format!("batching costs more than it brings with {clip_length}-frame clips, {cost}"))
+    }
+
+    fn superlinear_at(&self, clip_length: u32, variant: u16) -> Option<String> {
+        let own = candidates::at_clip_length(self.profile, self.model, clip_length);
+        let same = || own.iter().filter(|candidate| candidate.id.variant == variant);
         let batch = |candidate: &Candidate| candidate.id.shape.batch();
         let (least, most) = (same().min_by_key(|c| batch(c))?, same().max_by_key(|c| batch(c))?);
         let seconds = |candidate: &Candidate, rate: f64| candidate.id.shape.frames() as f64 / rate;
@@ -247,12 +283,8 @@ impl Teller<'_> {
         // The quickest that the larger batch may be over the slowest that the smaller may be.
         let surely = seconds(most, most.frames_per_s.upper?) / seconds(least, least.frames_per_s.lower?);
         (surely > times * SUPERLINEAR).then(|| {
-            format!(
-                "batching costs more than it brings, batch {} takes {} times as long as batch {}",
-                batch(most),
-                words::significant(ratio),
-                batch(least)
-            )
+            let (most, least) = (batch(most), batch(least));
+            format!("batch {most} takes {} times as long as batch {least}", words::significant(ratio))
         })
     }
 

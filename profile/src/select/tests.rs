@@ -264,6 +264,19 @@ fn a_point_that_cannot_keep_up_is_not_named_for_a_stream() {
 }
 
 #[test]
+fn shorter_clips_are_no_advice_where_they_are_further_from_keeping_up() {
+    let (mut short, mut long) = (candidate(8, 992.0, 12.5), candidate(16, 1547.0, 12.4));
+    (short.deadline_ns, long.deadline_ns) = (267e6, 533e6);
+    let candidates = [short, long];
+    let profile = example::profile();
+    let teller =
+        Teller { profile: &profile, model: "none", goal: Goal::SmallestShare, candidates: &candidates };
+    let text = teller.why_none();
+    assert!(text.contains("the closest, B1 T16") && !text.contains("shorter clips"), "{text}");
+    assert!(text.contains("a lower frame rate or a faster backend"), "{text}");
+}
+
+#[test]
 fn a_board_with_a_power_sensor_is_not_said_to_have_none() {
     let mut profile = example::profile();
     profile.points.iter_mut().for_each(|point| point.energy = None);

@@ -73,7 +73,7 @@ impl Teller<'_> {
             ),
             Goal::SmallestShare => format!(
                 "no deadline was given, so a stream of {ASSUMED_FPS} frames a second is assumed, the usual rate of \
-                 cameras: of the {admitted} of {} points that keep up with it, {name} has the most headroom, with a \
+                 cameras: of the {admitted} of {} points whose P99 is within the time that their clip lasts, {name} has the most headroom, with a \
                  P99 of {} of the {} that its clip lasts ({})",
                 self.candidates.len(),
                 Bound::of(best).share(best),
@@ -214,10 +214,15 @@ impl Teller<'_> {
                 .to_owned();
         };
         // More iterations narrow an interval; they move no estimate.
+        let clip = |candidate: &Candidate| candidate.id.shape.clip();
+        let is_shortest = self.candidates.iter().all(|other| clip(other) >= clip(closest));
         let advice = if p99.estimate <= closest.deadline_ns {
             "a larger time budget (budget_s) settles it"
-        } else {
+        } else if is_shortest {
             "shorter clips, a lower frame rate or a faster backend would be needed"
+        } else {
+            // Shorter clips were measured and are further from keeping up.
+            "a lower frame rate or a faster backend would be needed"
         };
         format!(
             "the closest, {}, has a P99 of about {} ({}) against {}; {advice}.",
