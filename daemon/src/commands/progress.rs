@@ -8,7 +8,7 @@ use clipmark_profile::plan::Plan;
 use clipmark_profile::point::{PointId, Variant};
 use clipmark_profile::record::Phase;
 use clipmark_profile::stats::robust;
-use clipmark_profile::sweep::{Progress, StepResult, SweepStep};
+use clipmark_profile::sweep::{Progress, StepResult, SweepRules, SweepStep};
 use clipmark_profile::text::clean_lines;
 use clipmark_profile::units::Nanos;
 use std::collections::BTreeSet;
@@ -27,6 +27,7 @@ impl ProgressSink for Quiet {
 pub struct Lines {
     live: bool,
     variants: Vec<String>,
+    prepare_limit: Nanos,
     told: BTreeSet<PointId>,
     heartbeat: Heartbeat,
 }
@@ -36,7 +37,7 @@ impl Lines {
     #[must_use]
     pub fn new(live: bool) -> Self {
         let heartbeat = Heartbeat::start(live, write);
-        Self { live, variants: Vec::new(), told: BTreeSet::new(), heartbeat }
+        Self { live, variants: Vec::new(), prepare_limit: Nanos(0), told: BTreeSet::new(), heartbeat }
     }
 
     /// A line that stays.
@@ -59,6 +60,7 @@ impl Lines {
 
     fn planned(&mut self, plan: &Plan, notes: &[String]) {
         self.variants = plan.variant_labels();
+        self.prepare_limit = SweepRules::for_plan(plan).prepare_limit;
         for note in notes {
             self.line(note);
         }
@@ -92,6 +94,10 @@ impl Lines {
 
     fn done(&mut self, step: &SweepStep, result: &StepResult) {
         if let Some(failure) = &result.failure {
+            if step.ran_out_of_budget(failure, self.prepare_limit) {
+                self.line(&out_of_budget(&self.label(step.point)));
+                return;
+            }
             self.line(&format!(
                 "{}: failed ({:?}): {}",
                 self.label(step.point),
@@ -135,6 +141,10 @@ impl Drop for Lines {
     fn drop(&mut self) {
         self.fleeting("");
     }
+}
+
+fn out_of_budget(label: &str) -> String {
+    format!("{label}: its engine was not ready when the time budget ended; a larger one measures it")
 }
 
 /// What a run begins with, e.g. `measuring 15 points of temporal on tract`.

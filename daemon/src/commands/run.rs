@@ -183,3 +183,31 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>, CommandError> {
     }
     Ok(stop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::exit_code;
+    use crate::exit_codes::ExitCode;
+    use crate::run::{Finished, RunEnding};
+    use clipmark_profile::analysis::study;
+    use clipmark_profile::plan::{Limits, Plan, Request, UsableVariant};
+    use clipmark_profile::point::Variant;
+    use clipmark_profile::simulated::SimulatedSpec;
+    use clipmark_profile::summary::Status;
+    use clipmark_profile::sweep::SweepRules;
+    use clipmark_profile::truth::board;
+
+    #[test]
+    fn figures_of_points_that_the_budget_cut_short_are_figures() {
+        let variant = Variant::new("slow", "simulated");
+        let usable = UsableVariant { variant, fixed: Vec::new() };
+        let plan = Plan::expand(Request::default(), vec![usable], &Limits::default()).unwrap();
+        let record = board::run(&plan, SweepRules::for_plan(&plan), &[SimulatedSpec::default()]).record;
+        let mut profile = study(&record);
+        profile.points.iter_mut().for_each(|point| point.status = Status::Interrupted);
+        let mut finished = Finished { profile, series: Vec::new(), ending: RunEnding::Complete };
+        assert_eq!(exit_code(&finished), ExitCode::Success);
+        finished.profile.points.iter_mut().for_each(|point| point.latency = None);
+        assert_eq!(exit_code(&finished), ExitCode::NothingMeasured);
+    }
+}

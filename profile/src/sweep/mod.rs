@@ -27,7 +27,7 @@ pub use step::{StepResult, SweepStep};
 
 use crate::plan::{Deadline, Plan};
 use crate::point::PointId;
-use crate::record::{Cause, NotRun, Phase, PointOutcome, Stage as FailedAt};
+use crate::record::{NotRun, Phase, PointOutcome};
 use crate::stats::rng::Rng;
 use crate::units::Nanos;
 use live::LiveEngines;
@@ -173,8 +173,7 @@ impl Sweep {
         }
         if let Some(failure) = result.failure.as_ref() {
             self.live.lost(index);
-            let cut = step.prepare_limit < self.rules.prepare_limit;
-            if cut && failure.stage == FailedAt::Prepare && failure.cause == Cause::TimedOut {
+            if step.ran_out_of_budget(failure, self.rules.prepare_limit) {
                 self.points[index].cut_off();
             } else if !self.cancelled {
                 self.fail(index, step.phase, failure);

@@ -1,7 +1,7 @@
 //! What a sweep asks for, and what it is told back.
 
 use crate::point::PointId;
-use crate::record::{Chunk, Failure, Phase};
+use crate::record::{Cause, Chunk, Failure, Phase, Stage};
 use crate::units::{Bytes, Microjoules, Nanos};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,15 @@ impl SweepStep {
     pub const fn longest(&self) -> Nanos {
         let build = if self.build { self.prepare_limit.0 } else { 0 };
         Nanos(self.time_limit.0.saturating_add(self.inference_limit.0).saturating_add(build))
+    }
+
+    /// Whether `failure` is the end of the time budget and no fault of the point: its engine was not ready within what
+    /// was left of the budget, less than the run's `prepare_limit`.
+    #[must_use]
+    pub fn ran_out_of_budget(&self, failure: &Failure, prepare_limit: Nanos) -> bool {
+        self.prepare_limit < prepare_limit
+            && failure.stage == Stage::Prepare
+            && failure.cause == Cause::TimedOut
     }
 
     /// An empty chunk with what the step already says of it: which engine, what for, which block.
