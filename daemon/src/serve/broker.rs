@@ -156,9 +156,13 @@ fn too_large(server: &mut Server, token: &Token, size: usize) {
     match token {
         Token::Record(_, sequence) => {
             server.link.learn(size / 2);
-            server.uplink.not_sent(*sequence);
+            server.uplink.not_taken(*sequence);
         }
-        Token::Slot(..) | Token::Farewell => server.link.learn(size.saturating_sub(1)),
+        Token::Slot(slot, _) => {
+            server.link.learn(size.saturating_sub(1));
+            server.outbox.not_taken(slot);
+        }
+        Token::Farewell => {}
     }
     server.fit_parts();
 }
@@ -220,7 +224,7 @@ fn pump_record(server: &mut Server) -> bool {
             true
         }
         Err(NotSent::Busy) => {
-            server.uplink.not_sent(sequence);
+            server.uplink.not_taken(sequence);
             false
         }
         Err(NotSent::TooLong { length, limit }) => {

@@ -123,6 +123,13 @@ impl Outbox {
         is_latest
     }
 
+    /// The broker wants the slot's message shorter: it is sent again.
+    pub(super) fn not_taken(&mut self, slot: &Slot) {
+        if let Some(held) = self.held.get_mut(slot) {
+            held.under_way = None;
+        }
+    }
+
     /// The broker does not take the slot's message.
     pub(super) fn refused(&mut self, slot: &Slot, now: Nanos) {
         if matches!(slot, Slot::Reply(_)) {
@@ -226,6 +233,15 @@ mod tests {
         assert_eq!(next(&mut outbox).unwrap().0, Slot::Info);
         outbox.disconnected(NOW);
         assert_eq!(next(&mut outbox).unwrap().0, Slot::State);
+    }
+
+    #[test]
+    fn what_is_to_come_shorter_is_sent_again_on_the_same_connection() {
+        let mut outbox = Outbox::default();
+        outbox.put(Slot::Info, message("i"));
+        assert!(next(&mut outbox).is_some() && next(&mut outbox).is_none());
+        outbox.not_taken(&Slot::Info);
+        assert_eq!(next(&mut outbox).unwrap().0, Slot::Info);
     }
 
     fn id(command: &str) -> CommandId {

@@ -113,8 +113,9 @@ impl Uplink {
         self.under_way.insert(sequence);
     }
 
-    /// The record could not be handed over after all.
-    pub(super) fn not_sent(&mut self, sequence: u64) {
+    /// The record could not be handed over after all, or the broker wants it shorter: it is sent before anything else.
+    pub(super) fn not_taken(&mut self, sequence: u64) {
+        self.under_way.remove(&sequence);
         self.again.insert(sequence);
     }
 
@@ -288,6 +289,15 @@ mod tests {
         assert_eq!(uplink.next(&spool, Nanos::from_secs(59)), None);
         assert_eq!(uplink.next_deadline(Nanos::from_secs(59)), Some(Nanos::from_secs(60)));
         assert_eq!(send_all(&mut uplink, &spool, 60), [1, 2]);
+    }
+
+    #[test]
+    fn a_record_that_is_to_come_shorter_is_sent_again_before_the_rest() {
+        let (_dir, spool) = spool(3);
+        let mut uplink = Uplink::new(2, 60);
+        assert_eq!(send_all(&mut uplink, &spool, 0), [1, 2]);
+        uplink.not_taken(1);
+        assert_eq!(send_all(&mut uplink, &spool, 0), [1]);
     }
 
     #[test]

@@ -62,14 +62,12 @@ fn a_broker_that_announces_small_packets_gets_small_parts() {
 /// mosquitto's answer is a PUBACK with "packet too large"; brokers that end the connection do so with that reason, or
 /// without one.
 #[test]
-#[ignore = "known gap: below a limit that mosquitto does not announce it does not end"]
 fn a_broker_that_does_not_announce_what_is_too_large_gets_it_in_smaller_parts() {
     let limited = Broker::with_settings("allow_anonymous true\nmessage_size_limit 3000\n");
     smaller_parts("mosquitto", &limited, Behaviour::default());
 }
 
 #[test]
-#[ignore = "known gap: behind the proxy that closes with 0x95 it does not end"]
 fn a_broker_that_closes_with_packet_too_large_gets_it_in_smaller_parts() {
     let last_words = disconnect(0x95).to_vec();
     smaller_parts(
@@ -80,7 +78,6 @@ fn a_broker_that_closes_with_packet_too_large_gets_it_in_smaller_parts() {
 }
 
 #[test]
-#[ignore = "known gap: it does not end when the broker closes the connection without a word"]
 fn a_broker_that_closes_without_a_word_gets_what_is_too_large_in_smaller_parts() {
     smaller_parts("silent", &Broker::start(), Behaviour { longest: Some(3000), ..Behaviour::default() });
 }
@@ -91,7 +88,8 @@ fn smaller_parts(what: &str, broker: &Broker, behaviour: Behaviour) {
     let mut client = Client::connect(broker.port, "operator", &[ALL]);
     let status = everything_comes_up(&mut client);
     assert_eq!(status.state, CommandState::Successful, "{what}");
-    assert_eq!(daemon.complaints("client"), 0, "{what}: no other client is at fault");
+    let blamed = daemon.complaints("another client") + daemon.complaints("clients");
+    assert_eq!(blamed, 0, "{what}: no other client is at fault");
     assert!(daemon.connections() < 40, "{what}: {} connections", daemon.connections());
 }
 
