@@ -4,20 +4,17 @@ use super::link::{LinkEnd, Token};
 use super::messages;
 use super::outbox::Slot;
 use super::receipts;
+use super::refusals::{self, Refused};
 use super::server::{Concern, Server};
-use super::suspects::{Culprit, Fault};
 use crate::config::Delivery;
 use crate::mqtt::{self, Closed, ConnectionOptions, NotSent, Verdict};
 use crate::session;
 use crate::spool::SpoolError;
 use clipmark_profile::message::Availability;
-use clipmark_profile::topics::{aggregators_filter, device_filters};
+use clipmark_profile::topics::device_filters;
 
 /// Statuses that are told again to a broker that has lost its session, and with it perhaps what it retained.
 const RECENT: usize = 64;
-
-/// Bytes of a record's packet that no broker can mean when it closes a connection without a reason.
-const SHORT: usize = 2048;
 
 /// Requests that the broker may send before the first of them is acknowledged.
 const RECEIVE_MAXIMUM: u16 = 16;
@@ -31,7 +28,9 @@ pub(super) fn open(server: &mut Server) {
         Err(error) => return tracing::error!(%error, "the last will cannot be encoded"),
     };
     let client = client_id(server);
-    let filters = device_filters(&server.device, &server.config.device.groups);
+    let mut filters = device_filters(&server.device, &server.config.device.groups);
+    let left_out: Vec<&String> = server.link.left_out().collect();
+    filters.retain(|filter| !left_out.contains(&filter));
     let options = ConnectionOptions {
         mqtt: &server.config.mqtt,
         client: &client,
@@ -56,20 +55,11 @@ pub(super) fn event(server: &mut Server, event: mqtt::MqttEvent<Token>) {
             }
         }
         mqtt::MqttEvent::Acknowledged { token, verdict } => acknowledged(server, token, verdict),
-        mqtt::MqttEvent::SubscriptionRefused { filter, reason } if filter == aggregators_filter() => {
-            tracing::warn!(
-                reason,
-                "the broker does not say when an aggregator comes, so results may wait up to an hour for one; allow \
-                 this device to read {filter} in the broker's ACL (clipmark-fleet acl)"
-            );
-        }
         mqtt::MqttEvent::SubscriptionRefused { filter, reason } => {
-            let what = format!(
-                "the broker refuses the subscription to {filter} ({reason}); allow user or client id to read it in the \
-                 broker's ACL"
-            );
-            server.concern(Concern::Subscription, what);
+            refusals::subscription(server, &filter, &reason);
         }
+        // There is room now for what is pumped next.
+        mqtt::MqttEvent::Subscribed => {}
         mqtt::MqttEvent::Closed(why) => closed(server, &why),
     }
 }
@@ -83,7 +73,9 @@ fn connected(server: &mut Server, session_present: bool, caps: Vec<String>) {
     server.link.connected(session_present);
     server.fit_parts();
     server.relieved(Concern::Connection);
-    server.relieved(Concern::Subscription);
+    if server.link.left_out().next().is_none() {
+        server.relieved(Concern::Subscription);
+    }
     server.publish_state();
     server.publish_info();
     if !session_present {
@@ -98,7 +90,7 @@ fn closed(server: &mut Server, why: &Closed) {
     let LinkEnd { pause, unexplained, culprit } = server.link.closed(why);
     server.disconnected();
     if let Some(culprit) = culprit {
-        return convicted(server, culprit);
+        return refusals::convicted(server, culprit);
     }
     match (unexplained, why) {
         (Some(ends), _) => {
@@ -121,50 +113,6 @@ fn closed(server: &mut Server, why: &Closed) {
         }
         (None, why) => server.concern(Concern::Connection, why.to_string()),
     }
-}
-
-/// The broker does not take a message: it must not be sent again as it is.
-fn convicted(server: &mut Server, culprit: Culprit) {
-    let Culprit { token, size, fault } = culprit;
-    if is_over(server, &token) {
-        return;
-    }
-    let is_long_record = matches!(token, Token::Record(..)) && size > SHORT;
-    match fault {
-        Fault::TooLarge => {
-            tracing::warn!(
-                size,
-                "the broker refuses a message because of its size: shorter ones are sent from now on"
-            );
-            too_large(server, &token, size);
-        }
-        Fault::Unsaid if is_long_record => {
-            tracing::warn!(
-                size,
-                "the broker closes the connection upon a message without a reason: it is tried shorter"
-            );
-            too_large(server, &token, size);
-        }
-        Fault::Unsaid => refused(server, token, "it closes the connection without a reason"),
-        Fault::Refused(reason) => refused(server, token, &reason),
-    }
-}
-
-/// What was refused for its size is made shorter when it is sent again: a record is cut, anything else says less.
-fn too_large(server: &mut Server, token: &Token, size: usize) {
-    server.link.refused();
-    match token {
-        Token::Record(_, sequence) => {
-            server.link.learn(size / 2);
-            server.uplink.not_taken(*sequence);
-        }
-        Token::Slot(slot, _) => {
-            server.link.learn(size.saturating_sub(1));
-            server.outbox.not_taken(slot);
-        }
-        Token::Farewell => {}
-    }
-    server.fit_parts();
 }
 
 fn client_id(server: &Server) -> String {
@@ -212,7 +160,8 @@ fn pump_record(server: &mut Server) -> bool {
         }
         Err(error) => {
             server.concern(Concern::Spool, error.to_string());
-            server.uplink.refused(sequence, now.monotonic);
+            server.uplink.not_taken(sequence);
+            server.uplink.pause(now.monotonic);
             return false;
         }
     };
@@ -220,7 +169,7 @@ fn pump_record(server: &mut Server) -> bool {
     let Some(connection) = server.link.sender() else { return false };
     match connection.publish(message, Token::Record(server.spool.epoch(), sequence)) {
         Ok(()) => {
-            server.uplink.sent(sequence);
+            server.uplink.sent(sequence, kind);
             true
         }
         Err(NotSent::Busy) => {
@@ -234,26 +183,22 @@ fn pump_record(server: &mut Server) -> bool {
     }
 }
 
-/// Whether it is about a record of an epoch that has ended: the record moved, and is sent from where it is now.
-fn is_over(server: &Server, token: &Token) -> bool {
-    matches!(token, Token::Record(epoch, _) if *epoch != server.spool.epoch())
-}
-
 fn acknowledged(server: &mut Server, token: Token, verdict: Verdict) {
-    if is_over(server, &token) {
+    if refusals::is_over(server, &token) {
         return;
     }
     match (token, verdict) {
-        (token, Verdict::Refused(reason)) => refused(server, token, &reason),
-        (token, Verdict::TooLarge { size }) => too_large(server, &token, size),
-        (Token::Farewell, _) => {}
+        (token, Verdict::Refused(reason)) => refusals::refused(server, token, Refused::Because(&reason)),
+        (token, Verdict::TooLarge { size }) => refusals::too_large(server, &token, size, true),
         (Token::Slot(slot, version), _) => {
             let is_latest = server.outbox.acknowledged(&slot, version);
+            server.published();
             if let (Slot::Status(command), true) = (slot, is_latest) {
                 server.dispatch(session::SessionEvent::Delivered(command));
             }
         }
         (Token::Record(_, sequence), verdict) => record_acknowledged(server, sequence, &verdict),
+        (Token::Progress | Token::Subscription(_) | Token::Farewell, _) => {}
     }
 }
 
@@ -261,14 +206,16 @@ fn record_acknowledged(server: &mut Server, sequence: u64, verdict: &Verdict) {
     let now = server.clock.now().monotonic;
     match (server.config.spool.delivery, verdict) {
         (Delivery::Puback, Verdict::NobodyListens) => {
-            server.uplink.refused(sequence, now);
+            if let Some((_, kind)) = server.spool.first_from(sequence) {
+                server.uplink.refused(sequence, kind, now);
+            }
             let what = "nobody subscribes to this device's results, so the broker drops them and they stay on the \
                         device; subscribe to clipmark/v1/d/+/up/#";
             server.concern(Concern::Publishing, what.into());
         }
         (Delivery::Puback, _) => {
             server.uplink.acknowledged(sequence, now);
-            server.relieved(Concern::Publishing);
+            server.published();
             if let Err(error) = server.spool.confirm_one(sequence) {
                 server.concern(Concern::Spool, error.to_string());
             }
@@ -276,37 +223,7 @@ fn record_acknowledged(server: &mut Server, sequence: u64, verdict: &Verdict) {
         }
         (Delivery::Receipt, _) => {
             server.uplink.acknowledged(sequence, now);
-            server.relieved(Concern::Publishing);
+            server.published();
         }
     }
-}
-
-/// The broker refuses a message for what it is.
-fn refused(server: &mut Server, token: Token, reason: &str) {
-    server.link.refused();
-    let now = server.clock.now().monotonic;
-    let what = match &token {
-        Token::Slot(Slot::Reply(command), _) => {
-            server.outbox.refused(&Slot::Reply(command.clone()), now);
-            return tracing::warn!(
-                %command, reason, "the broker refuses the response topic of a request, so it is answered on its status \
-                topic alone"
-            );
-        }
-        Token::Slot(slot, _) => {
-            server.outbox.refused(slot, now);
-            slot.to_string()
-        }
-        Token::Record(_, sequence) => {
-            server.uplink.refused(*sequence, now);
-            "a result".to_owned()
-        }
-        Token::Farewell => return,
-    };
-    let what = format!(
-        "the broker refuses {what} ({reason}); allow user or client id to write below clipmark/v1/d/{}/ in the broker's \
-         ACL",
-        server.device
-    );
-    server.concern(Concern::Publishing, what);
 }

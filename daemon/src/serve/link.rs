@@ -1,10 +1,11 @@
 //! The connection to the broker over time: open, lost, waiting, open again.
 
 use super::outbox::Slot;
-use super::suspects::{Culprit, Suspects};
+use super::suspects::{Culprit, PacketLimit, Suspects};
 use crate::mqtt::{Backoff, Closed, Connection, ConnectionOptions, MqttEvent};
 use crate::service::Heartbeat;
 use clipmark_profile::message::Epoch;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,13 +23,20 @@ const SUSPICIOUS: u32 = 3;
 /// The pause after secrets or certificates could not be read: files do not mend themselves quickly.
 const UNREADABLE: Duration = Duration::from_secs(10);
 
-/// Which of our messages an acknowledgement is for.
+/// A subscription upon which the broker ended the connection is left out of the connections that begin within so long.
+const LEFT_OUT: Duration = Duration::from_secs(600);
+
+/// Which of our messages an acknowledgement, or the end of a connection, is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
     /// A slot of the outbox, with the version sent.
     Slot(Slot, u64),
     /// A spooled record, by epoch and sequence.
     Record(Epoch, u64),
+    /// A message about progress, which is not acknowledged.
+    Progress,
+    /// The subscription to a filter.
+    Subscription(String),
     /// The last message before a goodbye.
     Farewell,
 }
@@ -77,8 +85,10 @@ pub(super) struct Link {
     heartbeat: Heartbeat,
     rivalry: Rivalry,
     suspects: Suspects,
-    /// A packet size that a broker was seen to refuse without having announced a limit.
-    learnt: Option<usize>,
+    /// What a broker takes that has announced no limit.
+    limit: PacketLimit,
+    /// Filters whose subscription is left out, and until when.
+    left_out: BTreeMap<String, Instant>,
     /// The broker has refused a message on this connection, which some end thereupon.
     has_refused: bool,
 }
@@ -124,7 +134,8 @@ impl Link {
             heartbeat,
             rivalry: Rivalry::default(),
             suspects: Suspects::default(),
-            learnt: None,
+            limit: PacketLimit::default(),
+            left_out: BTreeMap::new(),
             has_refused: false,
         }
     }
@@ -148,7 +159,10 @@ impl Link {
     /// A text for the log, when secrets or certificates cannot be read; the next try is scheduled.
     pub(super) fn open(&mut self, options: ConnectionOptions<'_>) -> Result<(), String> {
         match Connection::open(options, self.heartbeat.clone()) {
-            Ok(connection) => {
+            Ok(mut connection) => {
+                if self.suspects.is_careful() {
+                    connection.subscribe_singly();
+                }
                 self.state = State::Open { connection: Box::new(connection), since: None };
                 Ok(())
             }
@@ -169,17 +183,14 @@ impl Link {
         self.has_refused = false;
         if let State::Open { since, connection } = &mut self.state {
             *since = Some(Instant::now());
-            connection.limit_packets(self.learnt);
+            connection.limit_packets(self.limit.get());
         }
     }
 
     /// The connection is over: schedules the next one.
     pub(super) fn closed(&mut self, why: &Closed) -> LinkEnd {
         let (held, under_way) = match &self.state {
-            State::Open { since: Some(since), connection } => {
-                let under_way = connection.under_way().map(|(token, size)| (token.clone(), size));
-                (Some(since.elapsed()), under_way.collect())
-            }
+            State::Open { since: Some(since), connection } => (Some(since.elapsed()), suspected(connection)),
             _ => (None, Vec::new()),
         };
         if held.is_some_and(|held| held >= HELD) {
@@ -206,13 +217,30 @@ impl Link {
         self.has_refused = true;
     }
 
-    /// The broker refused a packet of `size` bytes for its size, without having announced a limit: packets are to be
-    /// shorter than that.
-    pub(super) fn learn(&mut self, size: usize) {
-        self.learnt = Some(self.learnt.map_or(size, |learnt| learnt.min(size)));
+    /// The broker refused a packet for its size, or may have: packets are to be of `most` bytes from now on.
+    pub(super) fn learn(&mut self, most: usize, is_said: bool) {
+        self.limit.learn(most, is_said);
         if let State::Open { connection, .. } = &mut self.state {
-            connection.limit_packets(self.learnt);
+            connection.limit_packets(self.limit.get());
         }
+    }
+
+    /// It was not its size for which the broker closed the connection upon a message: from the next connection on, no
+    /// limit holds that was only supposed.
+    pub(super) fn size_is_innocent(&mut self) {
+        self.limit.forget_supposed();
+    }
+
+    /// Leaves a subscription out for a while.
+    pub(super) fn leave_out(&mut self, filter: &str) {
+        self.left_out.insert(filter.to_owned(), Instant::now() + LEFT_OUT);
+    }
+
+    /// Filters whose subscription is left out of a connection that begins now.
+    pub(super) fn left_out(&mut self) -> impl Iterator<Item = &String> {
+        let now = Instant::now();
+        self.left_out.retain(|_, until| *until > now);
+        self.left_out.keys()
     }
 
     /// Takes new pauses and connects anew at once, perhaps to another broker. This one keeps session and will delay, so
@@ -220,7 +248,8 @@ impl Link {
     pub(super) fn reopen(&mut self, backoff: Backoff) {
         self.backoff = backoff;
         self.suspects = Suspects::default();
-        self.learnt = None;
+        self.limit = PacketLimit::default();
+        self.left_out.clear();
         self.state = State::Waiting(Instant::now());
     }
 
@@ -231,10 +260,17 @@ impl Link {
                 if since.elapsed() >= HELD {
                     self.suspects.held();
                 }
-                self.suspects.may_send(connection.under_way().count()).then_some(connection)
+                let under_way = connection.under_way().count() + connection.subscribing().count();
+                self.suspects.may_send(under_way).then_some(connection)
             }
             _ => None,
         }
+    }
+
+    /// The connection, for a message that may be left out: while a message is looked for that ends connections, it
+    /// would be one more to suspect.
+    pub(super) fn for_progress(&mut self) -> Option<&mut Connection<Token>> {
+        if self.suspects.is_careful() { None } else { self.connection() }
     }
 
     /// The connection, when the broker has taken it.
@@ -252,6 +288,14 @@ impl Link {
             _ => None,
         }
     }
+}
+
+/// What may be why the broker ended the connection, with the sizes of the packets.
+fn suspected(connection: &Connection<Token>) -> Vec<(Token, usize)> {
+    let messages = connection.under_way().chain(connection.unanswered());
+    let messages = messages.map(|(token, size)| (token.clone(), size));
+    let subscriptions = connection.subscribing().map(|filter| (Token::Subscription(filter.to_owned()), 0));
+    messages.chain(subscriptions).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod link;
 mod messages;
 mod outbox;
 mod receipts;
+mod refusals;
 mod runs;
 mod server;
 mod startup;

@@ -156,17 +156,34 @@ impl Outbox {
     /// The connection is gone: what was under way may not have arrived.
     pub(super) fn disconnected(&mut self, now: Nanos) {
         if std::mem::take(&mut self.refused_reply) {
-            self.reply_ends += 1;
-        }
-        if self.reply_ends >= REPLY_ENDS {
-            let [_, longest] = REFUSED.map(Nanos::get);
-            self.no_replies_before = Nanos(now.get().saturating_add(longest));
-            self.reply_ends = 0;
+            self.ended_by_reply(now);
         }
         self.held.retain(|slot, held| {
             held.broken += u32::from(held.under_way.take().is_some());
             !matches!(slot, Slot::Reply(_)) || held.broken < REPLY_TRIES
         });
+    }
+
+    /// The broker ended a connection upon a reply.
+    pub(super) fn ended_by_reply(&mut self, now: Nanos) {
+        self.refused_reply = false;
+        self.reply_ends += 1;
+        if self.reply_ends >= REPLY_ENDS {
+            let [_, longest] = REFUSED.map(Nanos::get);
+            self.no_replies_before = Nanos(now.get().saturating_add(longest));
+            self.reply_ends = 0;
+        }
+    }
+
+    /// Whether the slot holds something that was not refused before and of which less can be said.
+    pub(super) fn can_be_shortened(&self, slot: &Slot) -> bool {
+        let is_fresh = self.held.get(slot).is_some_and(|held| held.refusals == 0);
+        is_fresh && matches!(slot, Slot::Status(_) | Slot::Info)
+    }
+
+    /// Whether something waits because the broker refuses it.
+    pub(super) fn has_refused(&self) -> bool {
+        self.held.values().any(|held| held.refused_until.is_some())
     }
 
     /// Bytes of what a slot holds.

@@ -44,6 +44,7 @@ pub(super) fn begin_epoch(server: &mut Server, behind: Behind) {
             );
             server.concern(Concern::SetBack, what);
             server.uplink.restart();
+            server.uplink.forgive();
             move_statuses(server);
             server.publish_info();
             server.publish_state();

@@ -2,19 +2,55 @@
 //!
 //! Records go in order, at most `window` ahead of the oldest unconfirmed one. What a receipt misses goes
 //! first. When no receipt comes although the broker took everything, it is all sent again, ever more rarely: a
-//! broker may have lost it, or the receiver may be away. Pure: the time is an argument, the spool is asked
-//! for what is unconfirmed.
+//! broker may have lost it, or the receiver may be away.
+//!
+//! A record that the broker refuses waits, ever longer. Whether the record is at fault or its kind, which is its topic,
+//! shows the next record of the kind: until one is taken they go one at a time, and the second that is refused makes
+//! the kind wait. Records of other kinds go on. Pure: the time is an argument, the spool is asked for what is
+//! unconfirmed.
 
 use crate::spool::Spool;
 use clipmark_profile::message::SequenceRange;
+use clipmark_profile::topics::UpKind;
 use clipmark_profile::units::Nanos;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest pause between two repetitions.
 const RAREST: Nanos = Nanos::from_secs(3600);
 
 /// Pause after the broker refused a record or nobody listened; doubles up to [`RAREST`].
 const PAUSE: Nanos = Nanos::from_secs(60);
+
+/// Refusals of one record, while others of its kind are taken, before it is given up.
+const REFUSALS: u32 = 3;
+
+/// How often something was refused, and until when it waits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Refusal {
+    until: Nanos,
+    times: u32,
+}
+
+/// A record that was refused.
+#[derive(Debug)]
+struct RefusedRecord {
+    kind: UpKind,
+    refusal: Refusal,
+    /// Another one of its kind has been taken since.
+    is_alone: bool,
+}
+
+impl Refusal {
+    fn again(&mut self, now: Nanos) {
+        let pause = PAUSE.get().saturating_mul(1 << self.times.min(12)).min(RAREST.get());
+        self.times += 1;
+        self.until = Nanos(now.get().saturating_add(pause));
+    }
+}
+
+fn is_there(spool: &Spool, sequence: u64) -> bool {
+    spool.first_from(sequence).is_some_and(|(first, _)| first == sequence)
+}
 
 /// How far sending has come on this connection.
 #[derive(Debug)]
@@ -24,14 +60,16 @@ pub(super) struct Uplink {
     /// The next record to be sent in order.
     cursor: u64,
     /// Handed to the connection and not acknowledged by the broker.
-    under_way: BTreeSet<u64>,
-    /// To be sent again before anything else.
+    under_way: BTreeMap<u64, UpKind>,
+    /// To be sent before anything else, as soon as they may be.
     again: BTreeSet<u64>,
     /// When everything unconfirmed is sent again.
     repeat_at: Option<Nanos>,
     repetitions: u32,
     paused_until: Nanos,
-    refusals: u32,
+    refused_records: BTreeMap<u64, RefusedRecord>,
+    /// Kinds of which a record was refused, and none taken since.
+    refused_kinds: BTreeMap<UpKind, Refusal>,
 }
 
 impl Uplink {
@@ -40,12 +78,13 @@ impl Uplink {
             window: window as u64,
             resend_after: Nanos::from_secs(resend_s as u64),
             cursor: 0,
-            under_way: BTreeSet::new(),
+            under_way: BTreeMap::new(),
             again: BTreeSet::new(),
             repeat_at: None,
             repetitions: 0,
             paused_until: Nanos(0),
-            refusals: 0,
+            refused_records: BTreeMap::new(),
+            refused_kinds: BTreeMap::new(),
         }
     }
 
@@ -66,7 +105,8 @@ impl Uplink {
 
     /// Another broker, or the same with other settings: what was refused is tried again.
     pub(super) fn forgive(&mut self) {
-        self.refusals = 0;
+        self.refused_records.clear();
+        self.refused_kinds.clear();
         self.paused_until = Nanos(0);
     }
 
@@ -83,34 +123,64 @@ impl Uplink {
         if now < self.paused_until {
             return None;
         }
-        let oldest = spool.oldest()?;
         if self.repeat_at.is_some_and(|at| at <= now) {
             self.repetitions += 1;
-            self.cursor = oldest;
+            self.cursor = 0;
             self.repeat_at = None;
         }
-        while let Some(sequence) = self.again.pop_first() {
-            if !self.under_way.contains(&sequence)
-                && spool.first_from(sequence).is_some_and(|(s, _)| s == sequence)
-            {
-                return Some(sequence);
-            }
+        self.refused_records.retain(|sequence, _| is_there(spool, *sequence));
+        if let Some(sequence) = self.next_again(spool, now) {
+            return Some(sequence);
         }
-        loop {
-            let (sequence, _) = spool.first_from(self.cursor.max(oldest))?;
+        let (oldest, _) =
+            spool.records_from(0).find(|(sequence, kind)| self.may_go(*sequence, *kind, now))?;
+        for (sequence, kind) in spool.records_from(self.cursor) {
             if sequence >= oldest + self.window {
-                return None;
+                break;
             }
             self.cursor = sequence + 1;
-            if !self.under_way.contains(&sequence) {
+            if self.under_way.contains_key(&sequence) {
+                continue;
+            }
+            if self.may_go(sequence, kind, now) {
                 return Some(sequence);
             }
+            self.again.insert(sequence);
         }
+        None
+    }
+
+    /// The first of what goes before anything else.
+    fn next_again(&mut self, spool: &Spool, now: Nanos) -> Option<u64> {
+        let mut held_back = Vec::new();
+        let mut found = None;
+        while let Some(sequence) = self.again.pop_first() {
+            let kind =
+                spool.first_from(sequence).filter(|(first, _)| *first == sequence).map(|(_, kind)| kind);
+            match kind.filter(|_| !self.under_way.contains_key(&sequence)) {
+                Some(kind) if self.may_go(sequence, kind, now) => {
+                    found = Some(sequence);
+                    break;
+                }
+                Some(_) => held_back.push(sequence),
+                None => {}
+            }
+        }
+        self.again.extend(held_back);
+        found
+    }
+
+    /// Whether neither the record nor its kind waits. Of a kind that may be refused one record is under way at most.
+    fn may_go(&self, sequence: u64, kind: UpKind, now: Nanos) -> bool {
+        let waits = |refusal: &Refusal| now < refusal.until;
+        let is_tried = || self.under_way.values().any(|of| *of == kind);
+        !self.refused_records.get(&sequence).is_some_and(|record| waits(&record.refusal))
+            && !self.refused_kinds.get(&kind).is_some_and(|refusal| waits(refusal) || is_tried())
     }
 
     /// The record was handed to the connection.
-    pub(super) fn sent(&mut self, sequence: u64) {
-        self.under_way.insert(sequence);
+    pub(super) fn sent(&mut self, sequence: u64, kind: UpKind) {
+        self.under_way.insert(sequence, kind);
     }
 
     /// The record could not be handed over after all, or the broker wants it shorter: it is sent before anything else.
@@ -121,8 +191,14 @@ impl Uplink {
 
     /// The broker took the record. Without a receipt it is sent again later.
     pub(super) fn acknowledged(&mut self, sequence: u64, now: Nanos) {
-        self.under_way.remove(&sequence);
-        self.refusals = 0;
+        self.refused_records.remove(&sequence);
+        if let Some(kind) = self.under_way.remove(&sequence)
+            && self.refused_kinds.remove(&kind).is_some()
+        {
+            // Those refused before it were so for what they are.
+            let of_kind = self.refused_records.values_mut().filter(|record| record.kind == kind);
+            of_kind.for_each(|record| record.is_alone = true);
+        }
         self.repeat_at.get_or_insert(self.repetition(now));
     }
 
@@ -133,13 +209,34 @@ impl Uplink {
         Nanos(now.get().saturating_add(pause.min(rarest)))
     }
 
-    /// The broker refused the record, or took it and nobody listens: it is tried again after a pause.
-    pub(super) fn refused(&mut self, sequence: u64, now: Nanos) {
-        self.under_way.remove(&sequence);
-        self.again.insert(sequence);
-        let pause = PAUSE.get().saturating_mul(1 << self.refusals.min(12)).min(RAREST.get());
-        self.refusals += 1;
-        self.paused_until = Nanos(now.get().saturating_add(pause));
+    /// The broker refused the record, or took it and nobody listens: it is tried again after a pause. Returns whether
+    /// it has been refused so often, while others of its kind were taken, that it is to be given up.
+    pub(super) fn refused(&mut self, sequence: u64, kind: UpKind, now: Nanos) -> bool {
+        self.not_taken(sequence);
+        match self.refused_kinds.get_mut(&kind) {
+            // What was under way beside the one that made it wait says nothing new.
+            Some(refusal) if now < refusal.until => {}
+            Some(refusal) => refusal.again(now),
+            None => drop(self.refused_kinds.insert(kind, Refusal::default())),
+        }
+        let fresh = || RefusedRecord { kind, refusal: Refusal::default(), is_alone: false };
+        let record = self.refused_records.entry(sequence).or_insert_with(fresh);
+        record.refusal.again(now);
+        let is_given_up = record.is_alone && record.refusal.times >= REFUSALS;
+        if is_given_up {
+            self.refused_records.remove(&sequence);
+        }
+        is_given_up
+    }
+
+    /// Whether the broker has refused a record of this kind and taken none since.
+    pub(super) fn is_refused(&self, kind: UpKind) -> bool {
+        self.refused_kinds.contains_key(&kind)
+    }
+
+    /// Whether something waits because the broker refuses it.
+    pub(super) fn has_refused(&self) -> bool {
+        !self.refused_kinds.is_empty() || !self.refused_records.is_empty()
     }
 
     /// Sends nothing for a while.
@@ -160,8 +257,13 @@ impl Uplink {
 
     /// When [`Uplink::next`] should be asked again although nothing happened.
     pub(super) fn next_deadline(&self, now: Nanos) -> Option<Nanos> {
-        let paused = Some(self.paused_until).filter(|until| *until > now);
-        paused.or(self.repeat_at)
+        if now < self.paused_until {
+            return Some(self.paused_until);
+        }
+        let records = self.refused_records.values().map(|record| &record.refusal);
+        let refusals = records.chain(self.refused_kinds.values());
+        let waits = refusals.map(|refusal| refusal.until).filter(|until| *until > now);
+        self.repeat_at.into_iter().chain(waits).min()
     }
 }
 
@@ -187,7 +289,7 @@ mod tests {
     fn send_all(uplink: &mut Uplink, spool: &Spool, now: u64) -> Vec<u64> {
         let mut sent = Vec::new();
         while let Some(sequence) = uplink.next(spool, Nanos::from_secs(now)) {
-            uplink.sent(sequence);
+            uplink.sent(sequence, UpKind::Profile);
             sent.push(sequence);
         }
         sent
@@ -280,15 +382,59 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_pauses_and_the_record_is_tried_again() {
-        let (_dir, spool) = spool(2);
+    fn a_refused_record_waits_and_the_rest_of_its_kind_goes_on() {
+        let (_dir, spool) = spool(4);
         let mut uplink = Uplink::new(4, 60);
         assert_eq!(uplink.next(&spool, Nanos(0)), Some(1));
-        uplink.sent(1);
-        uplink.refused(1, Nanos(0));
+        uplink.sent(1, UpKind::Profile);
+        assert!(!uplink.refused(1, UpKind::Profile, Nanos(0)));
+        // Until one is taken, one at a time.
+        assert_eq!(send_all(&mut uplink, &spool, 0), [2]);
+        uplink.acknowledged(2, Nanos(0));
+        assert_eq!(send_all(&mut uplink, &spool, 1), [3, 4]);
+        assert_eq!(uplink.next_deadline(Nanos::from_secs(1)), Some(Nanos::from_secs(60)));
+        assert!(send_all(&mut uplink, &spool, 59).is_empty());
+        assert_eq!(send_all(&mut uplink, &spool, 60)[0], 1);
+    }
+
+    #[test]
+    fn a_kind_of_which_two_are_refused_waits_and_other_kinds_go_on() {
+        let (_dir, mut spool) = spool(3);
+        spool.append(UpKind::Event, None, b"x", 0).unwrap();
+        let mut uplink = Uplink::new(4, 60);
+        for sequence in [1, 2] {
+            assert_eq!(uplink.next(&spool, Nanos(0)), Some(sequence));
+            uplink.sent(sequence, UpKind::Profile);
+            uplink.refused(sequence, UpKind::Profile, Nanos(0));
+        }
+        assert_eq!(uplink.next(&spool, Nanos(0)), Some(4));
+        uplink.sent(4, UpKind::Event);
+        uplink.acknowledged(4, Nanos(0));
+        assert!(uplink.is_refused(UpKind::Profile) && !uplink.is_refused(UpKind::Event));
         assert_eq!(uplink.next(&spool, Nanos::from_secs(59)), None);
-        assert_eq!(uplink.next_deadline(Nanos::from_secs(59)), Some(Nanos::from_secs(60)));
-        assert_eq!(send_all(&mut uplink, &spool, 60), [1, 2]);
+        assert_eq!(uplink.next(&spool, Nanos::from_secs(60)), Some(1));
+        uplink.sent(1, UpKind::Profile);
+        uplink.acknowledged(1, Nanos::from_secs(60));
+        assert_eq!(send_all(&mut uplink, &spool, 60)[..2], [2, 3]);
+    }
+
+    #[test]
+    fn a_record_that_is_refused_again_and_again_while_others_are_taken_is_given_up() {
+        let (_dir, spool) = spool(3);
+        let mut uplink = Uplink::new(4, 60);
+        let mut now = 0;
+        for refusals in 1..REFUSALS {
+            uplink.sent(1, UpKind::Profile);
+            assert!(!uplink.refused(1, UpKind::Profile, Nanos::from_secs(now)), "{refusals}");
+            uplink.sent(2, UpKind::Profile);
+            uplink.acknowledged(2, Nanos::from_secs(now));
+            now += 3600;
+        }
+        assert!(uplink.refused(1, UpKind::Profile, Nanos::from_secs(now)));
+        // Without another one that is taken it may be the broker's rules, which somebody may change.
+        let mut alone = Uplink::new(4, 60);
+        assert!((0..20).all(|hour| !alone.refused(1, UpKind::Profile, Nanos::from_secs(hour * 3600))));
+        drop(spool);
     }
 
     #[test]
@@ -301,13 +447,24 @@ mod tests {
     }
 
     #[test]
+    fn a_repetition_that_finds_nothing_is_not_due_for_good() {
+        let (_dir, mut spool) = spool(1);
+        let mut uplink = Uplink::new(4, 60);
+        send_all(&mut uplink, &spool, 0);
+        uplink.acknowledged(1, Nanos(0));
+        spool.confirm_one(1).unwrap();
+        assert_eq!(uplink.next(&spool, Nanos::from_secs(60)), None);
+        assert_eq!(uplink.next_deadline(Nanos::from_secs(60)), None);
+    }
+
+    #[test]
     fn refusals_pause_ever_longer_also_when_they_end_the_connection() {
         let (_dir, spool) = spool(1);
         let mut uplink = Uplink::new(4, 60);
         let mut now = 0;
         for pause in [60, 120, 240] {
             assert_eq!(send_all(&mut uplink, &spool, now), [1]);
-            uplink.refused(1, Nanos::from_secs(now));
+            uplink.refused(1, UpKind::Profile, Nanos::from_secs(now));
             uplink.restart();
             assert!(send_all(&mut uplink, &spool, now + pause - 1).is_empty());
             now += pause;

@@ -161,6 +161,12 @@ impl Spool {
         self.entries.get(index).map(|entry| (entry.sequence, entry.kind))
     }
 
+    /// The unconfirmed records from `sequence` on, in order, with their kinds.
+    pub fn records_from(&self, sequence: u64) -> impl Iterator<Item = (u64, UpKind)> {
+        let index = self.entries.partition_point(|entry| entry.sequence < sequence);
+        self.entries.range(index..).map(|entry| (entry.sequence, entry.kind))
+    }
+
     /// The unconfirmed records of `command`, when there are any.
     #[must_use]
     pub fn records_of(&self, command: &CommandId) -> Option<SequenceRange> {

@@ -62,7 +62,10 @@ impl Spool {
             || most < SMALLEST_PART
             || content.len().div_ceil(most) > usize::from(Envelope::MAX_PARTS)
         {
-            return self.set_aside(first, &content, old, now_unix_ms).map(Some);
+            let why = "are larger than the broker takes and cannot be cut small enough";
+            return self
+                .set_aside(first, &content, old, why, now_unix_ms)
+                .map(|path| Some(Recut::Aside(path)));
         }
         let chunks: Vec<&[u8]> = content.chunks(most).collect();
         let new = SequenceRange { first: self.next, last: self.next + chunks.len() as u64 - 1 };
@@ -87,6 +90,25 @@ impl Spool {
         bodies.push(self.gap(old, message, new.last + 1, now_unix_ms)?);
         self.replace(old, first, &bodies)?;
         Ok(Some(Recut::Cut(new)))
+    }
+
+    /// Sets the content aside to which the record `sequence` belongs: the broker refuses it for `reason`, and takes
+    /// others of its kind. Returns where it lies.
+    ///
+    /// # Errors
+    /// The disk's refusal. Everything is then as it was.
+    pub fn put_aside(
+        &mut self,
+        sequence: u64,
+        reason: &str,
+        now_unix_ms: u64,
+    ) -> Result<Option<PathBuf>, SpoolError> {
+        let parts = self.content_of(sequence)?;
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return Ok(None) };
+        let old = SequenceRange { first: first.sequence, last: last.sequence };
+        let content: Vec<u8> = parts.iter().flat_map(|part| part.content.iter().copied()).collect();
+        let why = format!("are refused by the broker, which takes others of the kind ({reason})");
+        self.set_aside(first, &content, old, &why, now_unix_ms).map(Some)
     }
 
     /// The parts, as far as they are here, of the content to which a record belongs.
@@ -166,8 +188,9 @@ impl Spool {
         first: &Envelope,
         content: &[u8],
         old: SequenceRange,
+        why: &str,
         now_unix_ms: u64,
-    ) -> Result<Recut, SpoolError> {
+    ) -> Result<PathBuf, SpoolError> {
         let dir = self.dir.join("aside");
         fs::create_dir_all(&dir).map_err(disk("create", &dir))?;
         let of = first.command.as_ref().map_or("", |command| command.as_str());
@@ -176,11 +199,10 @@ impl Spool {
         // An event that is itself too large would give rise to the next one.
         if first.kind == UpKind::Event && first.command.is_none() {
             self.forget(old);
-            return Ok(Recut::Aside(path));
+            return Ok(path);
         }
         let message = format!(
-            "records {} to {} ({} of {} bytes) are larger than the broker takes and cannot be cut small enough; the \
-             content stays on the device as {}",
+            "records {} to {} ({} of {} bytes) {why}; the content stays on the device as {}",
             old.first,
             old.last,
             first.kind,
@@ -190,7 +212,7 @@ impl Spool {
         let gap = self.gap(old, message, self.next, now_unix_ms)?;
         self.replace(old, first, &[gap])?;
         prune(&dir);
-        Ok(Recut::Aside(path))
+        Ok(path)
     }
 
     /// Leaves out what events in the spool give up: a crash came between the append and the confirmation.
@@ -303,6 +325,24 @@ mod tests {
         // The event itself is given up without another one.
         assert!(matches!(spool.recut(2, 1000, 0), Ok(Some(Recut::Aside(_)))));
         assert_eq!(envelopes(&spool), []);
+    }
+
+    #[test]
+    fn what_is_refused_for_what_it_is_lies_aside_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = reopened(&dir);
+        let long = vec![7; Envelope::MAX_PART + 1];
+        spool.append(UpKind::Series, None, &long, 0).unwrap();
+        spool.append(UpKind::Series, None, b"behind", 0).unwrap();
+        let path = spool.put_aside(2, "payload format invalid", 0).unwrap().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), long);
+        for spool in [spool, reopened(&dir)] {
+            let found = envelopes(&spool);
+            assert_eq!(found.iter().map(|of| of.sequence).collect::<Vec<_>>(), [3, 4]);
+            let event = EventReport::from_bytes(&found[1].content, Some("application/cbor")).unwrap();
+            assert!(event.message.contains("takes others of the kind (payload format invalid)"), "{event:?}");
+            assert_eq!(event.range, Some(SequenceRange { first: 1, last: 2 }));
+        }
     }
 
     #[test]

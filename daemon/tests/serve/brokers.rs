@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::daemon::{DEVICE, Daemon};
 use crate::proxy::{Behaviour, Proxy, property};
 use crate::security::{credentials, guarded};
-use clipmark_profile::message::CommandState;
+use clipmark_profile::message::{CommandState, DeviceState, Envelope};
 use clipmark_profile::topics::UpKind;
 use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use std::sync::atomic::Ordering;
@@ -100,6 +100,94 @@ fn a_birth_message_upon_which_a_broker_ends_the_connection_does_not_keep_the_dev
     assert_eq!(client.final_status("c").state, CommandState::Successful);
     client.record(UpKind::Event, 1);
     assert!(daemon.connections() < 10, "{} connections", daemon.connections());
+}
+
+const RUN: &str =
+    r#"{"models":["temporal"],"backends":["tract"],"clip_lengths":[8],"batch_sizes":[1],"iterations":20}"#;
+
+/// Not authorized, with that reason and without a word.
+fn refusals() -> [Vec<u8>; 2] {
+    [disconnect(0x87).to_vec(), Vec::new()]
+}
+
+/// A broker that ends the connection upon what `behaviour` has, a daemon behind it, and an operator.
+fn behind(behaviour: Behaviour) -> (Broker, Daemon, Client) {
+    let broker = Broker::start();
+    let proxy = Proxy::start(broker.port, behaviour);
+    let daemon = Daemon::start(proxy.port, "");
+    let client = Client::connect(broker.port, "operator", &[ALL]);
+    (broker, daemon, client)
+}
+
+/// A capture, whose record is refused, keeps no profile back that comes behind it.
+fn profiles_go_on(daemon: &mut Daemon, client: &mut Client, what: &str) {
+    client.request(DEVICE, "capture", "refused", "");
+    assert_eq!(client.final_status("refused").state, CommandState::Successful, "{what}");
+    for run in ["first", "second"] {
+        client.request(DEVICE, "run", run, RUN);
+        assert_eq!(client.final_status(run).state, CommandState::Successful, "{what}");
+        client.wait("the profile", |seen| {
+            let envelope = seen.topic.ends_with("/up/profile").then(|| seen.read::<Envelope>())?;
+            (envelope.command.as_ref().map(|command| command.as_str()) == Some(run)).then_some(())
+        });
+    }
+    assert!(daemon.connections() < 25, "{what}: {} connections", daemon.connections());
+    assert_eq!(daemon.complaints("another client") + daemon.complaints("clients"), 0, "{what}");
+}
+
+#[test]
+fn a_kind_of_results_that_a_broker_refuses_keeps_no_other_kind_back() {
+    for last_words in refusals() {
+        let what = format!("{last_words:?}");
+        let behaviour = Behaviour { forbidden: Some("/up/event"), last_words, ..Behaviour::default() };
+        let (_broker, mut daemon, mut client) = behind(behaviour);
+        profiles_go_on(&mut daemon, &mut client, &what);
+        let reason = |why: &String| why.contains("refuses a result (event)") && why.contains("ACL");
+        client.wait("the concern, which stays", |seen| {
+            let state = seen.topic.ends_with("/state").then(|| seen.read::<DeviceState>())?;
+            state.reasons.iter().any(reason).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_result_that_a_broker_refuses_for_its_content_keeps_none_of_its_kind_back() {
+    for last_words in [disconnect(0x99).to_vec(), Vec::new()] {
+        let what = format!("{last_words:?}");
+        // Not in the status, whose text is JSON.
+        let behaviour = Behaviour { disliked: Some("gcommandgrefused"), last_words, ..Behaviour::default() };
+        let (_broker, mut daemon, mut client) = behind(behaviour);
+        profiles_go_on(&mut daemon, &mut client, &what);
+        client.request(DEVICE, "capture", "taken", "");
+        assert_eq!(client.final_status("taken").state, CommandState::Successful, "{what}");
+        client.wait("a later result of the same kind", |seen| {
+            let envelope = seen.topic.ends_with("/up/event").then(|| seen.read::<Envelope>())?;
+            (envelope.command.as_ref().map(|command| command.as_str()) == Some("taken")).then_some(())
+        });
+    }
+}
+
+#[test]
+fn messages_about_progress_that_a_broker_refuses_are_left_out() {
+    for last_words in refusals() {
+        let what = format!("{last_words:?}");
+        let behaviour = Behaviour { forbidden: Some("/progress"), last_words, ..Behaviour::default() };
+        let (_broker, mut daemon, mut client) = behind(behaviour);
+        profiles_go_on(&mut daemon, &mut client, &what);
+        assert_eq!(daemon.complaints("in the broker's ACL about="), 0, "{what}: nothing else is at fault");
+    }
+}
+
+#[test]
+fn a_subscription_upon_which_a_broker_ends_the_connection_is_left_out() {
+    for last_words in refusals() {
+        let what = format!("{last_words:?}");
+        let behaviour = Behaviour { unreadable: Some("/cfg/desired"), last_words, ..Behaviour::default() };
+        let (_broker, mut daemon, mut client) = behind(behaviour);
+        daemon.logged("the broker refuses the subscription to clipmark/v1/d/bench/cfg/desired");
+        profiles_go_on(&mut daemon, &mut client, &what);
+        assert_eq!(daemon.complaints("the broker refuses"), 1, "{what}: nothing else is at fault");
+    }
 }
 
 #[test]

@@ -12,6 +12,10 @@ pub(crate) mod property {
     pub(crate) const RETAIN_AVAILABLE: u8 = 0x25;
 }
 
+/// Kinds of packets, without their flags.
+const PUBLISH: u8 = 3;
+const SUBSCRIBE: u8 = 8;
+
 /// What the proxy does.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Behaviour {
@@ -21,6 +25,10 @@ pub(crate) struct Behaviour {
     pub(crate) longest: Option<usize>,
     /// A PUBLISH to a topic with this part ends the connection.
     pub(crate) forbidden: Option<&'static str>,
+    /// A PUBLISH whose payload holds this ends the connection.
+    pub(crate) disliked: Option<&'static str>,
+    /// A SUBSCRIBE to a filter with this part ends the connection.
+    pub(crate) unreadable: Option<&'static str>,
     /// What is sent before the end.
     pub(crate) last_words: Vec<u8>,
 }
@@ -70,10 +78,17 @@ fn holds(body: &[u8], part: &str) -> bool {
 }
 
 impl Behaviour {
-    fn is_refused(&self, body: &[u8]) -> bool {
-        let topic = &body[2..2 + usize::from(u16::from_be_bytes([body[0], body[1]]))];
-        self.longest.is_some_and(|longest| body.len() > longest)
-            || self.forbidden.is_some_and(|part| holds(topic, part))
+    fn is_refused(&self, kind: u8, body: &[u8]) -> bool {
+        match kind {
+            PUBLISH => {
+                let (topic, rest) = body[2..].split_at(usize::from(u16::from_be_bytes([body[0], body[1]])));
+                self.longest.is_some_and(|longest| body.len() > longest)
+                    || self.forbidden.is_some_and(|part| holds(topic, part))
+                    || self.disliked.is_some_and(|part| holds(rest, part))
+            }
+            SUBSCRIBE => self.unreadable.is_some_and(|part| holds(body, part)),
+            _ => false,
+        }
     }
 }
 
@@ -120,11 +135,11 @@ fn relay(client: TcpStream, broker: TcpStream, behaviour: &Behaviour, most: &Ato
     };
     let (mut from, mut to) = (client, broker);
     while let Some((kind, body)) = packet(&mut from) {
-        if kind >> 4 == 3 && behaviour.is_refused(&body) {
+        if behaviour.is_refused(kind >> 4, &body) {
             let _ = from.write_all(&behaviour.last_words);
             break;
         }
-        if kind >> 4 == 3 && kind & 0x06 == 0x02 {
+        if kind >> 4 == PUBLISH && kind & 0x06 == 0x02 {
             most.fetch_max(1 + under_way.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
         }
         if to.write_all(&encoded(kind, &body)).is_err() {

@@ -123,10 +123,10 @@ pub(super) async fn live(model: &'static SimulatedBoard, config: &Config) -> Res
                     connection.acknowledge(received.ack);
                 }
                 MqttEvent::Acknowledged { .. } => under_way -= 1,
-                MqttEvent::SubscriptionRefused { .. } => {}
+                MqttEvent::SubscriptionRefused { .. } | MqttEvent::Subscribed => {}
                 MqttEvent::Closed(why) => return Err(why.into()),
             },
-            () = due => board.step(&connection).await?,
+            () = due => board.step(&mut connection).await?,
         }
         // Dropping the connection without a word is what a power cut looks like.
         if model.behaviour == Behaviour::Vanishes
@@ -340,7 +340,7 @@ impl Board {
     }
 
     /// The next progress message of the run under way, or its end.
-    async fn step(&mut self, connection: &Connection<()>) -> Result<(), BoardError> {
+    async fn step(&mut self, connection: &mut Connection<()>) -> Result<(), BoardError> {
         let Some(job) = &mut self.job else { return Ok(()) };
         if let Some(label) = job.labels.get(job.done) {
             job.done += 1;
@@ -357,7 +357,7 @@ impl Board {
             let kind = Progress::ENCODING.content_type();
             let message = self.message(DeviceTopic::Progress, progress.to_bytes()?, kind, false);
             // Progress that finds no room is not missed.
-            let _ = connection.publish_unacknowledged(message);
+            let _ = connection.publish_unacknowledged(message, ());
             return Ok(());
         }
         let Some(Job { operation, command, request, .. }) = self.job.take() else { return Ok(()) };

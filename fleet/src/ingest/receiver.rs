@@ -302,6 +302,7 @@ impl<'a> Receiver<'a> {
                     "the broker refuses a subscription; check its ACL (clipmark-fleet acl)"
                 );
             }
+            MqttEvent::Subscribed => {}
             MqttEvent::Closed(why) => self.closed(&why),
         }
     }

@@ -14,7 +14,7 @@ use rumqttc::v5::mqttbytes::v5::{
     ConnAck, Connect, ConnectProperties, Disconnect, DisconnectReasonCode, Filter, LastWill,
     LastWillProperties, Login, Packet, PubAck, Publish, PublishProperties, Subscribe,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -80,11 +80,18 @@ pub struct Connection<T> {
     broker: String,
     session_expiry_s: u32,
     keepalive_s: u16,
-    filters: Vec<String>,
+    /// Filters that are to be subscribed to.
+    filters: VecDeque<String>,
+    /// Whether each subscription waits for the answer to the one before.
+    subscribes_singly: bool,
     /// Filters whose subscription is not yet answered.
     subscribing: BTreeMap<u16, String>,
     /// Messages that are not yet acknowledged, with the sizes of their packets.
     under_way: BTreeMap<u16, (T, usize)>,
+    /// The last message at QoS 0, with the size of its packet, until the broker answers what was sent behind it.
+    unanswered: Option<(T, usize)>,
+    /// Packets that were sent before `unanswered` and whose answers say nothing of it.
+    sent_before: BTreeSet<u16>,
     last_packet: u16,
     pending: VecDeque<MqttEvent<T>>,
     terms: Terms,
@@ -174,9 +181,12 @@ impl<T> Connection<T> {
             broker: format!("{}:{}", mqtt.host, mqtt.port),
             session_expiry_s: mqtt.session_expiry_s,
             keepalive_s: mqtt.keepalive_s,
-            filters: of.filters,
+            filters: of.filters.into(),
+            subscribes_singly: false,
             subscribing: BTreeMap::new(),
             under_way: BTreeMap::new(),
+            unanswered: None,
+            sent_before: BTreeSet::new(),
             last_packet: 0,
             pending: VecDeque::new(),
             terms: Terms::default(),
@@ -207,6 +217,23 @@ impl<T> Connection<T> {
     /// the connection.
     pub fn under_way(&self) -> impl Iterator<Item = (&T, usize)> {
         self.under_way.values().map(|(token, size)| (token, *size))
+    }
+
+    /// The last message at QoS 0 that the broker may not yet have dealt with, with the size of its packet; also after
+    /// the end of the connection.
+    pub fn unanswered(&self) -> Option<(&T, usize)> {
+        self.unanswered.as_ref().map(|(token, size)| (token, *size))
+    }
+
+    /// Filters whose subscription is not answered; also after the end of the connection.
+    pub fn subscribing(&self) -> impl Iterator<Item = &str> {
+        self.subscribing.values().map(String::as_str)
+    }
+
+    /// Has each subscription wait for the answer to the one before, so that one upon which the broker ends the
+    /// connection can be told from the others. Has an effect before the broker has taken the connection.
+    pub const fn subscribe_singly(&mut self) {
+        self.subscribes_singly = true;
     }
 
     /// Longest packet that the broker said it takes.
@@ -249,12 +276,19 @@ impl<T> Connection<T> {
             Incoming::ConnAck(connack) => self.connected(&connack),
             Incoming::PubAck { packet, reason } => {
                 let Some((token, size)) = self.under_way.remove(&packet) else { return };
+                if !self.sent_before.remove(&packet) {
+                    self.unanswered = None;
+                }
                 self.pending.push_back(MqttEvent::Acknowledged { token, verdict: verdict(&reason, size) });
             }
             Incoming::SubAck { packet, refused } => {
                 let filter = self.subscribing.remove(&packet);
+                self.subscribe();
                 if let (Some(filter), Some(reason)) = (filter, refused) {
                     self.pending.push_back(MqttEvent::SubscriptionRefused { filter, reason });
+                }
+                if self.subscribes_singly && self.subscribing.is_empty() {
+                    self.pending.push_back(MqttEvent::Subscribed);
                 }
             }
             Incoming::Publish(publish) => self.received(*publish),
@@ -266,7 +300,7 @@ impl<T> Connection<T> {
             session_expiry_s: self.session_expiry_s,
             keepalive_s: self.keepalive_s,
             in_flight: IN_FLIGHT,
-            filters: &self.filters,
+            filters: self.filters.make_contiguous(),
         };
         self.terms = Terms::read(connack.properties.as_ref(), asked);
         if let Some(lacks) = self.terms.lacks {
@@ -277,15 +311,21 @@ impl<T> Connection<T> {
         }
         self.assigned = connack.properties.as_ref().and_then(|of| of.assigned_client_identifier.clone());
         self.is_connected = true;
-        for filter in std::mem::take(&mut self.filters) {
+        self.subscribe();
+        let (session_present, caps) = (connack.session_present, std::mem::take(&mut self.terms.caps));
+        self.pending.push_back(MqttEvent::Connected { session_present, caps });
+    }
+
+    /// Subscribes to what is left: to all of it, or to the next filter where one answer is waited for.
+    fn subscribe(&mut self) {
+        while !self.subscribes_singly || self.subscribing.is_empty() {
             // One filter a packet, so that a refusal can be told from the others.
+            let Some(filter) = self.filters.pop_front() else { return };
             let subscribe = Subscribe::new(Filter::new(filter.clone(), QoS::AtLeastOnce), None);
             let pkid = self.free_packet();
             self.subscribing.insert(pkid, filter);
             self.send(Packet::Subscribe(Subscribe { pkid, ..subscribe }));
         }
-        let (session_present, caps) = (connack.session_present, std::mem::take(&mut self.terms.caps));
-        self.pending.push_back(MqttEvent::Connected { session_present, caps });
     }
 
     /// A packet identifier that nothing under way has.
@@ -344,16 +384,18 @@ impl<T> Connection<T> {
         Ok(())
     }
 
-    /// Publishes at QoS 0.
+    /// Publishes at QoS 0; no event with `token` follows.
     ///
     /// # Errors
     /// As [`Connection::publish`].
-    pub fn publish_unacknowledged(&self, message: Message) -> Result<(), NotSent> {
+    pub fn publish_unacknowledged(&mut self, message: Message, token: T) -> Result<(), NotSent> {
         if !self.is_connected {
             return Err(NotSent::Busy);
         }
         let publish = publish(message, QoS::AtMostOnce);
-        self.within_limit(&publish)?;
+        let length = self.within_limit(&publish)?;
+        self.unanswered = Some((token, length));
+        self.sent_before = self.under_way.keys().copied().collect();
         self.send(Packet::Publish(publish));
         Ok(())
     }

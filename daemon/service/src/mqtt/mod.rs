@@ -107,6 +107,8 @@ pub enum MqttEvent<T> {
         /// The broker's reason.
         reason: String,
     },
+    /// The last subscription was answered, where each waits for the one before.
+    Subscribed,
     /// The connection is over. No event follows.
     Closed(Closed),
 }

@@ -4,6 +4,7 @@ use super::Server;
 use crate::operation::{OperationStep, Order, Unable, models};
 use crate::placement::{Placement, confine_this_process};
 use crate::serve::execution::{ChildExit, Execution};
+use crate::serve::link::Token;
 use crate::serve::{messages, runs};
 use crate::session::{CommandOutcome, SessionEvent, Stop};
 use clipmark_profile::message::{Progress, Reason, ReasonCode};
@@ -11,6 +12,9 @@ use clipmark_profile::topics::CommandId;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// How long messages about progress are left out after the broker refused one.
+const WITHHELD: Duration = Duration::from_secs(3600);
 
 impl Server {
     /// Starts the child of a command, or tells how the command ends without one.
@@ -57,7 +61,7 @@ impl Server {
 
     pub(super) fn progress(&mut self, step: OperationStep) {
         let Some(execution) = &self.execution else { return };
-        if self.progress_due > Instant::now() {
+        if self.progress_due.max(self.no_progress_before) > Instant::now() {
             return;
         }
         self.progress_due = Instant::now() + Duration::from_secs(self.config.run.progress_s.into());
@@ -72,11 +76,16 @@ impl Server {
             temperatures: step.temperatures,
         };
         let message = messages::progress(&self.device, &progress);
-        if let (Some(connection), Ok(message)) = (self.link.connection(), message)
-            && let Err(error) = connection.publish_unacknowledged(message)
+        if let (Some(connection), Ok(message)) = (self.link.for_progress(), message)
+            && let Err(error) = connection.publish_unacknowledged(message, Token::Progress)
         {
             tracing::debug!(%error, "a progress message is dropped");
         }
+    }
+
+    /// The broker does not take messages about progress.
+    pub(in crate::serve) fn withhold_progress(&mut self) {
+        self.no_progress_before = Instant::now() + WITHHELD;
     }
 
     pub(super) fn ended(&mut self, ending: ChildExit) {

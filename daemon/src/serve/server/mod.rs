@@ -61,6 +61,8 @@ pub(in crate::serve) struct Server {
     pub(in crate::serve) caps: Vec<String>,
     log: Repeated,
     progress_due: Instant,
+    /// The broker refused a message about progress.
+    no_progress_before: Instant,
     no_room: Option<String>,
     told_systemd: String,
     heartbeat: Heartbeat,
@@ -124,6 +126,7 @@ impl Server {
             caps: Vec::new(),
             log: Repeated::default(),
             progress_due: Instant::now(),
+            no_progress_before: Instant::now(),
             no_room: None,
             told_systemd: String::new(),
             heartbeat,
@@ -173,8 +176,8 @@ impl Server {
         let pulse = Instant::now() + PULSE;
         let uplink = self.link.connection().is_some().then(|| self.uplink.next_deadline(now)).flatten();
         // What waits for room on the connection is sent when there is some, not at a time that has passed.
-        let outbox = self.outbox.next_deadline().filter(|at| *at > now);
-        let deadlines = [self.session.next_deadline(), uplink, outbox];
+        let to_send = [uplink, self.outbox.next_deadline()].map(|at| at.filter(|at| *at > now));
+        let deadlines = [self.session.next_deadline(), to_send[0], to_send[1]];
         deadlines.into_iter().flatten().map(|at| self.clock.instant(at)).fold(pulse, Instant::min)
     }
 

@@ -98,6 +98,13 @@ impl Server {
         }
     }
 
+    /// The broker took a message.
+    pub(in crate::serve) fn published(&mut self) {
+        if !self.uplink.has_refused() && !self.outbox.has_refused() {
+            self.relieved(Concern::Publishing);
+        }
+    }
+
     /// The spool has less to send than before: an operator waits for the moment when nothing is left.
     pub(in crate::serve) fn confirmed(&mut self) {
         if self.spool.unconfirmed() == 0 {
@@ -190,7 +197,8 @@ impl Server {
             }
             Ok(None) => {}
             Err(error) => {
-                self.uplink.refused(sequence, now.monotonic);
+                self.uplink.not_taken(sequence);
+                self.uplink.pause(now.monotonic);
                 self.concern(Concern::Spool, in_one_line(&error));
             }
         }

@@ -11,6 +11,7 @@ use clipmark_profile::message::RemoteSettings;
 use clipmark_profile::plan::Limits;
 use clipmark_profile::units::Nanos;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Final commands that are remembered whole.
 const REMEMBERED: usize = 1024;
@@ -72,6 +73,7 @@ impl Server {
                 if reconnect {
                     self.disconnected();
                     self.uplink.forgive();
+                    self.no_progress_before = Instant::now();
                     self.link.reopen(backoff(&self.config));
                 }
                 tracing::info!(file = %self.path.display(), reconnect, "the configuration was taken over");

@@ -1,0 +1,189 @@
+//! What the broker does not take, by a word or by ending the connection: it is made shorter, set aside or left out for a
+//! while, and everything else goes on.
+
+use super::link::Token;
+use super::outbox::Slot;
+use super::server::{Concern, Server};
+use super::suspects::{Culprit, Fault};
+use clipmark_profile::topics::aggregators_filter;
+use clipmark_service::outcome::in_one_line;
+use std::fmt;
+
+/// Bytes of a packet that no broker can mean to be too many when it closes a connection without a reason.
+const SHORT: usize = 2048;
+
+/// How a refusal was said.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Refused<'a> {
+    /// With a reason.
+    Because(&'a str),
+    /// By ending the connection again and again, without one.
+    Unsaid,
+}
+
+impl fmt::Display for Refused<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Because(reason) => reason,
+            Self::Unsaid => "it closes the connection without a reason",
+        })
+    }
+}
+
+/// Whether it is about a record of an epoch that has ended: the record moved, and is sent from where it is now.
+pub(super) fn is_over(server: &Server, token: &Token) -> bool {
+    matches!(token, Token::Record(epoch, _) if *epoch != server.spool.epoch())
+}
+
+/// The broker ended the connection upon a message: it must not be sent again as it is.
+pub(super) fn convicted(server: &mut Server, culprit: Culprit) {
+    let Culprit { token, size, fault } = culprit;
+    if is_over(server, &token) {
+        return;
+    }
+    match fault {
+        Fault::TooLarge => too_large(server, &token, size, true),
+        Fault::Unsaid if may_be_too_large(server, &token, size) => too_large(server, &token, size, false),
+        Fault::Unsaid => {
+            server.link.size_is_innocent();
+            refused(server, token.clone(), Refused::Unsaid);
+        }
+        Fault::Refused(reason) => refused(server, token.clone(), Refused::Because(&reason)),
+    }
+    if matches!(token, Token::Slot(Slot::Reply(_), _)) {
+        server.outbox.ended_by_reply(server.clock.now().monotonic);
+    }
+}
+
+/// Whether it is worth a try to send less. What was refused at any length before is not refused for its length.
+fn may_be_too_large(server: &mut Server, token: &Token, size: usize) -> bool {
+    let is_refused = match token {
+        Token::Record(_, sequence) => {
+            let of = server.spool.first_from(*sequence).filter(|(of, _)| of == sequence);
+            of.is_none_or(|(_, kind)| server.uplink.is_refused(kind))
+        }
+        Token::Slot(slot, _) => !server.outbox.can_be_shortened(slot),
+        Token::Progress | Token::Subscription(_) | Token::Farewell => true,
+    };
+    size > SHORT && !is_refused
+}
+
+/// What was refused for its size, as the broker says or as it seems, is made shorter when it is sent again: a record is
+/// cut, anything else says less.
+pub(super) fn too_large(server: &mut Server, token: &Token, size: usize, is_said: bool) {
+    server.link.refused();
+    if is_said {
+        tracing::warn!(
+            size,
+            "the broker refuses a message because of its size: shorter ones are sent from now on"
+        );
+    } else {
+        tracing::warn!(
+            size,
+            "the broker closes the connection upon a message without a reason: it is tried shorter"
+        );
+    }
+    match token {
+        Token::Record(_, sequence) => {
+            server.link.learn(size / 2, is_said);
+            server.uplink.not_taken(*sequence);
+        }
+        Token::Slot(slot, _) => {
+            server.link.learn(size.saturating_sub(1), is_said);
+            server.outbox.not_taken(slot);
+        }
+        Token::Progress => server.withhold_progress(),
+        Token::Subscription(_) | Token::Farewell => {}
+    }
+    server.fit_parts();
+}
+
+/// The broker refuses something for what it is.
+pub(super) fn refused(server: &mut Server, token: Token, how: Refused<'_>) {
+    server.link.refused();
+    let now = server.clock.now();
+    let what = match &token {
+        Token::Slot(Slot::Reply(command), _) => {
+            server.outbox.refused(&Slot::Reply(command.clone()), now.monotonic);
+            return tracing::warn!(
+                %command, reason = %how, "the broker refuses the response topic of a request, so it is answered on its \
+                status topic alone"
+            );
+        }
+        Token::Slot(slot, _) => {
+            server.outbox.refused(slot, now.monotonic);
+            slot.to_string()
+        }
+        Token::Record(_, sequence) => {
+            let kind =
+                server.spool.first_from(*sequence).filter(|(of, _)| of == sequence).map(|(_, kind)| kind);
+            let Some(kind) = kind else { return };
+            if server.uplink.refused(*sequence, kind, now.monotonic) {
+                return put_aside(server, *sequence, how);
+            }
+            format!("a result ({kind})")
+        }
+        Token::Progress => {
+            server.withhold_progress();
+            return tracing::warn!(
+                reason = %how, "the broker refuses messages about progress, so none are sent for an hour; allow this \
+                device to write them in the broker's ACL (clipmark-fleet acl)"
+            );
+        }
+        Token::Subscription(filter) => {
+            server.link.leave_out(filter);
+            return subscription(server, filter, &how.to_string());
+        }
+        Token::Farewell => return,
+    };
+    let device = &server.device;
+    let what = match how {
+        Refused::Because(reason) => format!(
+            "the broker refuses {what} ({reason}); allow user or client id to write below clipmark/v1/d/{device}/ in the \
+             broker's ACL"
+        ),
+        Refused::Unsaid => format!(
+            "the broker closes the connection upon {what}, without a reason; look into its log, and see whether its ACL \
+             allows user or client id to write below clipmark/v1/d/{device}/"
+        ),
+    };
+    server.concern(Concern::Publishing, what);
+}
+
+/// The broker refuses a subscription.
+pub(super) fn subscription(server: &mut Server, filter: &str, reason: &str) {
+    if filter == aggregators_filter() {
+        tracing::warn!(
+            reason,
+            "the broker does not say when an aggregator comes, so results may wait up to an hour for one; allow \
+             this device to read {filter} in the broker's ACL (clipmark-fleet acl)"
+        );
+        return;
+    }
+    let what = format!(
+        "the broker refuses the subscription to {filter} ({reason}); allow user or client id to read it in the broker's \
+         ACL"
+    );
+    server.concern(Concern::Subscription, what);
+}
+
+/// A result that the broker refuses while it takes others of the kind: what is behind it goes on.
+fn put_aside(server: &mut Server, sequence: u64, how: Refused<'_>) {
+    let now = server.clock.now();
+    match server.spool.put_aside(sequence, &how.to_string(), now.unix_ms) {
+        Ok(Some(path)) => {
+            let what = format!(
+                "the broker refuses a result and takes others of its kind ({how}); it stays on the device as {}: look \
+                 into the broker's log",
+                path.display()
+            );
+            server.concern(Concern::Publishing, what);
+        }
+        Ok(None) => {}
+        Err(error) => {
+            server.uplink.not_taken(sequence);
+            server.uplink.pause(now.monotonic);
+            server.concern(Concern::Spool, in_one_line(&error));
+        }
+    }
+}
