@@ -142,7 +142,7 @@ fn a_kind_of_results_that_a_broker_refuses_keeps_no_other_kind_back() {
         let behaviour = Behaviour { forbidden: Some("/up/event"), last_words, ..Behaviour::default() };
         let (_broker, mut daemon, mut client) = behind(behaviour);
         profiles_go_on(&mut daemon, &mut client, &what);
-        let reason = |why: &String| why.contains("refuses a result (event)") && why.contains("ACL");
+        let reason = |why: &String| why.contains(" a result (event)") && why.contains("ACL");
         client.wait("the concern, which stays", |seen| {
             let state = seen.topic.ends_with("/state").then(|| seen.read::<DeviceState>())?;
             state.reasons.iter().any(reason).then_some(())

@@ -14,6 +14,7 @@ mod client;
 mod daemon;
 mod delivery;
 mod deployment;
+mod ejabberd;
 mod faults;
 mod parts;
 mod proxy;

@@ -33,7 +33,7 @@ fn content(client: &mut Client, kind: UpKind, id: &str) -> Vec<u8> {
 
 /// A capture, which is large, and the run behind it both come up whole, and so does a result within a status or a word
 /// in its place.
-fn everything_comes_up(client: &mut Client) -> CommandStatus {
+pub(crate) fn everything_comes_up(client: &mut Client) -> CommandStatus {
     client.online();
     client.request(DEVICE, "capture", "large", "");
     assert_eq!(client.final_status("large").state, CommandState::Successful);
