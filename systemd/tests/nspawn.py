@@ -241,6 +241,38 @@ def a_read_only_disk_rejects_runs_and_is_survived(box, operator):
     assert box.show("NRestarts") in ("1", "2")
 
 
+def a_disk_that_is_full_at_boot_is_waited_for(box, operator):
+    """Another file system with no room lies over the state directory when the unit starts."""
+    box.run(f"systemctl stop {UNIT} && mount -t tmpfs -o size=8m,mode=750,uid=clipmark,gid=clipmark tmpfs {STATE}"
+            f" && ! head -c 9m /dev/zero > {STATE}/fill 2>/dev/null")
+    mark = box.journal().count("cannot start yet")
+    here = operator.mark()
+    box.run(f"systemctl start {UNIT}")
+    assert box.show("ActiveState") == "active" and "waiting" in box.show("StatusText"), box.show("StatusText")
+    lines = box.journal()
+    assert lines.count("cannot start yet") == mark + 1 and "free some space there" in lines, lines[-2000:]
+    restarts = box.show("NRestarts")
+    box.run(f"rm {STATE}/fill")
+    operator.wait_state(DEVICE, {"online"}, 60, here)
+    print("   ", box.show("StatusText"))
+    assert box.show("NRestarts") == restarts and box.journal().count("cannot start yet") == mark + 1
+    box.run(f"systemctl stop {UNIT} && umount {STATE}")
+
+
+def a_broker_that_is_known_late_is_waited_for(box, operator):
+    """The broker's name has no address when the unit starts, as before the network is up."""
+    box.run("sed -i 's/^host = .*/host = \"broker.late.test\"/' /etc/clipmark/clipmarkd.toml")
+    said = "this machine resolves names"
+    before = box.journal().count(said)
+    here = operator.mark()
+    box.run(f"systemctl start {UNIT}")
+    assert box.show("ActiveState") == "active", box.journal()[-2000:]
+    box.until("the cause", lambda: box.journal().count(said) > before or None, 30)
+    box.run("echo '127.0.0.1 broker.late.test' >> /etc/hosts")
+    operator.wait_state(DEVICE, {"online"}, 60, here)
+    assert box.journal().count(said) == before + 1, box.journal()[-2000:]
+
+
 def removing_keeps_the_data_and_purging_deletes_it(box, operator):
     here = operator.mark()
     box.run("dpkg -r clipmarkd 2>&1")
@@ -259,7 +291,8 @@ STEPS = [
     a_reload_takes_a_new_configuration_and_refuses_a_wrong_one, a_request_gives_a_profile,
     workers_are_confined_inside_the_unit, measured_processes_are_kept_apart_or_it_is_said_why,
     an_upgrade_keeps_the_settings, the_watchdog_restarts_a_stalled_daemon, a_killed_run_goes_on_where_it_was,
-    a_read_only_disk_rejects_runs_and_is_survived, removing_keeps_the_data_and_purging_deletes_it,
+    a_read_only_disk_rejects_runs_and_is_survived, a_disk_that_is_full_at_boot_is_waited_for,
+    a_broker_that_is_known_late_is_waited_for, removing_keeps_the_data_and_purging_deletes_it,
 ]
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The package end to end under real systemd, in a container: installation, a request over MQTT, upgrade, watchdog,
-# kill and resume, reload, a read-only disk, the sandbox, removal and purging. nspawn.py holds the steps.
+# kill and resume, reload, a read-only disk, a disk that is full at the start, a broker whose name is known late, the
+# sandbox, removal and purging. nspawn.py holds the steps.
 #
 #   systemd/tests/nspawn.sh BINARY      BINARY: a clipmarkd of this machine's architecture, any profile
 #

@@ -424,8 +424,7 @@ impl Session {
     fn store_failed(&mut self, id: &CommandId, message: &str, now: Now, actions: &mut Vec<Action>) {
         let Some(command) = self.commands.get_mut(id) else { return };
         if !command.status.state.is_final() {
-            let why =
-                format!("the device could not store this command: {message}; free some space on its disk");
+            let why = format!("the device could not store this command: {message}");
             self.queue.retain(|(waiting, _)| waiting != id);
             self.running.take_if(|running| running.command == *id);
             command.enter(CommandState::Failed, Some(reason(ReasonCode::Storage, why)), now.unix_ms);
