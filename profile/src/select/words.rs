@@ -199,8 +199,7 @@ impl Teller<'_> {
             "energy per frame is unknown: no point was measured for the 10 s at a stretch that an energy figure takes; \
              a soak, or a larger time budget (budget_s), gives one."
         } else {
-            "energy per frame is unknown: this machine has no power sensor that clipmark could read; on a board that \
-             has one, see the sensor's error."
+            "energy per frame is unknown: no power of the whole board could be read; `clipmarkd probe read` says why."
         }
         .to_owned()
     }
