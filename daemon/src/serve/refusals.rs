@@ -43,7 +43,7 @@ pub(super) fn convicted(server: &mut Server, culprit: Culprit) {
     }
     match fault {
         Fault::TooLarge => too_large(server, &token, size, true),
-        Fault::Unsaid if may_be_too_large(server, &token, size) => too_large(server, &token, size, false),
+        Fault::Unsaid if is_tried_shorter(server, &token, size) => {}
         Fault::Unsaid => {
             server.link.size_is_innocent();
             refused(server, token.clone(), Refused::Unsaid);
@@ -55,17 +55,30 @@ pub(super) fn convicted(server: &mut Server, culprit: Culprit) {
     }
 }
 
-/// Whether it is worth a try to send less. What was refused at any length before is not refused for its length.
-fn may_be_too_large(server: &mut Server, token: &Token, size: usize) -> bool {
-    let is_refused = match token {
+/// Sends less, where the broker does not say why it closes the connection and it may be the size. What was refused at
+/// any length before is not refused for its length.
+fn is_tried_shorter(server: &mut Server, token: &Token, size: usize) -> bool {
+    let may_be_too_large = size > SHORT;
+    match token {
         Token::Record(_, sequence) => {
             let of = server.spool.first_from(*sequence).filter(|(of, _)| of == sequence);
-            of.is_none_or(|(_, kind)| server.uplink.is_refused(kind))
+            let is_new = of.is_some_and(|(_, kind)| !server.uplink.is_refused(kind));
+            if is_new && may_be_too_large {
+                too_large(server, token, size, false);
+            }
+            is_new && may_be_too_large
         }
-        Token::Slot(slot, _) => !server.outbox.can_be_shortened(slot),
-        Token::Progress | Token::Subscription(_) | Token::Farewell => true,
-    };
-    size > SHORT && !is_refused
+        // A shorter status costs nothing, so that it is tried whatever its length.
+        Token::Slot(slot, _) => {
+            let is_shorter =
+                server.outbox.can_be_shortened(slot) && server.shorten(slot, size.saturating_sub(1));
+            if is_shorter && may_be_too_large {
+                too_large(server, token, size, false);
+            }
+            is_shorter
+        }
+        Token::Progress | Token::Subscription(_) | Token::Farewell => false,
+    }
 }
 
 /// What was refused for its size, as the broker says or as it seems, is made shorter when it is sent again: a record is

@@ -82,6 +82,32 @@ fn a_broker_that_closes_without_a_word_gets_what_is_too_large_in_smaller_parts()
     smaller_parts("silent", &Broker::start(), Behaviour { longest: Some(3000), ..Behaviour::default() });
 }
 
+/// A result within a status cannot be cut: it is left out, and the status says so.
+#[test]
+fn a_status_that_is_too_large_says_less_however_the_broker_refuses_it() {
+    let limit = 1100;
+    let settings = format!("allow_anonymous true\nmessage_size_limit {limit}\n");
+    let closing = |last_words| Behaviour { longest: Some(limit), last_words, ..Behaviour::default() };
+    for (what, broker, behaviour) in [
+        ("PUBACK", Broker::with_settings(&settings), Behaviour::default()),
+        ("0x95", Broker::start(), closing(disconnect(0x95).to_vec())),
+        ("silent", Broker::start(), closing(Vec::new())),
+    ] {
+        let proxy = Proxy::start(broker.port, behaviour);
+        let mut daemon = Daemon::start(proxy.port, "");
+        let mut client = Client::connect(broker.port, "operator", &[ALL]);
+        client.online();
+        client.request(DEVICE, "probe", "wordy", "");
+        let status = client.final_status("wordy");
+        let notes = status.result.map(|result| result.notes).unwrap_or_default();
+        assert!(notes.iter().any(|note| note.contains("the result is left out")), "{what}: {notes:?}");
+        client.request(DEVICE, "models", "behind", "");
+        assert_eq!(client.final_status("behind").state, CommandState::Successful, "{what}");
+        assert!(daemon.connections() < 15, "{what}: {} connections", daemon.connections());
+        assert_eq!(daemon.complaints("another client") + daemon.complaints("clients"), 0, "{what}");
+    }
+}
+
 fn smaller_parts(what: &str, broker: &Broker, behaviour: Behaviour) {
     let proxy = Proxy::start(broker.port, behaviour);
     let mut daemon = Daemon::start(proxy.port, "");
