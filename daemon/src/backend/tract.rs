@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 use tract_linalg::multithread::Executor;
 use tract_onnx::prelude::{
     Framework, InferenceFact, InferenceModel, InferenceModelExt, Op, OutletId, RunOptions, TValue, TVec,
-    Tensor, TractError, TypedFact, TypedModel, TypedNode,
+    Tensor, TractError, TypedModel,
 };
-use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
+use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, PaddingSpec, SumPool};
 use tract_onnx::tract_core::ops::scan::Scan;
 use tract_onnx::tract_core::plan::eval;
 use tract_onnx::tract_core::transform::get_transform;
@@ -211,29 +211,35 @@ fn concrete(model: InferenceModel) -> Result<TypedModel, BackendError> {
     typed.map_err(shaping)
 }
 
-/// tract lets the output of a convolution or pooling shrink to nothing where other runtimes refuse, and goes on with
-/// it: fast, and meaningless.
+/// tract goes on where a window of a convolution or pooling does not fit its padded input, with an output of nothing or
+/// of part of a window: fast, and meaningless. Other runtimes refuse.
 fn windows_fit(model: &TypedModel) -> Result<(), BackendError> {
-    let pool = |node: &TypedNode| {
+    for node in model.nodes() {
         let spec = node.op_as::<Conv>().map(|op| &op.pool_spec);
         let spec = spec.or_else(|| node.op_as::<MaxPool>().map(|op| &op.pool_spec));
-        spec.or_else(|| node.op_as::<SumPool>().map(|op| &op.pool_spec)).cloned()
-    };
-    for node in model.nodes() {
-        let Some(spec) = pool(node) else { continue };
-        let of = |fact: &TypedFact| fact.shape.as_concrete().map(<[usize]>::to_vec);
-        let input = model.node_input_facts(node.id).ok().and_then(|facts| of(facts.first()?));
-        let output = node.outputs.first().and_then(|output| of(&output.fact));
-        let (Some(input), Some(output)) = (input, output) else { continue };
-        if output.contains(&0) && !input.contains(&0) {
-            let message = format!(
-                "{} `{}` has nothing to give: its window of {:?} does not fit its input of {input:?}; a longer clip or \
-                 a larger picture is needed",
-                node.op().name(),
-                node.name,
-                spec.kernel_shape,
-            );
-            return Err(BackendError::new(Stage::Prepare, Cause::ImpossibleShape, message));
+        let Some(spec) = spec.or_else(|| node.op_as::<SumPool>().map(|op| &op.pool_spec)) else { continue };
+        let facts = model.node_input_facts(node.id).ok();
+        let input = facts.as_ref().and_then(|facts| facts.first()?.shape.as_concrete());
+        let Some(input) = input.and_then(|shape| spec.data_format.shape(shape.to_vec()).ok()) else {
+            continue;
+        };
+        for (axis, (length, kernel)) in input.hw_dims().iter().zip(&spec.kernel_shape).enumerate() {
+            let window = (kernel - 1) * spec.dilation(axis) + 1;
+            let padded = length
+                + match &spec.padding {
+                    PaddingSpec::Explicit(before, after)
+                    | PaddingSpec::ExplicitOnnxPool(before, after, _) => before[axis] + after[axis],
+                    PaddingSpec::Valid => 0,
+                    PaddingSpec::SameUpper | PaddingSpec::SameLower => window,
+                };
+            if window > padded {
+                let message = format!(
+                    "a window of `{}` spans {window} steps of an axis that has {padded}; a longer clip or a larger picture \
+                     is needed",
+                    node.name
+                );
+                return Err(BackendError::new(Stage::Prepare, Cause::ImpossibleShape, message));
+            }
         }
     }
     Ok(())

@@ -6,8 +6,8 @@
 //! Slots that are not filled trap with their number.
 //!
 //! A stand-in computes, for each output, a copy of the input that it passes through (by Identity nodes alone), or
-//! else the sum of all inputs element by element (inputs repeat where they are shorter; 16-bit floats count as
-//! their bits): models of Identity and of one Add over equal shapes give their true results.
+//! else the sum of all inputs element by element (inputs repeat where they are shorter, and every element counts
+//! where they are longer; 16-bit floats count as their bits): models of Identity and of one Add over equal shapes give their true results.
 #![expect(unsafe_code, reason = "stands in for C and C++ libraries; each block states why it is sound")]
 
 pub mod behaviour;

@@ -190,7 +190,8 @@ impl Context {
     }
 }
 
-/// The stand-in's model: an output is a copy of one input, or the sum of all, element by element.
+/// The stand-in's model: an output is a copy of one input, or the sum of all, element by element; of a longer input each
+/// element of an output takes its share.
 fn compute(inputs: &[View], outputs: &[View]) {
     for output in outputs {
         let of = output.copies.map_or(inputs, |input| std::slice::from_ref(&inputs[input]));
@@ -198,12 +199,23 @@ fn compute(inputs: &[View], outputs: &[View]) {
             let sum: f64 = of
                 .iter()
                 .filter(|input| input.elements > 0)
-                // SAFETY: the buffer holds `elements` elements of that type.
-                .map(|input| unsafe { read(input, index % input.elements) })
+                .flat_map(|input| share(input.elements, output.elements, index).map(move |at| (input, at)))
+                // SAFETY: the buffer holds `elements` elements of that type, and `at` is below.
+                .map(|(input, at)| unsafe { read(input, at) })
                 .sum();
             // SAFETY: as above.
             unsafe { write(output, index, sum) };
         }
+    }
+}
+
+/// Which elements of an input go into element `index` of an output: each into one where the input is longer, so that
+/// every clip and frame counts.
+fn share(input: usize, output: usize, index: usize) -> std::ops::Range<usize> {
+    match input / output {
+        0 => index % input..index % input + 1,
+        each if index + 1 == output => index * each..input,
+        each => index * each..(index + 1) * each,
     }
 }
 
