@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 /// Latency of a batch over that of one clip, above batch size, from which batching costs more than it brings.
 const SUPERLINEAR: f64 = 1.02;
 
+/// The same where it is sought over several clip lengths: the most extreme of several figures is often chance.
+const CLEARLY_SUPERLINEAR: f64 = 1.5;
+
 /// Whether a point at a clip length keeps up with the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -260,19 +263,20 @@ impl Teller<'_> {
     /// Batching that costs more than it brings, at the clip length of `id`, else at the shortest where it surely does.
     fn superlinear(&self, choices: &[ClipChoice], id: PointId) -> Option<String> {
         let own = id.shape.clip();
-        let at_own = self.superlinear_at(own, id.variant);
+        let at_own = self.superlinear_at(own, id.variant, SUPERLINEAR);
         if let Some(cost) = at_own {
             return Some(format!("batching costs more than it brings, {cost}"));
         }
         let lengths =
             choices.iter().map(|choice| choice.clip_length).filter(|&clip_length| clip_length != own);
-        let found = lengths
-            .filter_map(|clip_length| Some((clip_length, self.superlinear_at(clip_length, id.variant)?)));
+        let found = lengths.filter_map(|clip_length| {
+            Some((clip_length, self.superlinear_at(clip_length, id.variant, CLEARLY_SUPERLINEAR)?))
+        });
         let (clip_length, cost) = found.min_by_key(|(clip_length, _)| *clip_length)?;
         Some(format!("batching costs more than it brings with {clip_length}-frame clips, {cost}"))
     }
 
-    fn superlinear_at(&self, clip_length: u32, variant: u16) -> Option<String> {
+    fn superlinear_at(&self, clip_length: u32, variant: u16, least_excess: f64) -> Option<String> {
         let own = candidates::at_clip_length(self.profile, self.model, clip_length);
         let same = || own.iter().filter(|candidate| candidate.id.variant == variant);
         let batch = |candidate: &Candidate| candidate.id.shape.batch();
@@ -282,7 +286,7 @@ impl Teller<'_> {
         let ratio = seconds(most, most.frames_per_s.estimate) / seconds(least, least.frames_per_s.estimate);
         // The quickest that the larger batch may be over the slowest that the smaller may be.
         let surely = seconds(most, most.frames_per_s.upper?) / seconds(least, least.frames_per_s.lower?);
-        (surely > times * SUPERLINEAR).then(|| {
+        (surely > times * least_excess).then(|| {
             let (most, least) = (batch(most), batch(least));
             format!("batch {most} takes {} times as long as batch {least}", words::significant(ratio))
         })
