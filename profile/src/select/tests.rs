@@ -287,7 +287,7 @@ fn a_board_with_a_power_sensor_is_not_said_to_have_none() {
     assert!(text(&profile).contains("10 s at a stretch"), "{}", text(&profile));
     (profile.power_topology, profile.idle_power_mw) = (None, None);
     profile.soaks.clear();
-    assert!(text(&profile).contains("no power sensor"), "{}", text(&profile));
+    assert!(text(&profile).contains("no power of the whole board could be read"), "{}", text(&profile));
 }
 
 #[test]
