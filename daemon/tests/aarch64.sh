@@ -26,5 +26,7 @@ xargs -a "$scratch/built" cp -t "$scratch"
 # `exec`, so that the worker keeps the process id that its parent knows.
 printf '#!/bin/sh\nexec qemu-aarch64-static -L %s %q "$@"\n' "$sysroot" "$program" >"$scratch/clipmarkd"
 chmod +x "$scratch/clipmarkd"
+# The emulator has no Landlock, so that no file is closed to a worker.
 CLIPMARK_TEST_PROGRAM="$scratch/clipmarkd" CLIPMARK_FAKES_DIR="$scratch" \
-    cargo test --locked --workspace --test conformance -- worker:: --nocapture
+    cargo test --locked --workspace --test conformance -- worker:: --nocapture \
+    --skip weights_beside_the_model_are_read_where_they_were_opened
