@@ -39,8 +39,8 @@ pub(super) enum ChildEvent {
 /// How a child ended.
 #[derive(Debug)]
 pub(super) struct ChildExit {
-    /// What it told of its end.
-    pub(super) told: Option<Result<Done, Unable>>,
+    /// Its last line.
+    pub(super) answer: Option<Result<Done, Unable>>,
     pub(super) ordered: Option<Stop>,
     /// Why there is neither a result nor a reason of its own.
     pub(super) otherwise: Reason,
@@ -110,7 +110,7 @@ impl Execution {
         let gone = || {
             let message = "the task that attends the child is gone; this is a defect of clipmarkd".into();
             let otherwise = Reason { code: ReasonCode::RunFailed, message };
-            ChildEvent::Ended(Box::new(ChildExit { told: None, ordered: None, otherwise }))
+            ChildEvent::Ended(Box::new(ChildExit { answer: None, ordered: None, otherwise }))
         };
         self.events.recv().await.unwrap_or_else(gone)
     }
@@ -122,9 +122,9 @@ impl Execution {
     }
 }
 
-/// Passes a step on; keeps what a line tells of the end.
-fn take_line(line: &str, told: &mut Option<Result<Done, Unable>>, events: &mpsc::Sender<ChildEvent>) {
-    *told = Some(match serde_json::from_str(line) {
+/// Passes a step on; keeps a line that is the answer.
+fn take_line(line: &str, answer: &mut Option<Result<Done, Unable>>, events: &mpsc::Sender<ChildEvent>) {
+    *answer = Some(match serde_json::from_str(line) {
         // When the daemon is busy, a step is not worth waiting for.
         Ok(ChildMessage::Step(step)) => return drop(events.try_send(ChildEvent::Step(step))),
         Ok(ChildMessage::Done(done)) => Ok(done),
@@ -155,7 +155,7 @@ async fn attend(
 ) {
     let mut lines: Option<Lines<BufReader<ChildStdout>>> =
         child.stdout.take().map(|out| BufReader::new(out).lines());
-    let mut told = None;
+    let mut answer = None;
     let mut ordered = None;
     let mut kill_at: Option<Instant> = None;
     let status = loop {
@@ -173,7 +173,7 @@ async fn attend(
         };
         tokio::select! {
             line = next_line => match line {
-                Ok(Some(line)) => take_line(&line, &mut told, &events),
+                Ok(Some(line)) => take_line(&line, &mut answer, &events),
                 Ok(None) | Err(_) => lines = None,
             },
             status = child.wait() => break status,
@@ -195,13 +195,13 @@ async fn attend(
             Some(lines) => Some(lines.next_line().await),
             None => None,
         } {
-            take_line(&line, &mut told, &events);
+            take_line(&line, &mut answer, &events);
         }
     };
     // A grandchild that survives its parent could hold the pipe open.
     let _ = timeout(DRAIN, drain).await;
     let otherwise = unexplained(status, &log);
-    let ending = ChildExit { told, ordered, otherwise };
+    let ending = ChildExit { answer, ordered, otherwise };
     // Nobody listens when the daemon itself is ending.
     let _ = events.send(ChildEvent::Ended(Box::new(ending))).await;
 }

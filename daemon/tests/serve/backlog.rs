@@ -2,9 +2,9 @@
 
 use crate::broker::Broker;
 use crate::chaos;
-use crate::client::Client;
+use crate::client::{Client, online};
 use crate::daemon::{DEVICE, Daemon};
-use clipmark_profile::message::{Availability, DeviceState, Envelope, Payload, Receipt};
+use clipmark_profile::message::{Envelope, Payload, Receipt};
 use clipmark_profile::stats::rng::Rng;
 use clipmark_profile::topics::Topic;
 use std::collections::BTreeSet;
@@ -32,15 +32,7 @@ fn a_backlog_is_sent_as_soon_as_an_aggregator_says_that_it_is_there() {
     let broker = Broker::start();
     let (_daemon, _) = forgotten(&broker, 306);
     let mut aggregator = Client::connect(broker.port, "aggregator", &["clipmark/v1/d/+/up/#"]);
-    let state = DeviceState {
-        state: Availability::Online,
-        connection: 1,
-        since_unix_ms: 0,
-        command: None,
-        queued: 0,
-        unconfirmed: 0,
-        reasons: Vec::new(),
-    };
+    let state = online();
     let topic = Topic::AggregatorState("fleet".parse().unwrap()).to_string();
     aggregator.publish_retained(&topic, &state.to_bytes().unwrap());
     let (mut stored, mut contiguous) = (BTreeSet::new(), 0);

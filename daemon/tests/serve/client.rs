@@ -30,6 +30,19 @@ impl Seen {
     }
 }
 
+/// What somebody who is there and has nothing to do publishes as their state.
+pub(crate) fn online() -> DeviceState {
+    DeviceState {
+        state: Availability::Online,
+        connection: 1,
+        since_unix_ms: 0,
+        command: None,
+        queued: 0,
+        unconfirmed: 0,
+        reasons: Vec::new(),
+    }
+}
+
 fn is_device_state(seen: &Seen) -> bool {
     seen.topic.starts_with("clipmark/v1/d/") && seen.topic.ends_with("/state")
 }

@@ -3,12 +3,10 @@
 
 use crate::aggregator::Aggregator;
 use crate::broker::Broker;
-use crate::client::{Client, Seen};
+use crate::client::{Client, Seen, online};
 use clipmark_fleet::store::{CommandQuery, PointQuery};
 use clipmark_profile::figures::Figure;
-use clipmark_profile::message::{
-    Availability, CommandState, CommandStatus, DeviceInfo, DeviceState, Epoch, Payload,
-};
+use clipmark_profile::message::{Availability, CommandState, CommandStatus, DeviceInfo, Epoch, Payload};
 use clipmark_profile::plan::{Limits, Request};
 use clipmark_profile::topics::{CommandLeaf, DeviceTopic, Topic};
 use std::path::PathBuf;
@@ -47,15 +45,7 @@ fn introduce(client: &Client, device: &str, board: &str) {
         limits: Limits::default(),
         absent: Vec::new(),
     };
-    let state = DeviceState {
-        state: Availability::Online,
-        connection: 1,
-        since_unix_ms: 0,
-        command: None,
-        queued: 0,
-        unconfirmed: 0,
-        reasons: Vec::new(),
-    };
+    let state = online();
     client.publish_retained(&format!("clipmark/v1/d/{device}/info"), &info.to_bytes().unwrap());
     client.publish_retained(&format!("clipmark/v1/d/{device}/state"), &state.to_bytes().unwrap());
 }

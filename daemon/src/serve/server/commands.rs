@@ -103,7 +103,7 @@ impl Server {
 
     /// What an end amounts to. Results are in the spool, synced, before anything is called successful.
     fn outcome(&mut self, command: &CommandId, dir: &Path, ending: ChildExit) -> CommandOutcome {
-        let done = match (ending.told, ending.ordered) {
+        let done = match (ending.answer, ending.ordered) {
             (Some(Ok(done)), _) => done,
             (Some(Err(unable)), _) => return unable.into(),
             (None, Some(Stop::Checkpoint)) => return CommandOutcome::Checkpointed,
