@@ -364,5 +364,4 @@ fn model_directory(models: &Path) -> Requirement {
 }
 
 #[cfg(test)]
-#[path = "preflight_tests.rs"]
 mod tests;

@@ -2,7 +2,15 @@
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The folders of the crates that have modules.
+const CRATES: [&str; 7] =
+    ["profile", "profile/report", "probes", "daemon", "daemon/service", "daemon/trt", "fleet"];
+
+fn workspace_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 fn workspace() -> Vec<Package> {
     let metadata = MetadataCommand::new()
@@ -74,12 +82,24 @@ fn code(path: &Path) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-fn sources(path: &Path, into: &mut String) {
+/// Every Rust file below a folder, or the file itself.
+fn files(path: &Path, into: &mut Vec<PathBuf>) {
     if path.is_dir() {
         for entry in std::fs::read_dir(path).expect("the folder is readable") {
-            sources(&entry.expect("the folder is readable").path(), into);
+            files(&entry.expect("the folder is readable").path(), into);
         }
-    } else if path.extension().is_some_and(|end| end == "rs") && !path.to_string_lossy().contains("test") {
+    } else if path.extension().is_some_and(|end| end == "rs") {
+        into.push(path.to_owned());
+    }
+}
+
+fn sources(path: &Path, into: &mut String) {
+    let mut all = Vec::new();
+    files(path, &mut all);
+    let is_test =
+        |path: &Path| path.file_stem().is_some_and(|stem| stem == "tests" || stem == "test_support");
+    let is_in_tests = |path: &Path| path.parent().is_some_and(|parent| parent.ends_with("tests"));
+    for path in all.iter().filter(|path| !is_test(path) && !is_in_tests(path)) {
         into.push_str(&code(path));
     }
 }
@@ -129,14 +149,38 @@ fn reaches(all: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> bo
 
 #[test]
 fn modules_use_each_other_in_one_direction() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for name in ["profile", "profile/report", "probes", "daemon", "daemon/service", "daemon/trt", "fleet"] {
-        let all = modules(&root.join(name).join("src"));
+    for name in CRATES {
+        let all = modules(&workspace_dir().join(name).join("src"));
+        assert!(all.len() > 1, "{name} has modules");
         let circle: BTreeSet<&str> =
             all.keys().filter(|own| reaches(&all, own, own)).map(String::as_str).collect();
         assert!(
             circle.is_empty(),
             "{name}: {circle:?} are in a circle of modules; move what both need out of them"
         );
+    }
+}
+
+#[test]
+fn unit_tests_are_in_the_module_tests_which_has_a_file_of_its_own_where_it_is_long() {
+    /// Lines of tests that may stand below what they test, and that a file of their own has at least.
+    const LONGEST: usize = 140;
+    const SHORTEST: usize = 60;
+    for name in CRATES {
+        let mut all = Vec::new();
+        files(&workspace_dir().join(name).join("src"), &mut all);
+        assert!(!all.is_empty(), "{name} has sources");
+        for path in all {
+            let text = std::fs::read_to_string(&path).expect("the source is readable");
+            let stem = path.file_stem().expect("it has a name").to_string_lossy().into_owned();
+            let path = path.display();
+            assert!(!stem.ends_with("_tests"), "{path}: tests go into the module `tests` of what they test");
+            if let Some((_, tests)) = text.split_once("#[cfg(test)]\nmod tests {\n") {
+                assert!(tests.lines().count() <= LONGEST, "{path}: move its tests into a file tests.rs");
+            }
+            let is_long =
+                text.lines().count() >= SHORTEST || text.contains("\nmod ") || text.starts_with("mod ");
+            assert!(stem != "tests" || is_long, "{path}: move these tests below what they test");
+        }
     }
 }

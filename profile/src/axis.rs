@@ -82,6 +82,8 @@ pub struct AxisRow {
     pub axis: Axis,
     /// Its name in sentences, in the singular.
     pub name: &'static str,
+    /// Its name beside a value, e.g. the `batch` of `batch 4`.
+    pub short: &'static str,
     /// What stands before a value in short labels, e.g. the `B` of `B4`.
     pub label: &'static str,
     /// The unit of a number.
@@ -119,6 +121,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::PowerMode,
         name: "power mode",
+        short: "mode",
         label: "",
         unit: "",
         flag: None,
@@ -133,6 +136,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::Model,
         name: "model",
+        short: "model",
         label: "",
         unit: "",
         flag: None,
@@ -147,6 +151,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::Backend,
         name: "backend",
+        short: "backend",
         label: "",
         unit: "",
         flag: Some("backend"),
@@ -161,6 +166,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::Precision,
         name: "precision",
+        short: "precision",
         label: "",
         unit: "",
         flag: Some("precision"),
@@ -175,6 +181,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::Threads,
         name: "threads",
+        short: "thr",
         label: "",
         unit: "threads",
         flag: Some("threads"),
@@ -189,6 +196,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::Instances,
         name: "instances",
+        short: "inst",
         label: "",
         unit: "instances",
         flag: None,
@@ -204,6 +212,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::BatchSize,
         name: "batch size",
+        short: "batch",
         label: "B",
         unit: "clips",
         flag: Some("batch-sizes"),
@@ -218,6 +227,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::ClipLength,
         name: "clip length",
+        short: "clip",
         label: "T",
         unit: "frames",
         flag: Some("clip-lengths"),
@@ -232,6 +242,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::Streams,
         name: "streams",
+        short: "streams",
         label: "S",
         unit: "streams",
         flag: None,
@@ -246,6 +257,7 @@ pub const ROWS: [AxisRow; 10] = [
     AxisRow {
         axis: Axis::Hop,
         name: "hop",
+        short: "hop",
         label: "H",
         unit: "frames",
         flag: None,

@@ -596,5 +596,4 @@ where
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

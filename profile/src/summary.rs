@@ -286,6 +286,16 @@ pub struct Scaling {
     pub polynomial_ns: Option<[f64; 3]>,
 }
 
+impl Profile {
+    /// How latency of the variant at `index` grows where the rest of the shape is that of `held`.
+    #[must_use]
+    pub fn scaling_at(&self, index: usize, held: Shape) -> Option<&Scaling> {
+        let is_plain = held.sizes().len() <= 2;
+        let same = |line: &&Scaling| usize::from(line.variant) == index && line.batch_size == held.batch();
+        self.scaling.iter().find(same).filter(|_| is_plain)
+    }
+}
+
 /// The first point at which memory pressure shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPressure {

@@ -4,6 +4,7 @@ use crate::binary::{Clipmarkd, profile};
 use crate::row::Row;
 use crate::{Context, Found, median};
 use anyhow::Context as _;
+use clipmark_profile::point::Shape;
 use clipmark_profile::truth::sweep::{RacingScore, racing};
 use serde_json::Value;
 use std::path::Path;
@@ -129,7 +130,8 @@ impl Sweep {
     }
 }
 
-/// Batch size and clip length, in words.
+/// The point's shape, in words.
 fn words(id: &Value) -> String {
-    format!("B{} T{}", id["shape"]["batch_size"], id["shape"]["clip_length"])
+    serde_json::from_value::<Shape>(id["shape"].clone())
+        .map_or_else(|_| id.to_string(), |shape| shape.to_string())
 }

@@ -20,8 +20,6 @@ mod recut;
 mod renew;
 mod segment;
 #[cfg(test)]
-mod set_back_tests;
-#[cfg(test)]
 mod tests;
 
 pub use outcome::{Behind, Confirmation, Damage, Full, SpoolError};

@@ -1,3 +1,5 @@
+mod set_back;
+
 use super::*;
 use clipmark_profile::message::Receipt;
 use proptest::prelude::*;

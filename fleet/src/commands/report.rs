@@ -5,7 +5,7 @@ use crate::commands::compare::Pair;
 use crate::config::Config;
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::printed::{failed, opened, print, print_line};
-use crate::report::{self, Asked, Compared, FACTORS, Links, Study};
+use crate::report::{self, Asked, At, Compared, FACTORS, Links, Study};
 use crate::store::{ProfileId, ProfileQuery, Store};
 use clipmark_profile::compare::{CompareRule, compare};
 use clipmark_profile::identity::Factor;
@@ -50,12 +50,8 @@ enum Of {
         /// The model; else the one that was measured last
         #[arg(long)]
         model: Option<String>,
-        /// The batch size; else that which most boards have
-        #[arg(long, requires = "clip")]
-        batch: Option<u32>,
-        /// The clip length; else that which most boards have
-        #[arg(long, requires = "batch")]
-        clip: Option<u32>,
+        #[command(flatten)]
+        at: At,
         /// What the groups differ in
         #[arg(long, default_value = "firmware", value_parser = factor(FACTORS.into_iter()))]
         by: Factor,
@@ -132,11 +128,10 @@ impl Report {
                 self.write(&clipmark_report::html(&profile, &series))?;
                 Ok(ExitCode::Success)
             }
-            Of::Cohort { model, batch, clip, by, baseline } => {
+            Of::Cohort { model, at, by, baseline } => {
                 let asked = Asked {
                     model: model.clone().unwrap_or_default(),
-                    batch: *batch,
-                    clip: *clip,
+                    at: *at,
                     by: by.key(),
                     baseline: baseline.clone().unwrap_or_default(),
                 };

@@ -1,6 +1,8 @@
 //! What pages share: the frame, the navigation, the choice of a point, the marks for a board's state.
 
 use crate::report::Focus;
+use crate::report::at;
+use clipmark_profile::axis::Axis;
 use clipmark_profile::message::Availability;
 use clipmark_report::words::clean;
 use maud::{DOCTYPE, Markup, html};
@@ -49,18 +51,18 @@ pub(super) fn message(text: &str) -> Markup {
 
 /// The fields of a form in which a model and one of its points are chosen.
 pub(super) fn point_fields(focus: &Focus) -> Markup {
-    let batches: BTreeSet<u32> = focus.points.iter().map(|point| point.batch()).collect();
-    let clips: BTreeSet<u32> = focus.points.iter().map(|point| point.clip()).collect();
+    let sizes = |axis| focus.points.iter().filter_map(|point| point.get(axis)).collect::<BTreeSet<u32>>();
+    let axes = Axis::SHAPE.into_iter().map(|axis| (axis, sizes(axis))).filter(|(_, sizes)| !sizes.is_empty());
+    let chosen = |axis, size| focus.at.and_then(|at| at.get(axis)) == Some(size);
     html! {
         label { "Model" select name="model" { @for row in &focus.models {
             option value=(row.model) selected[focus.model.as_ref() == Some(&row.model)] { (clean(&row.model, 60)) }
         } } }
-        label { "Batch size" select name="batch" { @for size in batches {
-            option value=(size) selected[focus.at.is_some_and(|at| at.batch() == size)] { (size) }
-        } } }
-        label { "Clip length, frames" select name="clip" { @for length in clips {
-            option value=(length) selected[focus.at.is_some_and(|at| at.clip() == length)] { (length) }
-        } } }
+        @for (axis, sizes) in axes {
+            label { (format!("{axis}, {}", axis.row().unit)) select name=(at::key(axis)) { @for size in sizes {
+                option value=(size) selected[chosen(axis, size)] { (size) }
+            } } }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The thread that owns the store: commits batches, tries again what the store could not take, forgets by
 //! rule.
 
-use super::batch::{Acknowledgement, Batch};
+use super::batch::{Batch, Place};
 use crate::store::{Committed, Message, Poison, Retention, Store, StoreError};
 use clipmark_profile::topics::{DeviceId, DeviceTopic, Topic};
 use clipmark_service::clock::unix_ms;
@@ -35,13 +35,8 @@ pub(super) enum Order {
 /// What the keeper says.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// A batch is durable: its messages may be acknowledged. With it, whether contents wait to be read.
-    Stored {
-        committed: Committed,
-        acknowledgements: Vec<Acknowledgement>,
-        messages: Vec<Message>,
-        has_unread: bool,
-    },
+    /// A batch is durable: what came at these places may be acknowledged. With it, whether contents wait to be read.
+    Stored { committed: Committed, places: Vec<Place>, messages: Vec<Message>, has_unread: bool },
     /// Contents that waited have been read: the devices that they are of, and whether more wait.
     Read { devices: Vec<DeviceId>, has_unread: bool },
     /// The store takes nothing; the batch is tried again.
@@ -131,9 +126,9 @@ fn commit(
                 if was_in_trouble {
                     reports.send(Report::Recovered).ok()?;
                 }
-                let Batch { messages, acknowledgements, .. } = batch;
+                let Batch { messages, places } = batch;
                 let has_unread = store.has_unread();
-                return Some(Report::Stored { committed, acknowledgements, messages, has_unread });
+                return Some(Report::Stored { committed, places, messages, has_unread });
             }
             Err(error) => {
                 was_in_trouble = true;

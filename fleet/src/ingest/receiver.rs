@@ -348,35 +348,34 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    fn acknowledge(&self, acknowledgement: Acknowledgement) {
-        if let Link::Open(connection) = &self.link
-            && acknowledgement.connection == self.connection
-        {
-            connection.acknowledge(acknowledgement.handle);
+    /// Acknowledges what may be, in the order in which it came.
+    fn acknowledge(&mut self) {
+        while let Some(acknowledgement) = self.pending.next_due() {
+            if let Link::Open(connection) = &self.link
+                && acknowledgement.connection == self.connection
+            {
+                connection.acknowledge(acknowledgement.handle);
+            }
         }
     }
 
     /// Gives the keeper what has gathered, unless it is busy.
     fn hand_over(&mut self) {
+        self.acknowledge();
         if self.is_keeper_busy || self.pending.is_empty() {
             return;
         }
         let batch = self.pending.take(self.config.aggregator.batch as usize);
-        if batch.messages.is_empty() {
-            batch.acknowledgements.into_iter().for_each(|acknowledgement| self.acknowledge(acknowledgement));
-            return;
-        }
         self.is_keeper_busy = self.orders.try_send(Order::Commit(batch)).is_ok();
     }
 
     fn report(&mut self, report: Report) {
         match report {
-            Report::Stored { committed, acknowledgements, messages, has_unread } => {
+            Report::Stored { committed, places, messages, has_unread } => {
                 self.is_keeper_busy = false;
                 self.has_unread = has_unread;
-                for acknowledgement in acknowledgements {
-                    self.acknowledge(acknowledgement);
-                }
+                self.pending.settle(places);
+                self.acknowledge();
                 self.complain(&committed.refused);
                 for (device, place) in &committed.conflicts {
                     tracing::error!(

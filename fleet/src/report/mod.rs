@@ -4,6 +4,7 @@
 //! nothing else, or prints the text. A report of one board is clipmark-report's own. Statistics are
 //! clipmark-profile's; nothing is computed here but what is to be shown.
 
+pub(crate) mod at;
 mod cohort;
 mod comparison;
 mod focus;
@@ -11,6 +12,7 @@ mod page;
 mod study;
 mod trends;
 
+pub(crate) use at::At;
 pub(crate) use cohort::{Links, html as cohorts, text as cohorts_text};
 pub(crate) use comparison::{Compared, html as comparison, text as comparison_text};
 pub(crate) use focus::Focus;

@@ -1,6 +1,6 @@
 //! One point of one model over the fleet: what is compared, and what came out.
 
-use super::Focus;
+use super::{At, Focus};
 use crate::cohort::{explain, samples};
 use crate::store::{ProfileId, Store, StoreError};
 use clipmark_profile::axis::Axis;
@@ -8,7 +8,6 @@ use clipmark_profile::cohort::{
     CohortRule, Entry, GroupContrast, Outlier, OutlierRule, Pool, contrast, outliers,
 };
 use clipmark_profile::identity::{Factor, Identity};
-use clipmark_profile::point::Shape;
 use clipmark_report::words;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +26,8 @@ const EXPLAINED: usize = 24;
 #[serde(default)]
 pub(crate) struct Asked {
     pub(crate) model: String,
-    pub(crate) batch: Option<u32>,
-    pub(crate) clip: Option<u32>,
+    #[serde(flatten)]
+    pub(crate) at: At,
     pub(crate) by: String,
     pub(crate) baseline: String,
 }
@@ -120,7 +119,7 @@ impl Study {
     /// # Errors
     /// The database's refusal.
     pub(crate) fn of(store: &mut Store, asked: &Asked) -> Result<Self, StoreError> {
-        let wanted = asked.batch.zip(asked.clip).and_then(|(batch, clip)| Shape::new(batch, clip));
+        let At(wanted) = asked.at;
         let focus = Focus::of(store, &asked.model, wanted)?;
         let query = focus.query(MOST_POINTS);
         let substituted = match (wanted, focus.at) {

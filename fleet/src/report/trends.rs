@@ -1,13 +1,12 @@
 //! One figure of one point of one model over time: what got worse, when, and with what it coincides.
 
 use super::page::encoded;
-use super::{Focus, Links, figure, mark, metric, moved};
+use super::{At, Focus, Links, figure, mark, metric, moved};
 use crate::store::{PointQuery, PointRow, Store, StoreError};
 use clipmark_profile::cohort::{Trend, TrendPoint, TrendRule, trend};
 use clipmark_profile::compare::Verdict;
 use clipmark_profile::figures::Figure;
 use clipmark_profile::identity::Factor;
-use clipmark_profile::point::Shape;
 use clipmark_report::format::{change, date, percent, utc};
 use clipmark_report::words::clean;
 use clipmark_report::{Dot, DotPlot, timeline_of_changes};
@@ -37,8 +36,8 @@ pub(crate) const FIGURES: [(&str, Figure); 4] = [
 #[serde(default)]
 pub(crate) struct Wanted {
     pub(crate) model: String,
-    pub(crate) batch: Option<u32>,
-    pub(crate) clip: Option<u32>,
+    #[serde(flatten)]
+    pub(crate) at: At,
     pub(crate) device: String,
     pub(crate) figure: String,
 }
@@ -115,11 +114,7 @@ impl Trends {
     /// # Errors
     /// The database's refusal.
     pub(crate) fn of(store: &mut Store, wanted: &Wanted) -> Result<Self, StoreError> {
-        let focus = Focus::of(
-            store,
-            &wanted.model,
-            wanted.batch.zip(wanted.clip).and_then(|(batch, clip)| Shape::new(batch, clip)),
-        )?;
+        let focus = Focus::of(store, &wanted.model, wanted.at.0)?;
         let (metric, device) = (wanted.metric(), wanted.device.parse().ok());
         let rows = match focus.query(MOST_RUNS) {
             Some(query) => store.points(&PointQuery {

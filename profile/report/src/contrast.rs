@@ -1,18 +1,19 @@
-//! How two or more variants compare as clips grow longer: the point of sweeping over clip lengths.
+//! How two or more variants compare along [`ACROSS`]: the point of sweeping over it.
 //!
-//! Terms: the *batch size of the contrast* is the one at which the variants share the most clip lengths,
-//! the smallest of equals. The *leader* of a clip length is the variant with the least P99 there.
+//! Terms: what is *held* in the contrast is the rest of the shape: the one at which the variants share the most points,
+//! the smallest of equals. The *leader* of a row is the variant with the least P99 there.
 //! Deliberately no significance test: the figures shown are the profile's own.
 
-use crate::grid::{Cell, Figure, Grid, cell};
+use crate::grid::{ACROSS, Cell, Figure, cell};
 use crate::{format, words};
+use clipmark_profile::point::Shape;
 use clipmark_profile::summary::{PointSummary, Profile};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Variants side by side over the clip lengths that at least two of them were asked for.
+/// Variants side by side over the sizes that at least two of them were asked for.
 pub(crate) struct Contrast<'a> {
-    /// The batch size of every figure in it.
-    pub(crate) batch_size: u32,
+    /// What is held in every figure of it, in words.
+    pub(crate) held: String,
     /// One label per variant.
     pub(crate) labels: Vec<String>,
     /// One row per clip length, ascending.
@@ -20,15 +21,19 @@ pub(crate) struct Contrast<'a> {
     exponents: Vec<Option<f64>>,
 }
 
-/// One clip length.
+/// One size along [`ACROSS`].
 pub(crate) struct Row<'a> {
-    /// Frames in the clip.
-    pub(crate) clip_length: u32,
+    /// The size.
+    pub(crate) across: u32,
     /// One entry per variant.
     pub(crate) points: Vec<Option<&'a PointSummary>>,
 }
 
 impl Row<'_> {
+    fn words(&self) -> String {
+        words::amount(ACROSS, self.across)
+    }
+
     /// What the table shows for the variant at `index`.
     pub(crate) fn cell(&self, figure: Figure, index: usize) -> Cell {
         self.points[index].map_or(Cell::Absent, |point| cell(figure, point))
@@ -55,30 +60,25 @@ impl Row<'_> {
 }
 
 impl<'a> Contrast<'a> {
-    /// The contrast of `profile`'s variants, or `None` when fewer than two share a clip length.
+    /// The contrast of `profile`'s variants, or `None` when fewer than two share a point.
     pub(crate) fn of(profile: &'a Profile) -> Option<Self> {
-        if profile.variants.len() < 2 {
-            return None;
+        let mut by_held = BTreeMap::<Shape, Vec<&PointSummary>>::new();
+        for point in &profile.points {
+            by_held.entry(point.id.shape.with(ACROSS, 1)?).or_default().push(point);
         }
-        let grids: Vec<Grid> =
-            (0..profile.variants.len()).map(|index| Grid::of(profile, index as u16)).collect();
-        let batches: BTreeSet<u32> = grids.iter().flat_map(|g| g.batch_sizes.clone()).collect();
-        let candidates = batches.into_iter().map(|batch| (batch, rows(&grids, batch)));
+        let candidates =
+            by_held.into_iter().map(|(held, points)| (held, rows(&points, profile.variants.len())));
         let score = |rows: &[Row]| rows.iter().filter(|row| row.comparable()).count();
-        // max_by_key keeps the last of equals: walk from the largest batch size down.
+        // max_by_key keeps the last of equals: walk from the largest down.
         let candidates: Vec<_> = candidates.collect();
-        let (batch_size, rows) = candidates.into_iter().rev().max_by_key(|(_, rows)| score(rows))?;
+        let (held, rows) = candidates.into_iter().rev().max_by_key(|(_, rows)| score(rows))?;
         if score(&rows) == 0 {
             return None;
         }
-        let exponent = |index: usize| {
-            let same = |s: &&clipmark_profile::summary::Scaling| {
-                usize::from(s.variant) == index && s.batch_size == batch_size
-            };
-            profile.scaling.iter().find(same).map(|s| s.exponent)
-        };
+        let exponent = |index: usize| profile.scaling_at(index, held).map(|line| line.exponent);
         let exponents = (0..profile.variants.len()).map(exponent).collect();
-        Some(Self { batch_size, labels: words::labels(&profile.variants), rows, exponents })
+        let held = words::held(held, &[ACROSS]).unwrap_or_default();
+        Some(Self { held, labels: words::labels(&profile.variants), rows, exponents })
     }
 
     /// The one sentence that the table amounts to.
@@ -108,36 +108,31 @@ impl<'a> Contrast<'a> {
         let follower = self.slowest(last);
         let (leader, label) = (&self.labels[leader], &self.labels[follower]);
         let at_last = last.ratio(follower).map(format::factor).unwrap_or_default();
+        let (held, end) = (&self.held, last.words());
         match first.ratio(follower) {
-            Some(ratio) if first.clip_length != last.clip_length => format!(
-                "At batch {}, the P99 of {label} is {} that of {leader} at {} frames and {at_last} at {}",
-                self.batch_size,
+            Some(ratio) if first.across != last.across => format!(
+                "At {held}, the P99 of {label} is {} that of {leader} at {} and {at_last} at {}",
                 format::factor(ratio),
-                first.clip_length,
-                last.clip_length
+                first.words(),
+                last.across
             ),
-            _ => format!(
-                "At batch {} and {} frames, the P99 of {label} is {at_last} that of {leader}",
-                self.batch_size, last.clip_length
-            ),
+            _ => format!("At {held} and {end}, the P99 of {label} is {at_last} that of {leader}"),
         }
     }
 
     fn crossover(&self, short: usize, long: usize, rows: &[&Row]) -> String {
         let leads = |row: &&&Row| row.leader().is_some_and(|(index, _)| index == long);
-        let from = rows.iter().rev().take_while(leads).last().map_or(0, |row| row.clip_length);
-        let last = rows.last().and_then(|row| row.ratio(short)).map(format::factor);
+        let from = rows.iter().rev().take_while(leads).last().map_or(String::new(), |row| row.words());
+        let last = rows.last().and_then(|row| Some((row, format::factor(row.ratio(short)?))));
+        let last = last.map_or(String::new(), |(row, ratio)| {
+            format!("; at {} {} takes {ratio} as long", row.words(), self.labels[short])
+        });
         format!(
-            "At batch {}, {} has the least P99 at {} frames and {} from {from} frames on{}",
-            self.batch_size,
+            "At {}, {} has the least P99 at {} and {} from {from} on{last}",
+            self.held,
             self.labels[short],
-            rows[0].clip_length,
+            rows[0].words(),
             self.labels[long],
-            last.map_or(String::new(), |ratio| format!(
-                "; at {} frames {} takes {ratio} as long",
-                rows[rows.len() - 1].clip_length,
-                self.labels[short]
-            ))
         )
     }
 
@@ -151,33 +146,31 @@ impl<'a> Contrast<'a> {
         if parts.is_empty() {
             return ".".into();
         }
-        format!("; latency grows with clip length to the power {}.", parts.join(", "))
+        format!("; latency grows with {ACROSS} to the power {}.", parts.join(", "))
     }
 
-    /// Which variants have no figure beyond the last comparable clip length although another has one.
+    /// Which variants have no figure beyond the last comparable row although another has one.
     fn losses(&self, last: &Row) -> String {
         let mut text = String::new();
-        for row in self.rows.iter().filter(|row| row.clip_length > last.clip_length) {
+        for row in self.rows.iter().filter(|row| row.across > last.across) {
             let Some((leader, _)) = row.leader() else { continue };
-            text.push_str(&format!(
-                " At {} frames only {} has a figure.",
-                row.clip_length, self.labels[leader]
-            ));
+            text.push_str(&format!(" At {} only {} has a figure.", row.words(), self.labels[leader]));
         }
         text
     }
 }
 
-fn rows<'a>(grids: &[Grid<'a>], batch_size: u32) -> Vec<Row<'a>> {
-    let clips: BTreeSet<u32> = grids.iter().flat_map(|g| g.clip_lengths.clone()).collect();
-    clips
-        .into_iter()
-        .map(|clip_length| Row {
-            clip_length,
-            points: grids.iter().map(|grid| grid.at(batch_size, clip_length)).collect(),
-        })
-        .filter(|row| row.points.iter().flatten().count() >= 2)
-        .collect()
+/// The rows in which at least two of `variants` have a point.
+fn rows<'a>(points: &[&'a PointSummary], variants: usize) -> Vec<Row<'a>> {
+    let mut rows = BTreeMap::<u32, Vec<Option<&PointSummary>>>::new();
+    for &point in points {
+        let row = point.id.shape.get(ACROSS).map(|across| rows.entry(across).or_insert(vec![None; variants]));
+        if let Some(place) = row.and_then(|row| row.get_mut(usize::from(point.id.variant))) {
+            *place = Some(point);
+        }
+    }
+    let rows = rows.into_iter().map(|(across, points)| Row { across, points });
+    rows.filter(|row| row.points.iter().flatten().count() >= 2).collect()
 }
 
 #[cfg(test)]

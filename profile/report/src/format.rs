@@ -55,6 +55,17 @@ pub fn clock_span(ms: u64) -> String {
     if shown.is_empty() { format!("{ms} ms") } else { shown.join(" ") }
 }
 
+/// `10:12` from milliseconds since the soak's start.
+#[must_use]
+pub fn clock_time(ms: u64) -> String {
+    let seconds = ms / 1000;
+    if seconds >= 3600 {
+        format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    } else {
+        format!("{}:{:02}", seconds / 60, seconds % 60)
+    }
+}
+
 /// Three significant digits below 1000, whole numbers with separators above.
 #[must_use]
 pub fn significant(value: f64) -> String {

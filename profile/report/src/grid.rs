@@ -1,10 +1,20 @@
-//! One variant's points laid out over batch size and clip length.
+//! One variant's points laid out over two axes of their shape, [`DOWN`] and [`ACROSS`]. What varies beside them makes
+//! further grids.
 //!
 //! Terms: a *cell* is what a figure's table shows at one grid point: the figure, or why there is none.
 //! A *mark* qualifies a figure that is there.
 
 use crate::words;
+use clipmark_profile::axis::Axis;
+use clipmark_profile::point::Shape;
 use clipmark_profile::summary::{PointSummary, Profile, Status};
+use std::collections::BTreeSet;
+
+/// The axis down which a table's rows go.
+pub(crate) const DOWN: Axis = Axis::BatchSize;
+
+/// The axis across which tables and pictures go: a model's context.
+pub(crate) const ACROSS: Axis = Axis::ClipLength;
 
 /// What qualifies a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,39 +79,43 @@ impl Figure {
     }
 }
 
-/// One variant's grid.
+/// A grid of one variant.
 pub(crate) struct Grid<'a> {
-    /// Batch sizes, ascending.
-    pub(crate) batch_sizes: Vec<u32>,
-    /// Clip lengths, ascending.
-    pub(crate) clip_lengths: Vec<u32>,
+    /// Sizes along [`DOWN`], ascending.
+    pub(crate) down: Vec<u32>,
+    /// Sizes along [`ACROSS`], ascending.
+    pub(crate) across: Vec<u32>,
+    /// What else its points have in common, where they have anything.
+    pub(crate) beside: Option<String>,
     points: Vec<&'a PointSummary>,
 }
 
 impl<'a> Grid<'a> {
-    /// The grid of the variant at `index`.
-    pub(crate) fn of(profile: &'a Profile, index: u16) -> Self {
-        let points: Vec<&PointSummary> = profile.points.iter().filter(|p| p.id.variant == index).collect();
-        let axis = |value: fn(&PointSummary) -> u32| {
-            let mut values: Vec<u32> = points.iter().map(|p| value(p)).collect();
-            values.sort_unstable();
-            values.dedup();
-            values
-        };
-        Self { batch_sizes: axis(|p| p.id.shape.batch()), clip_lengths: axis(|p| p.id.shape.clip()), points }
+    /// The grids of the variant at `index`: one, unless its points differ beyond the two axes.
+    pub(crate) fn of(profile: &'a Profile, index: u16) -> Vec<Self> {
+        let mut points: Vec<&PointSummary> =
+            profile.points.iter().filter(|p| p.id.variant == index).collect();
+        let beside = |point: &PointSummary| words::held(point.id.shape, &[DOWN, ACROSS]);
+        points.sort_by_key(|point| beside(point));
+        points
+            .chunk_by(|a, b| beside(a) == beside(b))
+            .map(|points| Self::over(points, beside(points[0])))
+            .collect()
     }
 
-    /// The point at these coordinates.
-    pub(crate) fn at(&self, batch_size: u32, clip_length: u32) -> Option<&'a PointSummary> {
-        self.points
-            .iter()
-            .copied()
-            .find(|p| p.id.shape.batch() == batch_size && p.id.shape.clip() == clip_length)
+    fn over(points: &[&'a PointSummary], beside: Option<String>) -> Self {
+        let sizes = |axis| {
+            let sizes: BTreeSet<u32> = points.iter().filter_map(|point| point.id.shape.get(axis)).collect();
+            sizes.into_iter().collect()
+        };
+        Self { down: sizes(DOWN), across: sizes(ACROSS), beside, points: points.to_vec() }
     }
 
     /// What `figure`'s table shows at these coordinates.
-    pub(crate) fn cell(&self, figure: Figure, batch_size: u32, clip_length: u32) -> Cell {
-        self.at(batch_size, clip_length).map_or(Cell::Absent, |point| cell(figure, point))
+    pub(crate) fn cell(&self, figure: Figure, down: u32, across: u32) -> Cell {
+        let is_there = |shape: Shape| shape.get(DOWN) == Some(down) && shape.get(ACROSS) == Some(across);
+        let point = self.points.iter().find(|point| is_there(point.id.shape));
+        point.map_or(Cell::Absent, |point| cell(figure, point))
     }
 
     /// Every value that `figure` takes.
@@ -155,7 +169,7 @@ mod tests {
     #[test]
     fn a_cell_says_why_there_is_no_figure() {
         let profile = example::profile();
-        let grid = Grid::of(&profile, 0);
+        let grid = &Grid::of(&profile, 0)[0];
         assert_eq!(grid.cell(Figure::P99, 2, 128), Cell::Failed("memory"));
         assert_eq!(grid.cell(Figure::P99, 4, 128), Cell::NotRun);
         assert_eq!(grid.cell(Figure::P99, 3, 128), Cell::Absent);
@@ -164,13 +178,31 @@ mod tests {
     #[test]
     fn a_dropped_point_of_few_iterations_carries_both_marks_on_its_p99_only() {
         let profile = example::profile();
-        let grid = Grid::of(&profile, 0);
+        let grid = &Grid::of(&profile, 0)[0];
         let marks = |figure| match grid.cell(figure, 4, 8) {
             Cell::Figure { marks, .. } => marks,
             other => panic!("{other:?}"),
         };
         assert_eq!(marks(Figure::P99), [Mark::Dominated, Mark::Extrapolated]);
         assert_eq!(marks(Figure::Throughput), [Mark::Dominated]);
+    }
+
+    #[test]
+    fn what_varies_beside_the_two_axes_makes_grids_of_its_own() {
+        let mut profile = example::profile_of_27_points();
+        let points = profile.points.len();
+        for streams in [2, 10] {
+            let offered = profile.points[..points].iter().cloned().map(|mut point| {
+                point.id.shape = point.id.shape.with(Axis::Streams, streams).unwrap();
+                point
+            });
+            let offered: Vec<PointSummary> = offered.collect();
+            profile.points.extend(offered);
+        }
+        let grids = Grid::of(&profile, 0);
+        let beside: Vec<Option<&str>> = grids.iter().map(|grid| grid.beside.as_deref()).collect();
+        assert_eq!(beside, [None, Some("streams 10"), Some("streams 2")]);
+        assert!(grids.iter().all(|grid| grid.points.len() == points));
     }
 
     #[test]

@@ -7,12 +7,15 @@
 //! page. Nothing is computed here that a profile does not already state, except ratios between its figures.
 
 mod contrast;
+mod findings;
 pub mod format;
 mod grid;
 mod html;
 mod panels;
 mod spark;
 mod svg;
+mod table;
+mod tables;
 mod terminal;
 pub mod words;
 

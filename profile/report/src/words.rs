@@ -1,7 +1,8 @@
 //! The words in which closed enums and identities are shown, the same on the terminal and on the page.
 
+use clipmark_profile::axis::{Axis, AxisValue};
 use clipmark_profile::plan::{Deadline, Load, Mode};
-use clipmark_profile::point::{PointId, Precision, Shape, Variant};
+use clipmark_profile::point::{PointId, Shape, Variant};
 use clipmark_profile::record::{Cause, NotRun, Stage};
 use clipmark_profile::select::KeepsUp;
 use clipmark_profile::summary::{Interval, Objective, PressureSign, Profile, SteadyState, ThrottleCause};
@@ -95,9 +96,9 @@ pub const fn keeps_up(keeps_up: KeepsUp) -> &'static str {
     }
 }
 
-/// The batch sizes of `ids`, with their variants where there are several.
+/// The batch sizes of `ids`, which are the best at their clip length, with their variants where there are several.
 #[must_use]
-pub fn batches(profile: &Profile, ids: &[PointId]) -> String {
+pub fn best(profile: &Profile, ids: &[PointId]) -> String {
     let labels = labels(&profile.variants);
     let model = |id: &PointId| profile.variants.get(usize::from(id.variant)).map(|variant| &variant.model);
     // A table of choices is of one model: its name goes without saying.
@@ -105,8 +106,8 @@ pub fn batches(profile: &Profile, ids: &[PointId]) -> String {
         profile.variants.iter().filter(|variant| Some(&variant.model) == model(id)).count() > 1
     };
     let name = |id: &PointId| match labels.get(usize::from(id.variant)).filter(|_| several(id)) {
-        Some(label) => format!("batch {} {label}", id.shape.batch()),
-        None => format!("batch {}", id.shape.batch()),
+        Some(label) => format!("{} {label}", size(Axis::BatchSize, id.shape.batch())),
+        None => size(Axis::BatchSize, id.shape.batch()),
     };
     let names: Vec<String> = ids.iter().take(3).map(name).collect();
     let more = ids.len() - names.len();
@@ -195,19 +196,41 @@ pub fn deadline(deadline: Deadline) -> Option<String> {
 #[must_use]
 pub fn variant(variant: &Variant) -> String {
     let mut text = format!("{} on {}", clean(&variant.model, 60), clean(&variant.backend, 40));
-    if variant.precision != Precision::Model {
-        text.push_str(&format!(", {}", variant.precision));
-    }
-    if variant.threads != 1 {
-        text.push_str(&format!(", {} threads", variant.threads));
+    let plain = Variant::new("", "");
+    for axis in Axis::VARIANT.into_iter().filter(|axis| !matches!(axis, Axis::Model | Axis::Backend)) {
+        match variant.get(axis).filter(|value| plain.get(axis).as_ref() != Some(value)) {
+            Some(AxisValue::Name(name)) => text.push_str(&format!(", {}", clean(&name, 40))),
+            Some(AxisValue::Count(count)) => text.push_str(&format!(", {count} {}", axis.row().unit)),
+            None => {}
+        }
     }
     text
+}
+
+/// A size on an axis, e.g. `batch 4`.
+#[must_use]
+pub fn size(axis: Axis, size: u32) -> String {
+    format!("{} {size}", axis.row().short)
+}
+
+/// A size on an axis with its unit, e.g. `16 frames`.
+#[must_use]
+pub fn amount(axis: Axis, size: u32) -> String {
+    format!("{size} {}", axis.row().unit)
+}
+
+/// What `at` says beyond the axes `but`; `None` where it says nothing.
+#[must_use]
+pub fn held(at: Shape, but: &[Axis]) -> Option<String> {
+    let axes = Axis::SHAPE.into_iter().filter(|axis| !but.contains(axis));
+    let sizes: Vec<String> = axes.filter_map(|axis| Some(size(axis, at.get(axis)?))).collect();
+    (!sizes.is_empty()).then(|| sizes.join(", "))
 }
 
 /// A grid point in full words, e.g. `batch 1, clip 16`.
 #[must_use]
 pub fn point(at: Shape) -> String {
-    format!("batch {}, clip {}", at.batch(), at.clip())
+    held(at, &[]).unwrap_or_default()
 }
 
 /// An interval, its undeterminable ends named.
@@ -224,26 +247,17 @@ pub fn interval(interval: Interval, figure: impl Fn(f64) -> String) -> Option<St
 /// The shortest names that still tell `variants` apart, free of control characters.
 #[must_use]
 pub fn labels(variants: &[Variant]) -> Vec<String> {
-    let differ =
-        |part: fn(&Variant) -> String| variants.windows(2).any(|pair| part(&pair[0]) != part(&pair[1]));
-    let model = differ(|s| s.model.clone());
-    let backend = differ(|s| s.backend.clone());
-    let precision = differ(|s| s.precision.to_string());
-    let threads = differ(|s| s.threads.to_string());
+    let differ = |axis: &Axis| variants.windows(2).any(|pair| pair[0].get(*axis) != pair[1].get(*axis));
+    let mut axes: Vec<Axis> = Axis::VARIANT.into_iter().filter(differ).collect();
+    if axes.is_empty() {
+        axes.push(Axis::Model);
+    }
+    let part = |axis: &Axis, variant: &Variant| match variant.get(*axis)? {
+        AxisValue::Name(name) => Some(name),
+        AxisValue::Count(count) => Some(format!("{count} {}", axis.row().short)),
+    };
     let name = |variant: &Variant| {
-        let mut parts = Vec::new();
-        if model || !(backend || precision || threads) {
-            parts.push(variant.model.clone());
-        }
-        if backend {
-            parts.push(variant.backend.clone());
-        }
-        if precision {
-            parts.push(variant.precision.to_string());
-        }
-        if threads {
-            parts.push(format!("{} thr", variant.threads));
-        }
+        let parts: Vec<String> = axes.iter().filter_map(|axis| part(axis, variant)).collect();
         clean(&parts.join(" "), 40)
     };
     variants.iter().map(name).collect()
@@ -264,5 +278,8 @@ mod tests {
         let backends = [variant("m", "tract", 1), variant("m", "onnxruntime", 2)];
         assert_eq!(labels(&backends), ["tract 1 thr", "onnxruntime 2 thr"]);
         assert_eq!(labels(&pair[..1]), ["joint"]);
+        let parallel = Variant { instances: 4, ..variant("m", "tract", 1) };
+        assert_eq!(labels(&[variant("m", "tract", 1), parallel.clone()]), ["1 inst", "4 inst"]);
+        assert_eq!(super::variant(&parallel), "m on tract, 4 instances");
     }
 }

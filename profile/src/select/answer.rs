@@ -312,3 +312,6 @@ fn upper_or_estimate(candidate: &Candidate) -> String {
         None => "not determinable".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

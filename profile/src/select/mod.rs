@@ -10,8 +10,6 @@
 //! estimates, so that what it certifies is what is chosen.
 
 mod answer;
-#[cfg(test)]
-mod answer_tests;
 mod candidates;
 mod choose;
 mod dominance;

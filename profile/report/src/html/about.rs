@@ -1,7 +1,8 @@
 //! Warnings, the machine, the software, the models, and how the figures came about.
 
+use crate::findings::{self, machine};
 use crate::format;
-use crate::terminal::header::machine;
+use crate::grid::ACROSS;
 use crate::words::{self, clean};
 use clipmark_profile::plan::Load;
 use clipmark_profile::record::{BackendRecord, ModelRecord};
@@ -10,10 +11,8 @@ use maud::{Markup, html};
 
 /// Everything that weakens the figures.
 pub(super) fn warnings(profile: &Profile) -> Option<Markup> {
-    let all: Vec<&String> = profile.warnings.iter().chain(&profile.environment.warnings).collect();
-    (!all.is_empty()).then(|| {
-        html! { ul.plain { @for warning in all { li { (clean(warning, 600)) } } } }
-    })
+    let warnings = findings::warnings(profile);
+    (!warnings.is_empty()).then(|| html! { ul.plain { @for warning in &warnings { li { (warning) } } } })
 }
 
 /// The machine, the backends, the models.
@@ -82,11 +81,11 @@ pub(super) fn method(profile: &Profile) -> Option<Markup> {
                  An end that the sample cannot determine is said to be so."
             }
             li {
-                "Frames a second are batch size x clip length x iterations over "
+                "Frames a second are the frames of an inference x iterations over "
                 @if paced { "elapsed time." } @else { "summed latency." }
             }
             li {
-                "Scaling exponents are Theil-Sen slopes of log latency over log clip length: 1 is linear, 2 \
+                "Scaling exponents are Theil-Sen slopes of log latency over log " (ACROSS) ": 1 is linear, 2 \
                  quadratic. A break is shown where two slopes explain the points better than one (BIC)."
             }
             @if !profile.soaks.is_empty() {

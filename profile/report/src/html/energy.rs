@@ -1,45 +1,19 @@
 //! What a frame costs, and what the board sustains.
 
-use super::{figure, scroll};
-use crate::format::{self, clock_span, span};
-use crate::svg;
-use crate::terminal::results::{chosen, energy_rows};
-use crate::terminal::soak::{clock_time, throttle_words, verdict};
-use crate::words::{self, clean};
+use super::{figure, table};
+use crate::findings::{chosen, throttle_words, verdict};
+use crate::format::{self, clock_span};
+use crate::words::clean;
+use crate::{svg, tables};
 use clipmark_profile::series::Series;
 use clipmark_profile::summary::{Profile, SoakSummary};
 use maud::{Markup, html};
 
 /// Energy of the chosen points and of soaks.
-pub(super) fn table(profile: &Profile) -> Option<Markup> {
-    let rows = energy_rows(profile);
-    if rows.is_empty() {
-        return None;
-    }
-    let heads =
-        ["mean power", "per frame", "95 % interval", "above idle", "per clip", "per inference", "frames/J"];
-    let body = html! {
-        table.ruled {
-            thead { tr { th.l scope="col" { "point" } @for head in heads { th scope="col" { (head) } } } }
-            tbody {
-                @for (name, id, energy) in &rows {
-                    @let per_clip = energy.gross_per_frame_uj * f64::from(id.shape.clip());
-                    tr {
-                        th scope="row" { (name) }
-                        td { (format::power(energy.mean_power_mw)) }
-                        td { (format::energy(energy.gross_per_frame_uj)) }
-                        td { (words::interval(energy.gross_ci_uj, format::energy).unwrap_or_else(|| "not determinable".into())) }
-                        td { (energy.net_per_frame_uj.map(format::energy).unwrap_or_default()) }
-                        td { (format::energy(per_clip)) }
-                        td { (format::energy(per_clip * f64::from(id.shape.batch()))) }
-                        td { (format::significant(1e6 / energy.gross_per_frame_uj)) }
-                    }
-                }
-            }
-        }
-    };
+pub(super) fn energy(profile: &Profile) -> Option<Markup> {
+    let table = tables::energy(profile)?;
     Some(html! {
-        (scroll("Energy", body))
+        (table::plain(&table))
         p.note {
             @match &profile.power_topology {
                 Some(topology) => { "Total power: " (clean(topology, 200)) "." }
@@ -72,29 +46,6 @@ fn one_soak(profile: &Profile, soak: &SoakSummary, series: Option<&Series>) -> M
             @for throttle in &soak.throttles { li { (throttle_words(throttle)) } }
             @for remark in &soak.remarks { li { (clean(remark, 400)) } }
         }
-        @if !soak.segments.is_empty() { (scroll("Segments of the soak", segments(soak))) }
-    }
-}
-
-fn segments(soak: &SoakSummary) -> Markup {
-    html! {
-        table.ruled {
-            caption { "Stretches with one level of latency" }
-            thead { tr {
-                th.l scope="col" { "from" } th.l scope="col" { "to" }
-                th scope="col" { "P50" } th scope="col" { "P99" } th scope="col" { "frames/s" }
-            } }
-            tbody {
-                @for segment in &soak.segments {
-                    tr {
-                        th scope="row" { (clock_time(segment.start_ms)) }
-                        td.l { (clock_time(segment.end_ms)) }
-                        td { (span(segment.p50_ns)) }
-                        td { (segment.p99_ns.map(span).unwrap_or_default()) }
-                        td { (format::significant(segment.frames_per_s)) }
-                    }
-                }
-            }
-        }
+        @if let Some(segments) = tables::segments(soak) { (table::captioned(&segments)) }
     }
 }

@@ -1,11 +1,9 @@
 //! Point by point: percentiles with intervals, memory, remarks, operators.
 
-use super::{figure, scroll};
+use super::{figure, scroll, table};
+use crate::findings::{self, chosen, short};
 use crate::format::{self, span};
-use crate::svg;
-use crate::terminal::results::{chosen, short};
-use crate::terminal::sweep::{point_notes, pressure_words};
-use crate::words::{self, clean};
+use crate::{svg, tables, words};
 use clipmark_profile::record::EngineBuild;
 use clipmark_profile::summary::{Interval, LatencySummary, PointSummary, Profile};
 use maud::{Markup, html};
@@ -150,7 +148,6 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
     if measured.is_empty() && profile.memory_pressure.is_empty() {
         return None;
     }
-    let labels = words::labels(&profile.variants);
     let number = |value: Option<u64>| value.map(|v| format::thousands(v.into())).unwrap_or_default();
     let table = html! {
         table.ruled {
@@ -180,9 +177,7 @@ pub(super) fn memory(profile: &Profile) -> Option<Markup> {
     };
     Some(html! {
         ul.plain {
-            @for entry in &profile.memory_pressure {
-                li { (labels.get(usize::from(entry.variant)).map_or("?", String::as_str)) ": " (pressure_words(entry)) }
-            }
+            @for entry in findings::memory_pressure(profile) { li { (entry) } }
         }
         @if !measured.is_empty() {
             details { summary { "Preparation, memory and page faults of every point" } (scroll("Memory of every point", table)) }
@@ -198,47 +193,22 @@ fn build_words(engine: EngineBuild) -> String {
 
 /// What a reader must know beside the figures.
 pub(super) fn remarks(profile: &Profile) -> Option<Markup> {
-    let notes: Vec<(String, Vec<String>)> = profile
-        .points
-        .iter()
-        .map(|point| (chosen(profile, point.id), point_notes(point)))
-        .filter(|(_, notes)| !notes.is_empty())
-        .collect();
+    let notes = findings::notes(profile);
     (!notes.is_empty()).then(|| {
-        html! {
-            ul.plain {
-                @for (name, notes) in &notes { @for note in notes { li { b { (name) } ": " (note) } } }
-            }
-        }
+        html! { ul.plain { @for (name, note) in &notes { li { b { (name) } ": " (note) } } } }
     })
 }
 
 /// The most expensive operators, where they were asked for.
 pub(super) fn operators(profile: &Profile) -> Option<Markup> {
-    let points: Vec<&PointSummary> = profile.points.iter().filter(|p| !p.operators.is_empty()).collect();
-    (!points.is_empty()).then(|| {
+    let asked = profile.points.iter().filter_map(|point| Some((point.id, tables::operators(point)?)));
+    let asked: Vec<_> = asked.collect();
+    (!asked.is_empty()).then(|| {
         html! {
-            @for point in points {
+            @for (id, table) in &asked {
                 details open[profile.points.len() < 4] {
-                    summary { (chosen(profile, point.id)) }
-                    (scroll("Operators", html! {
-                        table.ruled {
-                            thead { tr {
-                                th.l scope="col" { "operator" } th.l scope="col" { "type" }
-                                th scope="col" { "time" } th scope="col" { "share" }
-                            } }
-                            tbody {
-                                @for row in &point.operators {
-                                    tr {
-                                        th scope="row" { (clean(&row.name, 80)) }
-                                        td.l { (clean(&row.kind, 40)) }
-                                        td { (span(row.time.get() as f64)) }
-                                        td { (format::percent(row.share)) }
-                                    }
-                                }
-                            }
-                        }
-                    }))
+                    summary { (chosen(profile, *id)) }
+                    (table::plain(table))
                 }
             }
         }

@@ -1,11 +1,13 @@
 //! What a reader sees first: what was measured, what weakens it, and what to use.
 
+use super::table;
 use crate::contrast::Contrast;
+use crate::findings::chosen;
 use crate::format::{self, span};
-use crate::terminal::results::chosen;
+use crate::tables;
 use crate::words::{self, clean};
 use clipmark_profile::point::{PointId, Variant};
-use clipmark_profile::select::{self, ClipChoice};
+use clipmark_profile::select;
 use clipmark_profile::summary::{OperatingPoint, Profile};
 use maud::{Markup, html};
 
@@ -82,34 +84,15 @@ pub(super) fn operating_points(profile: &Profile) -> Option<Markup> {
     })
 }
 
-/// The best batch at each clip length.
-pub(super) fn clip_lengths(profile: &Profile) -> Option<Markup> {
-    let choices = select::clip_choices(profile);
-    if choices.is_empty() {
-        return None;
-    }
-    let several = choices.windows(2).any(|pair| pair[0].model != pair[1].model);
-    let row = |choice: &ClipChoice| {
-        let cells = [&choice.streaming, &choice.offline, &choice.efficiency];
+/// The best choice at each clip length.
+pub(super) fn choices(profile: &Profile) -> Option<Markup> {
+    let choices = tables::choices(profile);
+    (!choices.is_empty()).then(|| {
         html! {
-            tr {
-                th scope="row" { @if several { (clean(&choice.model, 60)) ", " } (choice.clip_length) }
-                td { (words::keeps_up(choice.keeps_up)) }
-                @for ids in cells { td { (words::batches(profile, ids)) } }
-            }
+            p.note { "Several where the data cannot tell them apart." }
+            @for table in &choices { (table::captioned(table)) }
         }
-    };
-    let table = html! {
-        table.ruled {
-            caption { "Best batch size at each clip length; several where the data cannot tell them apart" }
-            thead { tr {
-                th.l scope="col" { "clip" } th scope="col" { "keeps up" } th scope="col" { "streaming" }
-                th scope="col" { "offline" } th scope="col" { "efficiency" }
-            } }
-            tbody { @for choice in &choices { (row(choice)) } }
-        }
-    };
-    Some(super::scroll("Best batch size at each clip length", table))
+    })
 }
 
 fn card(profile: &Profile, entry: &OperatingPoint) -> Markup {

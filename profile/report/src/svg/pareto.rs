@@ -126,7 +126,7 @@ fn drawn(profile: &Profile, mark: &Mark, x: Scale, y: Scale) -> Markup {
     html! {
         circle class=(color(usize::from(id.variant), "bubble")) cx=(px(x.at(mark.p99_ns))) cy=(px(y.at(mark.frames_per_s))) r=(px(mark.radius)) {
             title {
-                (crate::terminal::results::short(profile, id)) ": P99 " (span(mark.p99_ns)) ", "
+                (crate::findings::short(profile, id)) ": P99 " (span(mark.p99_ns)) ", "
                 (significant(mark.frames_per_s)) " frames/s" (energy.unwrap_or_default())
             }
         }

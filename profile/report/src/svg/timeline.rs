@@ -4,10 +4,10 @@
 use super::frame::{Area, horizontal, picture, vertical};
 use super::scale::Scale;
 use super::{color, path, px, spread};
+use crate::format::clock_time;
 use crate::format::{self, round, significant};
 use crate::grid::extent;
 use crate::panels::{Limit, Panel, PanelLine, panels};
-use crate::terminal::soak::clock_time;
 use crate::words;
 use clipmark_profile::series::Series;
 use maud::{Markup, html};
@@ -69,7 +69,7 @@ fn bands(series: &Series, x: Scale, length_s: f64, bottom: f64) -> Markup {
             @let to = throttle.recovery_ms.map_or(length_s, |ms| ms as f64 / 1e3).min(length_s);
             @let (left, right) = (x.at(from.min(length_s)), x.at(to));
             rect.band x=(px(left)) y=(px(BAND_TOP)) width=(px((right - left).max(1.0))) height=(px(bottom - BAND_TOP)) {
-                title { (crate::terminal::soak::throttle_words(throttle)) }
+                title { (crate::findings::throttle_words(throttle)) }
             }
             text x=(px(left)) y=(px(BAND_TOP - 6.0)) { (words::throttle(throttle.cause)) " " (format::factor(throttle.slowdown)) }
         }

@@ -2,8 +2,7 @@
 
 use super::Page;
 use super::paint::Look;
-use crate::{format, words};
-use clipmark_profile::environment::Environment;
+use crate::{findings, format, words};
 use clipmark_profile::summary::Profile;
 use words::clean;
 
@@ -34,7 +33,7 @@ pub(super) fn write(page: &mut Page, profile: &Profile) {
 /// The machine, the software and the models.
 pub(super) fn environment(page: &mut Page, profile: &Profile) {
     page.heading("Environment");
-    for (name, value) in machine(&profile.environment) {
+    for (name, value) in findings::machine(&profile.environment) {
         page.item(&format!("  {name:<9} "), &" ".repeat(12), &clean(&value, 300), Look::Normal);
     }
     for backend in &profile.backends {
@@ -72,57 +71,13 @@ pub(super) fn environment(page: &mut Page, profile: &Profile) {
     }
 }
 
-/// Name and value of everything known about the machine.
-pub(crate) fn machine(environment: &Environment) -> Vec<(&'static str, String)> {
-    let e = environment;
-    let memory = e.memory_total.map(|total| {
-        let mut text = format::bytes(total.get());
-        if let Some(free) = e.memory_available {
-            text.push_str(&format!(", {} available at the start", format::bytes(free.get())));
-        }
-        if let Some(swap) = e.swap_total {
-            text.push_str(&format!(", swap {}", format::bytes(swap.get())));
-        }
-        text
-    });
-    let cpu = e.cpu.as_ref().map(|cpu| match e.cpus_online {
-        Some(count) => format!("{count} x {cpu}"),
-        None => cpu.clone(),
-    });
-    let system = [e.os.clone(), e.kernel.clone(), Some(e.arch.clone())];
-    let system: Vec<String> = system.into_iter().flatten().collect();
-    let rows = [
-        ("board", e.board.clone()),
-        ("L4T", e.l4t.clone()),
-        ("power", e.power_mode.as_ref().map(|mode| format!("mode {mode}"))),
-        ("cpu", cpu),
-        ("governor", e.governor.clone()),
-        ("memory", memory),
-        ("load", e.load_centi.map(|load| format!("{:.2} at the start", f64::from(load) / 100.0))),
-        ("system", Some(system.join(", "))),
-        ("container", e.virtualization.clone()),
-        ("workers", workers(e)),
-        ("clipmark", Some(e.clipmark.clone())),
-    ];
-    rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-/// Where measured processes were kept, if anywhere.
-fn workers(e: &Environment) -> Option<String> {
-    let cpus = e.worker_cpus.as_ref().map(|cpus| format!("on CPU {cpus}"));
-    let memory = e.worker_memory_max.map(|most| format!("at most {} together", format::bytes(most.get())));
-    let parts: Vec<String> = [cpus, memory].into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| parts.join(", "))
-}
-
 /// Everything that weakens the figures.
 pub(super) fn warnings(page: &mut Page, profile: &Profile) {
-    let all: Vec<&String> = profile.warnings.iter().chain(&profile.environment.warnings).collect();
-    if all.is_empty() {
-        return;
+    let warnings = findings::warnings(profile);
+    if !warnings.is_empty() {
+        page.heading("Warnings");
     }
-    page.heading("Warnings");
-    for warning in all {
-        page.item("  ! ", "    ", &clean(warning, 600), Look::Normal);
+    for warning in warnings {
+        page.item("  ! ", "    ", &warning, Look::Normal);
     }
 }

@@ -4,19 +4,19 @@
 //! come last. Width and colour are arguments; nothing here looks at a terminal.
 
 mod drift;
-pub(crate) mod header;
+mod header;
 mod paint;
-pub(crate) mod results;
-pub(crate) mod soak;
-pub(crate) mod sweep;
+mod results;
+mod soak;
+mod sweep;
 mod table;
 
 pub use paint::Color;
 
+use crate::table::Table;
 use clipmark_profile::series::Series;
 use clipmark_profile::summary::Profile;
 use paint::Look;
-use table::Table;
 
 /// How the text is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn terminal(profile: &Profile, series: &[Series], options: TerminalOptions) 
     soak::write(&mut page, profile, series);
     header::environment(&mut page, profile);
     header::warnings(&mut page, profile);
-    results::clip_lengths(&mut page, profile);
+    results::choices(&mut page, profile);
     results::operating_points(&mut page, profile);
     page.text
 }
@@ -89,9 +89,13 @@ impl Page {
         }
     }
 
+    /// The table with a legend of its marks, without its title.
     fn table(&mut self, table: &Table) {
-        for line in table.lines(self.width, self.color) {
+        for line in table::lines(table, self.width, self.color) {
             self.line(&line);
+        }
+        for mark in table.marks() {
+            self.item("  ", "    ", &format!("{} {}", mark.sign(), mark.meaning()), Look::Faint);
         }
     }
 }

@@ -1,51 +1,55 @@
-//! A table of right-aligned columns whose cells may carry a ground colour over their full width.
+//! Draws a table with right-aligned columns whose cells may carry a ground colour over their full width.
 //!
 //! Own code because table crates colour a cell's text, not its padding, and because a table that is too
 //! wide must break into blocks of columns that repeat the row heads.
 
-use super::paint::{Color, Look};
+use super::paint::{Color, Look, Ramp};
+use crate::grid::Figure;
+use crate::table::{Datum, Table};
 use unicode_width::UnicodeWidthStr;
 
-/// One cell.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct TableCell {
+/// Stands before every row.
+const INDENT: &str = "  ";
+
+/// A text and how it looks.
+struct TableCell {
     text: String,
     look: Look,
 }
 
 impl TableCell {
-    /// A cell that looks like its surroundings.
-    pub(super) fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), look: Look::Normal }
-    }
-
-    /// A cell with a look of its own.
-    pub(super) fn with(text: impl Into<String>, look: Look) -> Self {
-        Self { text: text.into(), look }
+    fn of(datum: &Datum) -> Self {
+        let look = match datum {
+            Datum::Plain(_) => Look::Normal,
+            Datum::Failed(_) => Look::Alarm,
+            Datum::NotRun => Look::Faint,
+            Datum::Heat { figure: Figure::P99, position, .. } => Look::Heat(Ramp::Latency, *position),
+            Datum::Heat { figure: Figure::Throughput, position, .. } => {
+                Look::Heat(Ramp::Throughput, *position)
+            }
+        };
+        Self { text: datum.text(), look }
     }
 }
 
-/// A table: row heads on the left, columns of figures on the right.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Table {
+/// A table ready to be laid out.
+struct Layout<'a> {
     corner: String,
-    heads: Vec<String>,
+    heads: &'a [String],
     rows: Vec<(String, Vec<TableCell>)>,
 }
 
-impl Table {
-    /// An empty table. `corner` heads the column of row heads.
-    pub(super) fn new(corner: impl Into<String>, heads: Vec<String>) -> Self {
-        Self { corner: corner.into(), heads, rows: Vec::new() }
-    }
+/// The lines of `table`, in as many blocks of columns as `width` asks for.
+pub(super) fn lines(table: &Table, width: usize, color: Color) -> Vec<String> {
+    let indented = |text: &str| format!("{INDENT}{text}");
+    let row =
+        |(head, cells): &(String, Vec<Datum>)| (indented(head), cells.iter().map(TableCell::of).collect());
+    let rows = table.rows.iter().map(row).collect();
+    Layout { corner: indented(&table.corner), heads: &table.heads, rows }.lines(width, color)
+}
 
-    /// Adds a row. Missing cells are empty.
-    pub(super) fn row(&mut self, head: impl Into<String>, cells: Vec<TableCell>) {
-        self.rows.push((head.into(), cells));
-    }
-
-    /// The lines of the table, in as many blocks of columns as `width` asks for.
-    pub(super) fn lines(&self, width: usize, color: Color) -> Vec<String> {
+impl Layout<'_> {
+    fn lines(&self, width: usize, color: Color) -> Vec<String> {
         let stub = self.rows.iter().map(|(head, _)| head.width()).chain([self.corner.width()]).max();
         let widths: Vec<usize> = (0..self.heads.len()).map(|column| self.column_width(column)).collect();
         let widest = widths.iter().copied().max().unwrap_or(0);
@@ -91,7 +95,7 @@ impl Table {
         for (name, cells) in &self.rows {
             let mut line = pad_right(&shorten(name, stub), stub);
             for column in columns.clone() {
-                let empty = TableCell::plain("");
+                let empty = TableCell { text: String::new(), look: Look::Normal };
                 let cell = cells.get(column).unwrap_or(&empty);
                 // One blank stays unpainted, so that neighbouring grounds do not touch.
                 line.push(' ');
@@ -104,7 +108,7 @@ impl Table {
 }
 
 /// `text` with blanks after it up to `width` columns.
-pub(super) fn pad_right(text: &str, width: usize) -> String {
+fn pad_right(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
@@ -128,30 +132,31 @@ mod tests {
     use super::*;
 
     fn table(columns: usize) -> Table {
-        let mut table = Table::new("batch", (0..columns).map(|c| format!("c{c}")).collect());
-        table.row("1", (0..columns).map(|c| TableCell::plain(format!("{}", c * 1000))).collect());
+        let mut table = Table::new("", "batch", (0..columns).map(|c| format!("c{c}")));
+        table.row("1", (0..columns).map(|c| format!("{}", c * 1000)));
         table
     }
 
     #[test]
     fn columns_align_to_the_right_by_displayed_width() {
-        let mut table = Table::new("", vec!["a".into(), "b".into()]);
-        table.row("x", vec![TableCell::plain("\u{b5}"), TableCell::plain("100")]);
-        table.row("yy", vec![TableCell::plain("22")]);
-        assert_eq!(table.lines(80, Color::Plain), ["     a     b", "x    \u{b5}   100", "yy  22"]);
+        let mut table = Table::new("", "", ["a", "b"]);
+        table.row("x", ["\u{b5}", "100"]);
+        table.row("yy", ["22"]);
+        assert_eq!(lines(&table, 80, Color::Plain), ["       a     b", "  x    \u{b5}   100", "  yy  22"]);
     }
 
     #[test]
     fn a_table_wider_than_the_terminal_breaks_into_blocks_that_repeat_the_heads() {
-        let lines = table(12).lines(40, Color::Plain);
+        let lines = lines(&table(12), 40, Color::Plain);
         assert!(lines.iter().all(|line| line.len() <= 40), "{lines:#?}");
-        assert_eq!(lines.iter().filter(|line| line.starts_with("batch")).count(), 3);
+        assert_eq!(lines.iter().filter(|line| line.starts_with("  batch")).count(), 3);
         let figures = lines.join(" ");
         assert!((0..12).all(|c| figures.contains(&format!("c{c}"))));
     }
 
     #[test]
     fn even_a_terminal_of_one_column_shows_everything() {
-        assert_eq!(table(3).lines(1, Color::Plain).iter().filter(|l| l.starts_with('1')).count(), 3);
+        let lines = lines(&table(3), 1, Color::Plain);
+        assert_eq!(lines.iter().filter(|line| line.starts_with("  1")).count(), 3);
     }
 }

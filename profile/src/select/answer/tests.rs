@@ -1,9 +1,9 @@
 //! What a report opens with is held against the points that its tables and plots show.
 
-use super::{ASSUMED_FPS, Answer, ClipChoice, KeepsUp, answers, clip_choices, operating_points};
 use crate::example;
 use crate::plan::Deadline;
 use crate::point::{PointId, Shape};
+use crate::select::{ASSUMED_FPS, Answer, ClipChoice, KeepsUp, answers, clip_choices, operating_points};
 use crate::summary::{EnergySummary, Interval, Objective, PointSummary, Profile, Status};
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::TestCaseError;
@@ -137,7 +137,7 @@ fn about_offline_work(profile: &Profile, answer: &Answer) -> Result<(), TestCase
     let best = at(profile, row.chosen[0]);
     let name = format!("batch {} with {}-frame clips", best.id.shape.batch(), best.id.shape.clip());
     let rate = best.comparable_frames_per_s().unwrap();
-    let words = format!("use {name}: {} frames a second", super::words::rate(rate));
+    let words = format!("use {name}: {} frames a second", crate::select::words::rate(rate));
     prop_assert!(text.contains(&words), "{}: {}", words, text);
     let spread = |point: &PointSummary| {
         let (mean, interval) = point.comparable_mean().unwrap();
@@ -158,7 +158,7 @@ fn about_offline_work(profile: &Profile, answer: &Answer) -> Result<(), TestCase
         let times = f64::from(most.id.shape.batch()) / f64::from(least.id.shape.batch());
         let ratio = most.comparable_mean().unwrap().0 / least.comparable_mean().unwrap().0;
         prop_assert!(ratio > times, "{} for {} times the clips: {}", ratio, times, text);
-        let words = format!("takes {} times as long", super::words::significant(ratio));
+        let words = format!("takes {} times as long", crate::select::words::significant(ratio));
         prop_assert!(text.contains(&words), "{}: {}", words, text);
     }
     Ok(())
@@ -213,7 +213,7 @@ proptest! {
         let said = answers[0].sentences.iter().find(|text| text.starts_with("The least energy"));
         prop_assert_eq!(least.is_some(), said.is_some());
         if let (Some(least), Some(text)) = (least, said) {
-            prop_assert!(text.contains(&super::words::millijoules(least)), "{}", text);
+            prop_assert!(text.contains(&crate::select::words::millijoules(least)), "{}", text);
         }
     }
 }

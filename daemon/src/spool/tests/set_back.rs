@@ -1,6 +1,6 @@
 //! A spool whose directory is set back at random, its broker, and a receiver that keeps the rules of docs/wire.md.
 
-use super::{Behind, Bounds, Confirmation, Spool};
+use crate::spool::{Behind, Bounds, Confirmation, Spool};
 use clipmark_profile::message::{
     Envelope, Epoch, EventKind, EventReport, Payload, Place, Receipt, RecordDigest, SequenceRange,
     StoredRecord,
@@ -279,7 +279,7 @@ impl World {
 
     fn set_back(&mut self, to: u8, is_mixed: bool) {
         let Some((files, written)) = self.backups.get(usize::from(to)).cloned() else { return };
-        for name in super::set_back_tests::files(self.dir.path()).into_keys() {
+        for name in self::files(self.dir.path()).into_keys() {
             if !is_mixed && !files.contains_key(&name) {
                 fs::remove_file(self.dir.path().join(name)).unwrap();
             }
