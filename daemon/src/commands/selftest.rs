@@ -11,13 +11,12 @@ use crate::exit_codes::{CommandError, ExitCode};
 use crate::model::hints::HintArgs;
 use crate::run::variants::{RunModel, models};
 use clipmark_profile::plan::Request;
-use clipmark_profile::point::{Precision, Shape};
+use clipmark_profile::point::Precision;
 use clipmark_profile::record::Cause;
 use std::process::Command;
 
-/// The operating point, where the model leaves it free: small enough for every board.
-const BATCH_SIZE: u32 = 1;
-const CLIP_LENGTH: u32 = 8;
+/// Frames of the one inference, where the model leaves them free: few enough for every board.
+const FRAMES: u32 = 8;
 
 /// Runs the self-test of `model` in a child process, whose output goes where this process's goes.
 ///
@@ -58,9 +57,8 @@ pub fn here(model: &str) -> Result<ExitCode, CommandError> {
     let [RunModel { path, weights, shape, record }] = models.as_slice() else {
         return Err(CommandError::new(ExitCode::BadModel, "the self-test takes one model"));
     };
-    let batch_size = shape.fixed_batch_size.unwrap_or(BATCH_SIZE);
-    let clip_length = shape.fixed_clip_length.unwrap_or(CLIP_LENGTH);
-    let at = Shape::new(batch_size, clip_length)
+    let at = shape
+        .nearest(FRAMES)
         .ok_or_else(|| CommandError::new(ExitCode::Usage, "the self-test's operating point is zero"))?;
     let spec = EngineSpec {
         shape: at,

@@ -18,7 +18,7 @@ use std::fmt;
 const ALSO: &str = " (or say the same in the sidecar, a MODEL.toml beside the model)";
 
 /// How a model's inputs follow the batch size and the clip length.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelShape {
     /// One entry per input, in the model's order.
     pub inputs: Vec<InputShape>,
@@ -105,6 +105,12 @@ impl ModelShape {
     /// the file. Every message lists the inputs.
     pub fn find(model: &OnnxModel, hints: &ModelHints) -> Result<Self, ModelError> {
         Finder { model, hints, findings: Vec::new() }.find()
+    }
+
+    /// One clip of `frames` frames, or what the model takes instead. `None` where that is nothing.
+    #[must_use]
+    pub fn nearest(&self, frames: u32) -> Option<Shape> {
+        Shape::new(self.fixed_batch_size.unwrap_or(1), self.fixed_clip_length.unwrap_or(frames))
     }
 
     /// Concrete inputs for one grid point.

@@ -111,12 +111,7 @@ pub fn simulated(path: &Path) -> Result<RunModel, RunError> {
         parameters: None,
         inputs: Vec::new(),
     };
-    let shape = ModelShape {
-        inputs: Vec::new(),
-        fixed_batch_size: None,
-        fixed_clip_length: None,
-        findings: Vec::new(),
-    };
+    let shape = ModelShape::default();
     let path = std::fs::canonicalize(path).map_err(|error| unreadable(error.to_string()))?;
     Ok(RunModel { path, weights: Vec::new(), shape, record })
 }

@@ -1,26 +1,22 @@
 //! `clipmarkd serve`: the loop that ties session, spool, broker and child processes together.
 //!
 //! One thread, one `select!` over a closed set of events; each is handled to its end before the next, and
-//! after each whatever can be sent is sent. Decisions are made elsewhere: about commands in
-//! [`crate::session`], about sending in `outbox` and `uplink`, about meaning in `inbound`. What must not be
+//! after each whatever can be sent is sent. Decisions are made by components that own what they decide on: about
+//! commands by [`crate::session`], about sending by `delivery`, about meaning by `inbound`; `server` tells each what the
+//! others found. What must not be
 //! lost is on disk before anybody is told of it.
 
-mod broker;
 mod clock;
+mod concerns;
+mod delivery;
 mod description;
 mod execution;
 mod inbound;
-mod link;
 mod messages;
-mod outbox;
-mod receipts;
-mod refusals;
 mod runs;
 mod server;
 mod startup;
 mod store;
-mod suspects;
-mod uplink;
 
 pub use startup::StartError;
 

@@ -4,7 +4,7 @@
 //! It keeps nothing on disk: it lives as long as the broker beside it. Progress is spread over the request's
 //! budget, so that it is seen; the figures come from a virtual clock and do not depend on it.
 
-use super::boards::{Behaviour, MODELS, SimulatedBoard};
+use super::boards::{self, Behaviour, MODELS, SimulatedBoard};
 use super::evidence::{Findings, Run, carried_out, digest, plan};
 use crate::config::Config;
 use clipmark_profile::codec::CodecError;
@@ -189,7 +189,7 @@ impl Board {
         let (info, state) = (self.info()?, self.state(Availability::Online)?);
         self.outbox.extend([info, state]);
         for day in (1..=HISTORY).rev() {
-            let request = Request { clip_lengths: vec![8, 16], batch_sizes: vec![1], ..Request::default() };
+            let request = boards::request();
             let run = Run {
                 board: self.model,
                 request,

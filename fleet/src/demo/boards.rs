@@ -1,6 +1,7 @@
 //! The simulated boards of the demonstration, as data. Their figures are made up and say so everywhere: in
 //! the device's name, the board's name, the backend's name and the profile's own mark.
 
+use clipmark_profile::plan::Request;
 use clipmark_profile::simulated::{Noise, ParetoTail, PowerDraw, SimulatedSpec, Surface, ThrottleSpan};
 
 /// How a simulated board behaves.
@@ -101,6 +102,11 @@ pub(super) const BOARDS: [SimulatedBoard; 8] = [
 
 /// The models that simulated boards pretend to have: those that clipmark brings along.
 pub(super) const MODELS: [&str; 2] = ["joint", "temporal"];
+
+/// The points that every board measures.
+pub(super) fn request() -> Request {
+    Request { clip_lengths: vec![8, 16], batch_sizes: vec![1], ..Request::default() }
+}
 
 impl SimulatedBoard {
     /// What its engine for `model` is declared to be. `scale` multiplies every latency; `throttle` are spans

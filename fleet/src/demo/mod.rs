@@ -211,10 +211,8 @@ async fn present(heard: &mut broadcast::Receiver<Live>) -> Result<(), CommandErr
 async fn measure(options: &DemoOptions, config: &Config) -> Result<(), CommandError> {
     let request = Request {
         models: boards::MODELS.map(str::to_owned).to_vec(),
-        clip_lengths: vec![8, 16],
-        batch_sizes: vec![1],
         budget_s: Some(options.budget_s),
-        ..Request::default()
+        ..boards::request()
     };
     let ask = Ask::run(&request, Duration::from_secs(3600));
     let ask = ask.map_err(|error| CommandError::new(ExitCode::Usage, error))?;

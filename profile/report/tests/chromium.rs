@@ -56,7 +56,7 @@ fn chromium_shows_the_page_without_a_complaint_or_a_request() {
     assert_eq!(complaints, Vec::<&str>::new());
     for id in [
         "operating-points",
-        "clip-lengths",
+        "contrast",
         "grid",
         "trade-off",
         "distributions",

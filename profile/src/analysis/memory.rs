@@ -38,7 +38,5 @@ fn sign(points: &[PointSummary], point: &PointSummary) -> Option<PressureSign> {
     if at_least(point.psi_some_us, LEAST_STALL_US) {
         return Some(PressureSign::PressureStall);
     }
-    let at = point.id.shape;
-    let excesses = scaling::excesses(points, point.id.variant, at.batch());
-    excesses.contains(&at.clip()).then_some(PressureSign::LatencyResidual)
+    scaling::is_excess(points, point.id).then_some(PressureSign::LatencyResidual)
 }

@@ -1,5 +1,6 @@
 //! How latency grows with clip length, per variant and batch size.
 
+use crate::point::PointId;
 use crate::stats::{robust, scaling};
 use crate::summary::{PointSummary, Scaling, Status};
 use std::collections::BTreeMap;
@@ -61,6 +62,12 @@ fn noise(points: &[PointSummary], variant: u16, batch_size: u32) -> f64 {
         })
         .collect();
     robust::median(&widths).unwrap_or(LEAST_NOISE).max(LEAST_NOISE)
+}
+
+/// Whether the latency at `id` lies above its row's line, as [`excesses`] has it.
+#[must_use]
+pub fn is_excess(points: &[PointSummary], id: PointId) -> bool {
+    excesses(points, id.variant, id.shape.batch()).contains(&id.shape.clip())
 }
 
 /// Clip lengths whose latency lies above the row's line on logarithmic axes by more than 3 MAD of its

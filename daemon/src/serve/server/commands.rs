@@ -4,7 +4,6 @@ use super::Server;
 use crate::operation::{OperationStep, Order, Unable, models};
 use crate::placement::{Placement, confine_this_process};
 use crate::serve::execution::{ChildExit, Execution};
-use crate::serve::link::Token;
 use crate::serve::{messages, runs};
 use crate::session::{CommandOutcome, SessionEvent, Stop};
 use clipmark_profile::message::{Progress, Reason, ReasonCode};
@@ -12,9 +11,6 @@ use clipmark_profile::topics::CommandId;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How long messages about progress are left out after the broker refused one.
-const WITHHELD: Duration = Duration::from_secs(3600);
 
 impl Server {
     /// Starts the child of a command, or tells how the command ends without one.
@@ -61,7 +57,7 @@ impl Server {
 
     pub(super) fn progress(&mut self, step: OperationStep) {
         let Some(execution) = &self.execution else { return };
-        if self.progress_due.max(self.no_progress_before) > Instant::now() {
+        if self.progress_due > Instant::now() {
             return;
         }
         self.progress_due = Instant::now() + Duration::from_secs(self.config.run.progress_s.into());
@@ -75,17 +71,9 @@ impl Server {
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             temperatures: step.temperatures,
         };
-        let message = messages::progress(&self.device, &progress);
-        if let (Some(connection), Ok(message)) = (self.link.for_progress(), message)
-            && let Err(error) = connection.publish_unacknowledged(message, Token::Progress)
-        {
-            tracing::debug!(%error, "a progress message is dropped");
+        if let Ok(message) = messages::progress(&self.device, &progress) {
+            self.delivery.publish_progress(message);
         }
-    }
-
-    /// The broker does not take messages about progress.
-    pub(in crate::serve) fn withhold_progress(&mut self) {
-        self.no_progress_before = Instant::now() + WITHHELD;
     }
 
     pub(super) fn ended(&mut self, ending: ChildExit) {
@@ -93,7 +81,7 @@ impl Server {
         let command = execution.command;
         let outcome = self.outcome(&command, &execution.dir, ending);
         tracing::info!(%command, ?outcome, "a command ended");
-        self.look_for_room();
+        self.delivery.look_for_room();
         self.dispatch(SessionEvent::Finished { command, outcome });
         let session = &self.session;
         let is_over =
@@ -111,8 +99,8 @@ impl Server {
             (None, None) => return CommandOutcome::Failed(ending.otherwise),
         };
         let now = self.clock.now().unix_ms;
-        let records = match runs::spool_outputs(&mut self.spool, command, dir, &done.outputs, now) {
-            Ok(records) => records.map(|records| (self.spool.epoch(), records)),
+        let records = match runs::spool_outputs(&mut self.delivery.spool, command, dir, &done.outputs, now) {
+            Ok(records) => records.map(|records| (self.delivery.spool.epoch(), records)),
             Err(error) => {
                 let message = format!(
                     "it was carried out, but the result did not reach the spool: {error}; the evidence is in {}",

@@ -4,34 +4,32 @@ mod commands;
 mod publish;
 mod settings;
 
-pub(in crate::serve) use publish::Concern;
 pub(in crate::serve) use settings::effective_limits;
 
 use super::clock::Clock;
+use super::delivery::{Delivery, LinkEvent, News, Slot};
 use super::description::Describing;
 use super::execution::{ChildEvent, Execution};
 use super::inbound::{Inbound, Reader};
-use super::link::{Link, LinkEvent, Token};
-use super::outbox::{Outbox, Slot};
 use super::startup::{self, OnDisk, StartError, count_connection};
 use super::store::CommandStore;
-use super::uplink::Uplink;
-use super::{broker, messages, receipts, runs};
+use super::{messages, runs};
 use crate::config::Config;
 use crate::operation::Description;
 use crate::placement::{self, CpuList};
 use crate::service::Heartbeat;
 use crate::session::{Action, Session, SessionEvent};
-use crate::spool::Spool;
 use clipmark_profile::message::{Availability, ConfigReported, RemoteSettings};
 use clipmark_profile::topics::{CommandId, DeviceId};
-use clipmark_service::logging::Repeated;
 use settings::{backoff, rules};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
+
+/// Statuses that are told again to a broker that has lost its session.
+const RECENT: usize = 64;
 
 /// The loop turns at least this often, for the heartbeat.
 const PULSE: Duration = Duration::from_secs(10);
@@ -42,28 +40,18 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 /// The daemon.
 pub(in crate::serve) struct Server {
     path: PathBuf,
-    pub(in crate::serve) config: Config,
+    config: Config,
     remote: RemoteSettings,
-    pub(in crate::serve) device: DeviceId,
-    pub(in crate::serve) clock: Clock,
+    device: DeviceId,
+    clock: Clock,
     store: CommandStore,
-    pub(in crate::serve) session: Session,
-    pub(in crate::serve) spool: Spool,
-    pub(in crate::serve) outbox: Outbox,
-    pub(in crate::serve) uplink: Uplink,
-    pub(in crate::serve) link: Link,
+    session: Session,
+    delivery: Delivery,
     execution: Option<Execution>,
     describing: Describing,
     description: Option<Description>,
-    concerns: BTreeMap<Concern, String>,
-    pub(in crate::serve) connections: u64,
-    /// What the broker grants only in part, as it was last said.
-    pub(in crate::serve) caps: Vec<String>,
-    log: Repeated,
+    connections: u64,
     progress_due: Instant,
-    /// The broker refused a message about progress.
-    no_progress_before: Instant,
-    no_room: Option<String>,
     told_systemd: String,
     heartbeat: Heartbeat,
     /// The CPUs that the daemon was started on.
@@ -106,6 +94,8 @@ impl Server {
             Session::restore(rules(&config, &remote), commands, spooled, clock.now());
         session.remember(past, clock.now());
         let describing = Describing::start(&config.models.dir, &config.device.state_dir.join("digests.json"));
+        let epoch = spool.epoch();
+        let delivery = Delivery::new(device.clone(), &config, (clock, spool), (backoff(&config), connection));
         let mut server = Self {
             path: path.to_owned(),
             remote,
@@ -113,30 +103,23 @@ impl Server {
             clock,
             store,
             session,
-            uplink: Uplink::new(config.spool.window, config.spool.resend_s),
-            spool,
-            outbox: Outbox::default(),
-            link: Link::new(backoff(&config), connection),
+            delivery,
             config,
             execution: None,
             describing,
             description: None,
-            concerns: BTreeMap::new(),
             connections: 0,
-            caps: Vec::new(),
-            log: Repeated::default(),
             progress_due: Instant::now(),
-            no_progress_before: Instant::now(),
-            no_room: None,
             told_systemd: String::new(),
             heartbeat,
             allowed: placement::allowed().map_err(StartError::Cpus)?,
             _lock: lock,
         };
-        tracing::info!(device = %server.device, epoch = %server.spool.epoch(), "clipmarkd is up");
+        tracing::info!(device = %server.device, %epoch, "clipmarkd is up");
         server.apply(actions);
-        receipts::move_statuses(&mut server);
-        server.look_for_room();
+        server.move_statuses();
+        server.delivery.look_for_room();
+        server.hear();
         server.publish_state();
         Ok(server)
     }
@@ -154,7 +137,7 @@ impl Server {
             }
         };
         let turn = tokio::select! {
-            event = self.link.next() => Turn::Link(event),
+            event = self.delivery.next() => Turn::Link(event),
             happening = execution => Turn::Execution(happening),
             description = self.describing.next() => Turn::Described(description),
             () = sleep_until(wake) => Turn::Time,
@@ -169,20 +152,56 @@ impl Server {
             }
             Turn::Time => self.dispatch(SessionEvent::Tick),
         }
+        self.hear();
+    }
+
+    /// Carries out what delivering led to. Returns whether it led to anything.
+    fn hear(&mut self) -> bool {
+        let mut has_heard = false;
+        while let Some(news) = self.delivery.next_news() {
+            has_heard = true;
+            match news {
+                News::Session(event) => self.step(event),
+                News::Received(message) => {
+                    self.received(&message);
+                    self.delivery.acknowledge(&message);
+                }
+                News::State => self.publish_state(),
+                News::Info => self.publish_info(),
+                News::SessionLost => {
+                    let recent: Vec<_> = self.session.recent(RECENT).cloned().collect();
+                    recent.iter().for_each(|command| self.publish_status(command));
+                }
+                News::EpochBegan => self.move_statuses(),
+            }
+        }
+        has_heard
+    }
+
+    /// Has statuses name the records where they are now.
+    fn move_statuses(&mut self) {
+        let epoch = self.delivery.spool.epoch();
+        let elsewhere: Vec<CommandId> = self.session.with_records_outside(epoch).cloned().collect();
+        for command in elsewhere {
+            if let Some(records) = self.delivery.spool.records_of(&command) {
+                self.step(SessionEvent::Moved { command, epoch, records });
+            }
+        }
     }
 
     fn wake(&mut self) -> Instant {
-        let now = self.clock.now().monotonic;
         let pulse = Instant::now() + PULSE;
-        let uplink = self.link.connection().is_some().then(|| self.uplink.next_deadline(now)).flatten();
-        // What waits for room on the connection is sent when there is some, not at a time that has passed.
-        let to_send = [uplink, self.outbox.next_deadline()].map(|at| at.filter(|at| *at > now));
-        let deadlines = [self.session.next_deadline(), to_send[0], to_send[1]];
+        let deadlines = [self.session.next_deadline(), self.delivery.next_deadline()];
         deadlines.into_iter().flatten().map(|at| self.clock.instant(at)).fold(pulse, Instant::min)
     }
 
-    /// Takes one event through the session and carries out what it says.
-    pub(in crate::serve) fn dispatch(&mut self, event: SessionEvent) {
+    /// Takes one event through the session, behind what was heard before it, and carries out what it says.
+    fn dispatch(&mut self, event: SessionEvent) {
+        self.hear();
+        self.step(event);
+    }
+
+    fn step(&mut self, event: SessionEvent) {
         let actions = self.session.step(self.clock.now(), event);
         self.apply(actions);
     }
@@ -236,19 +255,27 @@ impl Server {
         match event {
             LinkEvent::Due => {
                 self.connections = count_connection(&self.config.device.state_dir, self.connections);
-                broker::open(self);
+                let lost = vec!["the connection broke".to_owned()];
+                let will = self.device_state(Some(Availability::Offline), lost);
+                match messages::state(&self.device, &will) {
+                    Ok(will) => self.delivery.open(&self.config, will),
+                    Err(error) => tracing::error!(%error, "the last will cannot be encoded"),
+                }
             }
-            LinkEvent::Mqtt(event) => broker::event(self, event),
+            LinkEvent::Mqtt(event) => self.delivery.event(event),
         }
     }
 
     /// What is to be published next is handed to the connection, until it takes no more.
     fn pump(&mut self) {
-        broker::pump(self);
+        self.delivery.pump();
+        while self.hear() {
+            self.delivery.pump();
+        }
     }
 
     /// Reads a message that arrived and does what it says.
-    pub(in crate::serve) fn received(&mut self, message: &crate::mqtt::Received) {
+    fn received(&mut self, message: &crate::mqtt::Received) {
         let limits = self.limits();
         let reader = Reader {
             device: &self.device,
@@ -258,10 +285,10 @@ impl Server {
         };
         match reader.read(message) {
             Inbound::Session(event) => {
-                self.look_for_room();
+                self.delivery.look_for_room();
                 self.dispatch(event);
             }
-            Inbound::Receipt(receipt) => receipts::take(self, &receipt),
+            Inbound::Receipt(receipt) => self.delivery.take_receipt(&receipt),
             Inbound::Config(desired) => {
                 let (version, error) = match desired {
                     Ok(desired) => {
@@ -272,18 +299,12 @@ impl Server {
                     Err(error) => (None, Some(error)),
                 };
                 let reported = ConfigReported { version, settings: self.remote.clone(), error };
-                self.put(Slot::Config, messages::config(&self.device, &reported));
+                self.put(Slot::Config, messages::config(&self.device, &reported), None);
             }
-            Inbound::AggregatorCame => self.uplink.receiver_came(),
+            Inbound::AggregatorCame => self.delivery.receiver_came(),
             Inbound::Nothing => {}
             Inbound::Ignored(why) => tracing::warn!(topic = message.topic, "a message is ignored: {why}"),
         }
-    }
-
-    /// The connection is gone: what was under way may not have arrived.
-    pub(in crate::serve) fn disconnected(&mut self) {
-        self.outbox.disconnected(self.clock.now().monotonic);
-        self.uplink.restart();
     }
 
     /// Checkpoints what runs, brings the last words to the broker and says goodbye.
@@ -294,7 +315,7 @@ impl Server {
             self.turn().await;
         }
         let last_words = async {
-            while self.link.connection().is_some() && self.outbox.len() > 0 {
+            while self.delivery.has_last_words() {
                 self.turn().await;
             }
         };
@@ -304,9 +325,8 @@ impl Server {
             );
         }
         let state = self.device_state(Some(Availability::Offline), vec![format!("stopped by {signal}")]);
-        let farewell = messages::state(&self.device, &state);
-        if let (Some(connection), Ok(farewell)) = (self.link.into_connection(), farewell) {
-            connection.close(farewell, Token::Farewell).await;
+        if let Ok(farewell) = messages::state(&self.device, &state) {
+            self.delivery.close(farewell).await;
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Settings in force: the file's, tightened by those from afar, and the file read again on SIGHUP.
 
-use super::{Concern, Server};
+use super::Server;
 use crate::config::Config;
 use crate::mqtt::Backoff;
+use crate::serve::concerns::Concern;
 use crate::serve::description::Describing;
 use crate::serve::startup;
 use crate::service;
@@ -11,7 +12,6 @@ use clipmark_profile::message::RemoteSettings;
 use clipmark_profile::plan::Limits;
 use clipmark_profile::units::Nanos;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Final commands that are remembered whole.
 const REMEMBERED: usize = 1024;
@@ -52,9 +52,7 @@ impl Server {
     pub(super) fn take_settings(&mut self) {
         self.dispatch(SessionEvent::Rules(rules(&self.config, &self.remote)));
         self.dispatch(SessionEvent::Paused(self.remote.paused.unwrap_or(false)));
-        self.uplink.set(self.config.spool.window, self.config.spool.resend_s);
-        self.spool.set_bounds(self.config.spool.bounds());
-        self.look_for_room();
+        self.delivery.set(&self.config);
         self.publish_info();
     }
 
@@ -69,17 +67,15 @@ impl Server {
                 self.take_settings();
                 let cache = self.config.device.state_dir.join("digests.json");
                 self.describing = Describing::start(&self.config.models.dir, &cache);
-                self.relieved(Concern::Configuration);
+                self.delivery.relieved(Concern::Configuration);
                 if reconnect {
-                    self.disconnected();
-                    self.uplink.forgive();
-                    self.no_progress_before = Instant::now();
-                    self.link.reopen(backoff(&self.config));
+                    self.delivery.reopen(backoff(&self.config));
                 }
                 tracing::info!(file = %self.path.display(), reconnect, "the configuration was taken over");
             }
-            Err(why) => self.concern(Concern::Configuration, why),
+            Err(why) => self.delivery.concern(Concern::Configuration, why),
         }
+        self.hear();
         service::ready(&self.status_line());
     }
 

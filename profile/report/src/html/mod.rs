@@ -68,8 +68,8 @@ pub fn sections(profile: &Profile, series: &[Series]) -> Vec<Section> {
     let parts = [
         ("operating-points", "Operating points", top::operating_points(profile)),
         ("drift", "The board during the sweep", grids::drift(profile)),
-        ("best-batch", tables::BEST, top::choices(profile)),
-        ("clip-lengths", "Variants side by side", grids::contrast(profile)),
+        ("choices", tables::BEST, top::choices(profile)),
+        ("contrast", "Variants side by side", grids::contrast(profile)),
         ("grid", "Latency and throughput over the grid", grids::heat_maps(profile)),
         ("trade-off", "Latency against throughput", grids::trade_off(profile)),
         ("distributions", "Distributions", points::distributions(profile)),

@@ -43,7 +43,7 @@ pub(in crate::wire) fn decode(
 
 /// Which point each is; absent where it has a size of an axis that this version does not know.
 fn identities(columns: &Points, count: usize, variants: usize) -> Result<Vec<Option<PointId>>, WireError> {
-    let what = "a variant, batch size or clip length";
+    let what = "a variant or a size of a shape";
     let wrong = || WireError::OutOfRange { what };
     let numbers = unpack("variant", columns.variant.as_ref(), count)?;
     let mut keys: Vec<Vec<u32>> = Vec::with_capacity(count);

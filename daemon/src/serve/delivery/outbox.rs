@@ -27,7 +27,7 @@ const KEPT_REFUSED: usize = 64;
 
 /// What a message is for. The order is the order of sending.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Slot {
+pub(in crate::serve) enum Slot {
     /// The device's state.
     State,
     /// The birth message.
@@ -52,9 +52,25 @@ impl fmt::Display for Slot {
     }
 }
 
+/// Makes a message that says less, for a broker that accepts packets of so many bytes.
+pub(in crate::serve) struct Shorter(Box<dyn Fn(usize) -> Option<Message> + Send>);
+
+impl Shorter {
+    pub(in crate::serve) fn new(make: impl Fn(usize) -> Option<Message> + Send + 'static) -> Self {
+        Self(Box::new(make))
+    }
+}
+
+impl fmt::Debug for Shorter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shorter")
+    }
+}
+
 #[derive(Debug)]
 struct Held {
     message: Message,
+    shorter: Option<Shorter>,
     version: u64,
     /// The version that is under way.
     under_way: Option<u64>,
@@ -78,17 +94,23 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Replaces what the slot holds.
-    pub(super) fn put(&mut self, slot: Slot, message: Message) {
+    pub(super) fn put(&mut self, slot: Slot, message: Message, shorter: Option<Shorter>) {
         self.versions += 1;
         let version = self.versions;
         match self.held.get_mut(&slot) {
             Some(held) => {
-                held.message = message;
-                held.version = version;
+                (held.message, held.shorter, held.version) = (message, shorter, version);
             }
             None => {
-                let held =
-                    Held { message, version, under_way: None, refusals: 0, refused_until: None, broken: 0 };
+                let held = Held {
+                    message,
+                    shorter,
+                    version,
+                    under_way: None,
+                    refusals: 0,
+                    refused_until: None,
+                    broken: 0,
+                };
                 self.held.insert(slot, held);
             }
         }
@@ -186,9 +208,22 @@ impl Outbox {
         self.held.values().any(|held| held.refused_until.is_some())
     }
 
-    /// Bytes of what a slot holds.
-    pub(super) fn length(&self, slot: &Slot) -> usize {
-        self.held.get(slot).map_or(0, |held| held.message.payload.len())
+    /// Has a slot hold less, where that can be said, because a packet exceeds `limit`; with a status the reply that says
+    /// the same. Returns whether it holds less now.
+    pub(super) fn shorten(&mut self, slot: &Slot, limit: usize) -> bool {
+        if let Slot::Status(command) = slot {
+            self.shorten_one(&Slot::Reply(command.clone()), limit);
+        }
+        self.shorten_one(slot, limit).is_some()
+    }
+
+    fn shorten_one(&mut self, slot: &Slot, limit: usize) -> Option<()> {
+        let held = self.held.get_mut(slot)?;
+        let message = (held.shorter.take()?.0)(limit)?;
+        (message.payload.len() < held.message.payload.len()).then(|| {
+            self.versions += 1;
+            (held.message, held.version) = (message, self.versions);
+        })
     }
 
     /// When [`Outbox::next`] should be asked again although nothing happened.
@@ -228,11 +263,11 @@ mod tests {
     #[test]
     fn only_the_latest_is_sent_and_only_its_acknowledgement_counts() {
         let mut outbox = Outbox::default();
-        outbox.put(Slot::State, message("busy"));
+        outbox.put(Slot::State, message("busy"), None);
         let (slot, first, _) = next(&mut outbox).unwrap();
         assert_eq!(next(&mut outbox), None);
-        outbox.put(Slot::State, message("online"));
-        outbox.put(Slot::State, message("offline"));
+        outbox.put(Slot::State, message("online"), None);
+        outbox.put(Slot::State, message("offline"), None);
         let (_, second, payload) = next(&mut outbox).unwrap();
         assert_eq!(payload, "offline");
         assert!(!outbox.acknowledged(&slot, first));
@@ -244,8 +279,8 @@ mod tests {
     #[test]
     fn what_was_under_way_when_the_connection_broke_is_sent_again() {
         let mut outbox = Outbox::default();
-        outbox.put(Slot::Info, message("i"));
-        outbox.put(Slot::State, message("s"));
+        outbox.put(Slot::Info, message("i"), None);
+        outbox.put(Slot::State, message("s"), None);
         assert_eq!(next(&mut outbox).unwrap().0, Slot::State);
         assert_eq!(next(&mut outbox).unwrap().0, Slot::Info);
         outbox.disconnected(NOW);
@@ -255,7 +290,7 @@ mod tests {
     #[test]
     fn what_is_to_come_shorter_is_sent_again_on_the_same_connection() {
         let mut outbox = Outbox::default();
-        outbox.put(Slot::Info, message("i"));
+        outbox.put(Slot::Info, message("i"), None);
         assert!(next(&mut outbox).is_some() && next(&mut outbox).is_none());
         outbox.not_taken(&Slot::Info);
         assert_eq!(next(&mut outbox).unwrap().0, Slot::Info);
@@ -268,12 +303,12 @@ mod tests {
     #[test]
     fn what_the_broker_refuses_is_tried_again_ever_more_rarely_whatever_the_connection_does() {
         let mut outbox = Outbox::default();
-        outbox.put(Slot::Info, message("i"));
+        outbox.put(Slot::Info, message("i"), None);
         let mut now = NOW;
         for pause in [60, 120, 240] {
             let (slot, ..) = outbox.next(now).unwrap();
             outbox.refused(&slot, now);
-            outbox.put(Slot::Info, message("j"));
+            outbox.put(Slot::Info, message("j"), None);
             outbox.disconnected(NOW);
             let until = Nanos(now.get() + Nanos::from_secs(pause).get());
             assert_eq!((outbox.next(Nanos(until.get() - 1)), outbox.len()), (None, 0));
@@ -289,11 +324,11 @@ mod tests {
     #[test]
     fn a_reply_that_is_refused_or_ends_the_connection_is_dropped() {
         let mut outbox = Outbox::default();
-        outbox.put(Slot::Reply(id("a")), message("r"));
+        outbox.put(Slot::Reply(id("a")), message("r"), None);
         let (slot, ..) = next(&mut outbox).unwrap();
         outbox.refused(&slot, NOW);
         assert_eq!((outbox.next(Nanos(u64::MAX)), outbox.len()), (None, 0));
-        outbox.put(Slot::Reply(id("b")), message("r"));
+        outbox.put(Slot::Reply(id("b")), message("r"), None);
         for _ in 0..REPLY_TRIES {
             assert!(next(&mut outbox).is_some());
             outbox.disconnected(NOW);
@@ -306,7 +341,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut sent = 0;
         for index in 0..100 {
-            outbox.put(Slot::Reply(id(&format!("c{index}"))), message("r"));
+            outbox.put(Slot::Reply(id(&format!("c{index}"))), message("r"), None);
             if let Some((slot, ..)) = next(&mut outbox) {
                 sent += 1;
                 outbox.refused(&slot, NOW);
@@ -314,7 +349,7 @@ mod tests {
             }
         }
         assert_eq!(sent, REPLY_ENDS);
-        outbox.put(Slot::Reply(id("later")), message("r"));
+        outbox.put(Slot::Reply(id("later")), message("r"), None);
         assert!(outbox.next(Nanos::from_secs(3600)).is_some());
     }
 
@@ -323,10 +358,34 @@ mod tests {
         let mut outbox = Outbox::default();
         for index in 0..1000 {
             let slot = Slot::Status(id(&format!("c{index}")));
-            outbox.put(slot.clone(), message("s"));
+            outbox.put(slot.clone(), message("s"), None);
             outbox.refused(&slot, NOW);
         }
         assert_eq!(outbox.held.len(), KEPT_REFUSED);
         assert!(outbox.held.contains_key(&Slot::Status(id("c999"))));
+    }
+
+    #[test]
+    fn a_slot_holds_less_where_less_can_be_said() {
+        let mut outbox = Outbox::default();
+        let id: CommandId = "c".parse().unwrap();
+        let [status, reply] = [Slot::Status(id.clone()), Slot::Reply(id)];
+        for slot in [&status, &reply] {
+            let shorter = Shorter::new(|limit| Some(message(&"x".repeat(limit))));
+            outbox.put(slot.clone(), message("a long status"), Some(shorter));
+        }
+        assert!(outbox.shorten(&status, 3));
+        let sent: Vec<usize> = std::iter::from_fn(|| {
+            let (slot, version, message) = outbox.next(NOW)?;
+            outbox.sent(&slot, version);
+            Some(message.payload.len())
+        })
+        .collect();
+        assert_eq!(sent, [3, 3], "the reply says the same");
+        assert!(!outbox.shorten(&status, 2), "less cannot be said twice");
+        outbox.put(Slot::State, message("s"), Some(Shorter::new(|_| Some(message("longer")))));
+        assert!(!outbox.shorten(&Slot::State, 3));
+        outbox.put(Slot::Config, message("config"), None);
+        assert!(!outbox.shorten(&Slot::Config, 3));
     }
 }

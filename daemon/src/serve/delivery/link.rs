@@ -28,7 +28,7 @@ const LEFT_OUT: Duration = Duration::from_secs(600);
 
 /// Which of our messages an acknowledgement, or the end of a connection, is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token {
+pub(in crate::serve) enum Token {
     /// A slot of the outbox, with the version sent.
     Slot(Slot, u64),
     /// A spooled record, by epoch and sequence.
@@ -64,7 +64,7 @@ pub(super) struct LinkEnd {
 
 /// What happens to the link.
 #[derive(Debug)]
-pub(super) enum LinkEvent {
+pub(in crate::serve) enum LinkEvent {
     /// It is time to connect.
     Due,
     /// Something on the connection.
