@@ -7,7 +7,8 @@ use crate::model::axes::ModelShape;
 use crate::model::built_in::BuiltIn;
 use crate::model::hints::{HintArgs, ModelHints};
 use crate::model::inspect::{AxisProbe, Inspection, inspect, probe};
-use crate::run::variants::weights_beside;
+use crate::model::onnx::OnnxModel;
+use crate::model::weights;
 use crate::worker::handle::{Trouble, Worker, WorkerConfig};
 use crate::worker::protocol::PrepareOrder;
 use clipmark_profile::point::{Precision, Shape};
@@ -100,7 +101,12 @@ fn inspected(args: &InspectArgs) -> Result<String, CommandError> {
     let hints = ModelHints::beside(&args.model)?.with_flags(&args.hints)?;
     let mut inspection = inspect(&args.model, &hints)?;
     if let (Ok(shape), false) = (&inspection.shape, args.no_probe) {
-        inspection.probes = probed(args, shape, &inspection.model.external_data)?;
+        let named = &inspection.model.external_data;
+        let files = weights::resolve(&args.model, named)?;
+        let unreadable = |source| ModelError::Read { path: args.model.clone(), source };
+        let identity = weights::identity(inspection.model.own.clone(), named, &files).map_err(unreadable)?;
+        inspection.probes = probed(args, shape, files)?;
+        inspection.model.own = identity;
     }
     if args.json {
         let json = serde_json::to_string_pretty(&Report::of(&inspection));
@@ -109,11 +115,15 @@ fn inspected(args: &InspectArgs) -> Result<String, CommandError> {
     Ok(text(&inspection))
 }
 
+fn external_names(model: &OnnxModel) -> Vec<&str> {
+    model.external_data.keys().map(String::as_str).collect()
+}
+
 /// Probes in a worker, which is replaced whenever a trial has ended it.
 fn probed(
     args: &InspectArgs,
     shape: &ModelShape,
-    weights: &[String],
+    readable: Vec<PathBuf>,
 ) -> Result<Vec<AxisProbe>, CommandError> {
     let limit = Duration::try_from_secs_f64(args.trial_limit).ok().filter(|limit| !limit.is_zero());
     let limit = limit.ok_or_else(|| {
@@ -122,7 +132,7 @@ fn probed(
     })?;
     let mut settings = WorkerConfig::own(None, limit, limit);
     let model = std::path::absolute(&args.model).unwrap_or_else(|_| args.model.clone());
-    settings.readable = weights_beside(&model, weights);
+    settings.readable = readable;
     let mut worker: Option<Worker> = None;
     Ok(probe(shape, &mut |at, inputs| {
         let mut current = match worker.take().filter(Worker::alive) {
@@ -175,12 +185,12 @@ fn describe(inspection: &Inspection, out: &mut String) -> std::fmt::Result {
     for output in &model.outputs {
         writeln!(out, "output  {output}")?;
     }
-    writeln!(out, "weights {} parameters, {} bytes in the file", model.parameters, model.size.get())?;
+    writeln!(out, "weights {} parameters, {} bytes", model.parameters, model.own.size.get())?;
     if !model.external_data.is_empty() {
-        writeln!(out, "        more weights in {}", model.external_data.join(", "))?;
+        writeln!(out, "        more weights in {}", external_names(model).join(", "))?;
     }
     writeln!(out, "origin  {}, opset {}", model.producer, model.opset)?;
-    writeln!(out, "sha256  {}", model.sha256)?;
+    writeln!(out, "sha256  {}", model.own.sha256)?;
     match &inspection.shape {
         Ok(shape) => shape.findings.iter().try_for_each(|finding| writeln!(out, "axis    {finding}"))?,
         Err(error) => writeln!(out, "axis    unknown: {error}")?,
@@ -208,7 +218,7 @@ struct Report<'a> {
     parameters: u64,
     opset: i64,
     producer: &'a str,
-    external_data: &'a [String],
+    external_data: Vec<&'a str>,
     inputs: Vec<ReportedTensor>,
     outputs: Vec<ReportedTensor>,
     axes_error: Option<String>,
@@ -253,12 +263,12 @@ impl<'a> Report<'a> {
             axes: axes(&tensor.name),
         };
         Self {
-            sha256: &model.sha256,
-            size_bytes: model.size.get(),
+            sha256: &model.own.sha256,
+            size_bytes: model.own.size.get(),
             parameters: model.parameters,
             opset: model.opset,
             producer: &model.producer,
-            external_data: &model.external_data,
+            external_data: external_names(model),
             inputs: model.inputs.iter().map(tensor).collect(),
             outputs: model.outputs.iter().map(tensor).collect(),
             axes_error: shape.err().map(ToString::to_string),

@@ -12,6 +12,7 @@ pub mod inputs;
 pub mod inspect;
 pub mod onnx;
 pub mod random;
+pub mod weights;
 
 use built_in::BuiltIn;
 use std::path::{Path, PathBuf};
@@ -116,6 +117,16 @@ pub enum ModelError {
         inputs: String,
         /// What to write.
         cure: String,
+    },
+    /// A file that holds weights of a model is not as the model says.
+    #[error("{}: its weights in {name}: this file {fault}", model.display())]
+    Weights {
+        /// The model.
+        model: PathBuf,
+        /// The weight file, as the model names it.
+        name: String,
+        /// What is wrong with it, and what to do.
+        fault: String,
     },
     /// There is no such file.
     #[error(

@@ -4,6 +4,7 @@
 //! preparing the model ([`super::inspect`]).
 
 use super::ModelError;
+use super::weights::{Identity, Named};
 use crate::account::memory_available;
 use crate::digest::sha256;
 use crate::tensor::Dtype;
@@ -29,10 +30,8 @@ pub struct OnnxModel {
     pub outputs: Vec<DeclaredTensor>,
     /// Elements in weight tensors, subgraphs included.
     pub parameters: u64,
-    /// SHA-256 of the file, lower-case hexadecimal.
-    pub sha256: String,
-    /// Size of the file.
-    pub size: Bytes,
+    /// Digest and size of the file, without what lies in others.
+    pub own: Identity,
     /// Version of the default operator set.
     pub opset: i64,
     /// The exporter's name and version, as it states them.
@@ -40,7 +39,7 @@ pub struct OnnxModel {
     /// Sizes of the tables that integer inputs index, by the input's name, where the graph shows them.
     pub vocabularies: BTreeMap<String, u32>,
     /// Files beside the model that hold its weights.
-    pub external_data: Vec<String>,
+    pub external_data: Named,
 }
 
 /// An input or output as declared.
@@ -128,8 +127,7 @@ impl OnnxModel {
             inputs: graph.input.iter().filter(given).map(declared).collect(),
             outputs: graph.output.iter().map(declared).collect(),
             parameters: weights.elements,
-            sha256: sha256(bytes),
-            size: Bytes(bytes.len() as u64),
+            own: Identity { sha256: sha256(bytes), size: Bytes(bytes.len() as u64) },
             opset: model.opset_import.iter().find(|set| set.domain.is_empty()).map_or(0, |set| set.version),
             producer: format!("{} {}", model.producer_name, model.producer_version).trim().into(),
             vocabularies: vocabularies(graph),
@@ -137,13 +135,13 @@ impl OnnxModel {
         })
     }
 
-    /// The model as it is kept in a record, under `name`.
+    /// The model as it is kept in a record, under `name`; `identity` covers its weight files.
     #[must_use]
-    pub fn record(&self, name: &str) -> ModelRecord {
+    pub fn record(&self, name: &str, identity: Identity) -> ModelRecord {
         ModelRecord {
             name: name.into(),
-            sha256: self.sha256.clone(),
-            size_bytes: self.size,
+            sha256: identity.sha256,
+            size_bytes: identity.size,
             parameters: Some(self.parameters),
             inputs: self.inputs.iter().map(ToString::to_string).collect(),
         }
@@ -201,7 +199,7 @@ fn read_bounded(path: &Path, bound: Bound) -> Result<Vec<u8>, ModelError> {
 #[derive(Default)]
 struct Weights {
     elements: u64,
-    external: Vec<String>,
+    external: Named,
 }
 
 impl Weights {
@@ -224,10 +222,13 @@ impl Weights {
             let elements = tensor.dims.iter().map(|&d| u64::try_from(d).unwrap_or(0)).product::<u64>();
             self.elements = self.elements.saturating_add(elements);
         }
-        for entry in tensor.external_data.iter().filter(|entry| entry.key == "location") {
-            if !self.external.contains(&entry.value) {
-                self.external.push(entry.value.clone());
-            }
+        let entry =
+            |key| tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| &entry.value);
+        let number = |key| entry(key).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
+        if let Some(location) = entry("location") {
+            let end = number("offset").saturating_add(number("length"));
+            let needed = self.external.entry(location.clone()).or_default();
+            *needed = end.max(*needed);
         }
     }
 }

@@ -6,11 +6,12 @@ use clipmark_probes::board::{Boards, Fingerprint};
 use clipmark_probes::environment;
 use clipmark_probes::root::Root;
 use clipmark_profile::message::ModelInfo;
+use clipmark_profile::units::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a device says of itself at birth, apart from its configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,13 +32,33 @@ pub struct Description {
     pub absent: Vec<String>,
 }
 
-/// A digest, and the file that it was taken of: same size and time of change, same content.
+/// A digest, and the files that it was taken of: same size and time of change, same content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Digested {
+    files: Vec<Stamp>,
+    size: u64,
+    sha256: String,
+}
+
+/// A file as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    path: PathBuf,
     size: u64,
     changed_s: i64,
     changed_ns: i64,
-    sha256: String,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        let (changed_s, changed_ns) = (metadata.ctime(), metadata.ctime_nsec());
+        Ok(Self { path: path.into(), size: metadata.size(), changed_s, changed_ns })
+    }
+
+    fn is_unchanged(&self) -> bool {
+        Self::of(&self.path).is_ok_and(|now| now == *self)
+    }
 }
 
 type Cache = BTreeMap<String, Digested>;
@@ -78,6 +99,7 @@ pub(super) fn digest(description: &mut Description, models_dir: &Path, cache_fil
         match digest_one(model, models_dir, &cached) {
             Ok(Some(digested)) => {
                 model.sha256 = Some(digested.sha256.clone());
+                model.size = Some(Bytes(digested.size));
                 fresh.insert(model.name.clone(), digested);
             }
             Ok(None) => {}
@@ -103,22 +125,26 @@ fn digest_one(model: &mut ModelInfo, dir: &Path, cached: &Cache) -> std::io::Res
         model.sha256 = models::digest_of(&found).ok();
         return Ok(None);
     };
-    let metadata = fs::metadata(path)?;
-    let known = cached.get(&model.name).filter(|known| {
-        (known.size, known.changed_s, known.changed_ns)
-            == (metadata.size(), metadata.ctime(), metadata.ctime_nsec())
-    });
-    if let Some(known) = known {
+    let is_known = |known: &&Digested| {
+        known.files.first().is_some_and(|file| file.path == *path)
+            && known.files.iter().all(Stamp::is_unchanged)
+    };
+    if let Some(known) = cached.get(&model.name).filter(is_known) {
         return Ok(Some(known.clone()));
     }
-    let sha256 = models::digest_of(&found)?;
-    let (size, changed_s, changed_ns) = (metadata.size(), metadata.ctime(), metadata.ctime_nsec());
-    Ok(Some(Digested { size, changed_s, changed_ns, sha256 }))
+    // Before it is read: what changes meanwhile is read again.
+    let own = Stamp::of(path)?;
+    let (identity, weights) = models::identity_of(path)?;
+    let weights: Vec<Stamp> = weights.iter().map(|path| Stamp::of(path)).collect::<Result<_, _>>()?;
+    let files = std::iter::once(own).chain(weights).collect();
+    Ok(Some(Digested { files, size: identity.size.0, sha256: identity.sha256 }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
+    use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 
     #[test]
     fn digests_are_computed_once_per_content() {
@@ -141,6 +167,45 @@ mod tests {
         // ... and for no other.
         fs::write(dir.path().join("clip.onnx"), b"abcd").unwrap();
         assert!(digests().starts_with("88d4266f"));
+    }
+
+    /// A model whose weights lie in `w.bin`, of which it needs this many bytes.
+    fn with_weights(needed: u64) -> Vec<u8> {
+        let entry = |key: &str, value: String| StringStringEntryProto { key: key.into(), value };
+        let weights = TensorProto {
+            external_data: vec![entry("location", "w.bin".into()), entry("length", needed.to_string())],
+            ..TensorProto::default()
+        };
+        let graph = GraphProto {
+            node: vec![NodeProto::default()],
+            initializer: vec![weights],
+            ..GraphProto::default()
+        };
+        ModelProto { graph: Some(graph), ..ModelProto::default() }.encode_to_vec()
+    }
+
+    #[test]
+    fn a_model_is_another_one_with_other_weights_and_none_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("digests.json");
+        fs::write(dir.path().join("clip.onnx"), with_weights(4)).unwrap();
+        let digests = || {
+            let mut description = describe(&Root::live(), dir.path());
+            digest(&mut description, dir.path(), &cache);
+            let clip = description.models.into_iter().find(|model| model.name == "clip").unwrap();
+            (clip, description.absent)
+        };
+        let weigh = |bytes: &str| fs::write(dir.path().join("w.bin"), bytes).unwrap();
+        weigh("four");
+        let (first, _) = digests();
+        assert_eq!(first.size, Some(Bytes(with_weights(4).len() as u64 + 4)));
+        weigh("more");
+        let (second, _) = digests();
+        assert!(second.sha256.is_some() && second.sha256 != first.sha256);
+        weigh("cut");
+        let (cut, absent) = digests();
+        assert_eq!(cut.sha256, None);
+        assert!(absent.iter().any(|what| what.contains("w.bin") && what.contains("cut short")), "{absent:?}");
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! A request's text never becomes a path by itself: it must be the plain name of a regular file in the
 //! directory. Symbolic links are refused, because their target is outside what the operator put there.
 
-use crate::digest::{hexadecimal, sha256};
+use crate::digest::sha256;
 use crate::model::built_in::BuiltIn;
+use crate::model::onnx::OnnxModel;
+use crate::model::weights::{self, Identity};
 use clipmark_profile::message::{ModelInfo, Reason, ReasonCode};
 use clipmark_profile::units::Bytes;
-use sha2::{Digest, Sha256};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 const EXTENSION: &str = "onnx";
@@ -77,31 +78,28 @@ pub fn resolve(name: &str, dir: &Path) -> Result<NamedModel, Reason> {
     Err(refused(name, "does not exist on this device", dir))
 }
 
-fn sha256_of_file(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hash.update(&buffer[..read]),
-        }
-    }
-    Ok(hexadecimal(&hash.finalize()))
-}
-
-/// SHA-256 of a model, lower-case hexadecimal.
+/// SHA-256 of a model with its weight files, lower-case hexadecimal.
 ///
 /// # Errors
-/// When its file cannot be read.
+/// When a file cannot be read or weights are missing.
 pub fn digest_of(model: &NamedModel) -> io::Result<String> {
     match model {
-        NamedModel::File(path) => sha256_of_file(path),
+        NamedModel::File(path) => Ok(identity_of(path)?.0.sha256),
         NamedModel::BuiltIn(name) => match BuiltIn::by_name(name) {
             Some(model) => Ok(sha256(&model.onnx_bytes())),
             None => Err(io::ErrorKind::NotFound.into()),
         },
     }
+}
+
+/// What the file at `path` is together with its weight files, and those. What is no ONNX file is itself alone.
+///
+/// # Errors
+/// When a file cannot be read or weights are missing.
+pub(super) fn identity_of(path: &Path) -> io::Result<(Identity, Vec<PathBuf>)> {
+    let Ok(model) = OnnxModel::read(path) else { return Ok((weights::of_file(path)?, Vec::new())) };
+    let files = weights::resolve(path, &model.external_data).map_err(io::Error::other)?;
+    Ok((weights::identity(model.own, &model.external_data, &files)?, files))
 }
 
 /// The names that [`resolve`] takes, without digests: built-in models first, then files by name.

@@ -9,6 +9,7 @@ use crate::model::axes::ModelShape;
 use crate::model::built_in::BuiltIn;
 use crate::model::hints::{HintArgs, ModelHints};
 use crate::model::onnx::OnnxModel;
+use crate::model::weights;
 use crate::worker::handle::{Trouble, Worker, WorkerConfig};
 use clipmark_profile::plan::{Request, UsableVariant};
 use clipmark_profile::point::Variant;
@@ -64,22 +65,13 @@ fn one(name: &str, hints: &HintArgs, scratch: &Path) -> Result<RunModel, RunErro
     let hints =
         ModelHints::beside(&path).and_then(|beside| beside.with_flags(hints)).map_err(RunError::Model)?;
     let shape = ModelShape::find(&onnx, &hints).map_err(RunError::Model)?;
-    let record = onnx.record(&stem(&path));
+    let unreadable = |source| RunError::Model(ModelError::Read { path: path.clone(), source });
+    let weights = weights::resolve(&path, &onnx.external_data).map_err(RunError::Model)?;
+    let identity = weights::identity(onnx.own.clone(), &onnx.external_data, &weights).map_err(unreadable)?;
+    let record = onnx.record(&stem(&path), identity);
     // Workers may run in another directory than the one that a relative path is meant from.
-    let path = std::fs::canonicalize(&path)
-        .map_err(|source| RunError::Model(ModelError::Read { path: path.clone(), source }))?;
-    let weights = weights_beside(&path, &onnx.external_data);
+    let path = std::fs::canonicalize(&path).map_err(unreadable)?;
     Ok(RunModel { path, weights, shape, record })
-}
-
-/// Those of the weight files that a model names which lie in or below its folder. Others are not opened to workers: a
-/// model that names a file elsewhere reads somebody else's.
-pub(crate) fn weights_beside(model: &Path, names: &[String]) -> Vec<PathBuf> {
-    let Some(folder) = model.parent().and_then(|folder| std::fs::canonicalize(folder).ok()) else {
-        return Vec::new();
-    };
-    let found = names.iter().filter_map(|name| std::fs::canonicalize(folder.join(name)).ok());
-    found.filter(|path| path.starts_with(&folder)).collect()
 }
 
 fn stem(path: &Path) -> String {
@@ -147,26 +139,4 @@ pub fn cross(request: &Request, models: &[RunModel], backends: &[Choice]) -> Vec
     };
     let pairs = models.iter().flat_map(|model| backends.iter().map(move |backend| on(model, backend)));
     UsableVariant::expand(pairs.collect(), request)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::weights_beside;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn weights_outside_of_the_models_folder_are_not_opened_to_the_worker() {
-        let outer = tempfile::tempdir().unwrap();
-        let folder = outer.path().join("models");
-        std::fs::create_dir_all(folder.join("part")).unwrap();
-        for name in ["secret", "models/weights.bin", "models/part/more.bin"] {
-            std::fs::write(outer.path().join(name), "").unwrap();
-        }
-        symlink(outer.path().join("secret"), folder.join("link")).unwrap();
-        let secret = outer.path().join("secret").display().to_string();
-        let named = ["weights.bin", "part/more.bin", "../secret", &secret, "link", "missing"];
-        let found = weights_beside(&folder.join("m.onnx"), &named.map(str::to_owned));
-        let real = std::fs::canonicalize(&folder).unwrap();
-        assert_eq!(found, [real.join("weights.bin"), real.join("part/more.bin")]);
-    }
 }

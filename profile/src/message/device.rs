@@ -87,7 +87,7 @@ pub struct DeviceInfo {
 pub struct ModelInfo {
     /// The name.
     pub name: String,
-    /// Size of the file; absent for a built-in model.
+    /// Size of the file, of its weight files too once they are digested; absent for a built-in model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
     /// SHA-256, lower-case hexadecimal; absent while it is being computed.

@@ -1,11 +1,14 @@
 //! What clipmarkd takes: binary, memory, wake-ups, start-up, dependencies, held against `daemon/proof/budget.toml`.
 
 mod idle;
-mod size;
-mod soak;
 
+use crate::binary::{Clipmarkd, cargo, last_words, shipped};
+use crate::row::Row;
 use crate::{Context, Found};
+use anyhow::Context as _;
 use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::process::Stdio;
 
 pub(crate) const HOW: &str = "Each figure is held against daemon/proof/budget.toml. The daemon idles at a mosquitto of its own; READY is what \
      systemd would be told; a wake-up is a context switch of any of its threads. The soak's memory is that of the \
@@ -27,7 +30,61 @@ struct Budget {
 pub(crate) fn measure(context: &Context, found: Found<'_>) -> anyhow::Result<()> {
     let path = crate::binary::workspace().join("daemon/proof/budget.toml");
     let budget: Budget = toml::from_str(&std::fs::read_to_string(path)?)?;
-    size::measure(&budget, found)?;
+    binary(&budget, found)?;
     idle::measure(context, &budget, found)?;
-    soak::measure(context, &budget, found)
+    soak(context, &budget, found)
+}
+
+/// Binary and dependencies.
+fn binary(budget: &Budget, found: Found<'_>) -> anyhow::Result<()> {
+    for target in ["aarch64", "x86_64"] {
+        let claim = format!("binary, {target}, stripped");
+        match std::fs::metadata(shipped(target)) {
+            Ok(file) => found(Row::at_most(claim, file.len() as f64 / 1e6, "MB", budget.binary_mb)),
+            Err(_) => found(Row::absent(claim, format!("not built here: cross/build.sh {target}"))),
+        }
+    }
+    found(Row::at_most("crates in the binary, its own included", crates()? as f64, "", budget.dependencies));
+    Ok(())
+}
+
+fn crates() -> anyhow::Result<usize> {
+    let tree =
+        ["tree", "--locked", "-p", "clipmarkd", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let output = cargo().args(tree).output()?;
+    anyhow::ensure!(output.status.success(), "cargo tree failed:\n{}", last_words(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let names = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.next()?))
+    });
+    Ok(names.collect::<BTreeSet<_>>().len())
+}
+
+/// Memory of the process that watches a soak.
+fn soak(context: &Context, budget: &Budget, found: Found<'_>) -> anyhow::Result<()> {
+    let clipmarkd = Clipmarkd::of(context)?;
+    let folder = tempfile::tempdir()?;
+    let length = if context.quick { "15s" } else { "60s" };
+    let order = ["run", "temporal", "--soak", length, "--soak-only", "--point", "1,8", "--out", "o"];
+    let mut child =
+        clipmarkd.command(folder.path()).args(order).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut peak = None;
+    let ended = loop {
+        // It may be over by now.
+        peak = idle::status(child.id(), "", "VmHWM").ok().max(peak);
+        if let Some(ended) = child.try_wait()? {
+            break ended;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    anyhow::ensure!(ended.success(), "the soak failed: {ended}");
+    let peak = peak.context("the soak was over before its memory could be read")?;
+    found(Row::at_most(
+        format!("resident memory, peak over a soak of {length}"),
+        peak as f64 / 1024.0,
+        "MiB",
+        budget.soak_resident_mib,
+    ));
+    Ok(())
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::weights::Identity;
 use clipmark_profile::units::Bytes;
 use std::collections::BTreeMap;
 
@@ -25,12 +26,11 @@ fn model(inputs: &[&str]) -> OnnxModel {
         inputs: inputs.iter().map(input).collect(),
         outputs: Vec::new(),
         parameters: 0,
-        sha256: String::new(),
-        size: Bytes(0),
+        own: Identity { sha256: String::new(), size: Bytes(0) },
         opset: 17,
         producer: String::new(),
         vocabularies: BTreeMap::new(),
-        external_data: Vec::new(),
+        external_data: BTreeMap::new(),
     }
 }
 

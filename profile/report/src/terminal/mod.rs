@@ -3,7 +3,6 @@
 //! The answer comes first, in two or three sentences. The last lines are the ones a reader still sees when a run has scrolled by, so the operating points
 //! come last. Width and colour are arguments; nothing here looks at a terminal.
 
-mod drift;
 mod header;
 mod paint;
 mod results;
@@ -40,7 +39,7 @@ pub fn terminal(profile: &Profile, series: &[Series], options: TerminalOptions) 
     let mut page = Page { text: String::new(), width: options.width.max(40), color: options.color };
     header::write(&mut page, profile);
     results::answers(&mut page, profile);
-    drift::write(&mut page, profile);
+    sweep::drift(&mut page, profile);
     sweep::contrast(&mut page, profile);
     sweep::grids(&mut page, profile);
     sweep::scaling(&mut page, profile);

@@ -1,13 +1,27 @@
-//! The findings of the sweep: comparison, heat tables, scaling, memory, failures, operators.
+//! The findings of the sweep: how the board changed, comparison, heat tables, scaling, memory, failures, operators.
 
 use super::Page;
 use super::paint::Look;
 use crate::contrast::Contrast;
 use crate::findings::{self, chosen};
 use crate::grid::ACROSS;
+use crate::spark::{resample, sparkline};
 use crate::words;
 use crate::{format, tables};
 use clipmark_profile::summary::Profile;
+
+/// Most characters of the line.
+const MOST_CHARACTERS: usize = 48;
+
+/// The board in each block, where it changed.
+pub(super) fn drift(page: &mut Page, profile: &Profile) {
+    let Some(drift) = &profile.drift else { return };
+    let Some((fastest, slowest)) = drift.range() else { return };
+    page.heading("The board during the sweep: latency over that at its end");
+    let levels: Vec<Option<f64>> = drift.blocks.iter().map(|block| Some(block.slowness)).collect();
+    let line = sparkline(&resample(&levels, MOST_CHARACTERS.min(page.width / 2)));
+    page.paragraph("  ", &format!("{line}  {fastest:.2} to {slowest:.2} times, in {} blocks", levels.len()));
+}
 
 /// Two or more variants side by side.
 pub(super) fn contrast(page: &mut Page, profile: &Profile) {
