@@ -94,7 +94,7 @@ pub(crate) fn exponents(profile: &Profile) -> Table {
 /// What a frame costs at the chosen points and in soaks; `None` where no total power is known.
 pub(crate) fn energy(profile: &Profile) -> Option<Table> {
     let heads =
-        ["mean power", "per frame", "95 % interval", "above idle", "per clip", "per inference", "frames/J"];
+        ["power", "per frame", "95 % interval", "above idle", "per clip", "per inference", "frames/J"];
     let mut table = Table::new("Energy", "point", heads);
     for (name, id, energy) in energy_rows(profile) {
         let frame = energy.gross_per_frame_uj;
