@@ -48,9 +48,7 @@ pub struct Start {
 /// The pipes fail, or the limits cannot be set.
 pub fn serve(start: &Start) -> Result<(), FrameError> {
     let output = claim_stdout()?;
-    if cfg!(panic = "abort") {
-        tell_of_panics(output.try_clone()?);
-    }
+    tell_of_panics(output.try_clone()?);
     if !bind_to_parent(start.parent)? {
         return Ok(());
     }
@@ -74,8 +72,8 @@ fn claim_stdout() -> std::io::Result<File> {
     Ok(File::from(output))
 }
 
-/// Has panics told in a last answer. Where a panic ends the process at once, nobody else can: tract panics on some
-/// damaged graphs, and that is a point's result, not a riddle.
+/// Has panics told in a last answer. A panic ends the process, and nobody else could tell of it: tract panics on some damaged
+/// graphs and divides by zero in some inferences, and that is a point's result.
 fn tell_of_panics(output: File) {
     std::panic::set_hook(Box::new(move |panic| {
         let payload = panic.payload();

@@ -306,10 +306,17 @@ impl Worker {
     /// # Errors
     /// The backend's reason, the worker's death or the time limit.
     pub fn prepare(&mut self, order: PrepareOrder) -> Result<Prepared, Trouble> {
+        self.prepare_within(order, self.settings.prepare_limit + self.settings.inference_limit)
+    }
+
+    /// As [`Self::prepare`], within a limit of its own.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn prepare_within(&mut self, order: PrepareOrder, limit: Duration) -> Result<Prepared, Trouble> {
         self.confine(&order.backend, Some(&order))?;
         self.clip_length = order.spec.shape.clip();
         let command = WorkerCommand::Prepare(Box::new(order));
-        let limit = self.settings.prepare_limit + self.settings.inference_limit;
         match self.ask(&command, Stage::Prepare, limit)? {
             Reply::Prepared(prepared) => Ok(prepared),
             other => Err(self.unexpected(&other, Stage::Prepare)),
