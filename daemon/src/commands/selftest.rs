@@ -64,7 +64,7 @@ pub fn here(model: &str) -> Result<ExitCode, CommandError> {
         shape: at,
         precision: Precision::Fp32,
         threads: 1,
-        inputs: shape.at(at),
+        inputs: shape.at(at).map_err(|failure| CommandError::new(ExitCode::BadModel, failure.message))?,
         options: Default::default(),
         cache_dir: None,
     };

@@ -5,6 +5,10 @@
 //! error that lists the inputs and says how to name the axis. A number in the file is a *fixed* axis:
 //! the model is then measured at that value alone on this axis.
 
+mod input_axis;
+
+pub use input_axis::InputAxis;
+
 use super::ModelError;
 use super::hints::{InputHints, ModelHints};
 use super::onnx::{DeclaredDim, DeclaredDtype, DeclaredTensor, OnnxModel};
@@ -12,7 +16,11 @@ use crate::tensor::{Dtype, InputSpec};
 use clipmark_profile::axis::Axis;
 use clipmark_profile::plan::UsableVariant;
 use clipmark_profile::point::{Shape, Variant};
-use std::fmt;
+use clipmark_profile::record::{Cause, Failure, Stage};
+use std::collections::BTreeMap;
+
+/// Batch, frames, channels, height and width.
+const VIDEO_RANK: usize = 5;
 
 /// Where what a flag says can be written down as well, for advice that names a flag.
 const ALSO: &str = " (or say the same in the sidecar, a MODEL.toml beside the model)";
@@ -45,58 +53,6 @@ pub struct InputShape {
     pub high: f64,
 }
 
-/// One axis: the product of a number and, where they are set, the batch size and the clip length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InputAxis {
-    /// The number.
-    pub factor: usize,
-    /// Whether the batch size is a factor.
-    pub batch: bool,
-    /// Whether the clip length is a factor.
-    pub frames: bool,
-}
-
-impl InputAxis {
-    /// The batch axis.
-    pub const BATCH: Self = Self { factor: 1, batch: true, frames: false };
-    /// The frames axis.
-    pub const FRAMES: Self = Self { factor: 1, batch: false, frames: true };
-
-    /// An axis that does not follow the grid point.
-    #[must_use]
-    pub const fn fixed(size: usize) -> Self {
-        Self { factor: size, batch: false, frames: false }
-    }
-
-    /// Whether each step along it is another frame, at this point.
-    const fn counts_frames(self, at: Shape) -> bool {
-        self.frames && self.factor == 1 && (!self.batch || at.batch() == 1)
-    }
-
-    /// Its size at a grid point.
-    #[must_use]
-    pub const fn at(self, at: Shape) -> usize {
-        let batch = if self.batch { at.batch() as usize } else { 1 };
-        let frames = if self.frames { at.clip() as usize } else { 1 };
-        self.factor * batch * frames
-    }
-}
-
-impl fmt::Display for InputAxis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named: Vec<&str> = [(self.batch, "batch"), (self.frames, "frames")]
-            .into_iter()
-            .filter(|n| n.0)
-            .map(|n| n.1)
-            .collect();
-        match (named.is_empty(), self.factor) {
-            (true, factor) => write!(f, "{factor}"),
-            (false, 1) => f.write_str(&named.join("*")),
-            (false, factor) => write!(f, "{}*{factor}", named.join("*")),
-        }
-    }
-}
-
 impl ModelShape {
     /// Finds the axes of `model`.
     ///
@@ -104,7 +60,7 @@ impl ModelShape {
     /// An axis that cannot be told, an input of a dtype that cannot be made, or a hint that contradicts
     /// the file. Every message lists the inputs.
     pub fn find(model: &OnnxModel, hints: &ModelHints) -> Result<Self, ModelError> {
-        Finder { model, hints, findings: Vec::new() }.find()
+        Finder { model, hints, symbols: symbols(model), findings: Vec::new() }.find()
     }
 
     /// One clip of `frames` frames, or what the model takes instead. `None` where that is nothing.
@@ -114,18 +70,11 @@ impl ModelShape {
     }
 
     /// Concrete inputs for one grid point.
-    #[must_use]
-    pub fn at(&self, at: Shape) -> Vec<InputSpec> {
-        let one = |input: &InputShape| InputSpec {
-            name: input.name.clone(),
-            dtype: input.dtype,
-            shape: input.axes.iter().map(|axis| axis.at(at)).collect(),
-            low: input.low,
-            high: input.high,
-            clips: input.axes.iter().position(|axis| *axis == InputAxis::BATCH),
-            frames: input.axes.iter().position(|axis| axis.counts_frames(at)),
-        };
-        self.inputs.iter().map(one).collect()
+    ///
+    /// # Errors
+    /// An input that cannot have whole frames at this point: an impossible shape.
+    pub fn at(&self, at: Shape) -> Result<Vec<InputSpec>, Failure> {
+        self.inputs.iter().map(|input| input.at(at)).collect()
     }
 
     /// `variant` with the axis values that this model insists on.
@@ -137,26 +86,69 @@ impl ModelShape {
     }
 }
 
+impl InputShape {
+    fn at(&self, at: Shape) -> Result<InputSpec, Failure> {
+        let size = |(index, axis): (usize, &InputAxis)| {
+            axis.at(at).ok_or_else(|| {
+                let message = format!(
+                    "axis {index} of input `{}` is {axis}, which is no whole number above 0 for a batch of {} and {} frames; \
+                     choose another clip length",
+                    self.name,
+                    at.batch(),
+                    at.clip()
+                );
+                Failure { stage: Stage::Prepare, cause: Cause::ImpossibleShape, message }
+            })
+        };
+        Ok(InputSpec {
+            name: self.name.clone(),
+            dtype: self.dtype,
+            shape: self.axes.iter().enumerate().map(size).collect::<Result<_, _>>()?,
+            low: self.low,
+            high: self.high,
+            clips: self.axes.iter().position(|axis| *axis == InputAxis::BATCH),
+            frames: self.axes.iter().position(|axis| axis.counts_frames(at)),
+        })
+    }
+
+    /// How many of its frames there are for one of the clip, where it is a video of its own.
+    fn frames_factor(&self) -> Option<usize> {
+        let is_frames =
+            |axis: &&InputAxis| axis.frames && !axis.batch && axis.divisor == 1 && axis.offset == 0;
+        let axis = self.axes.iter().find(is_frames)?;
+        (self.axes.len() == VIDEO_RANK).then_some(axis.factor)
+    }
+}
+
 /// What a symbolic name says of its axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Batch,
     Frames,
+    /// Every frame of every clip.
+    BatchOfFrames,
     /// Frames where nothing else is: the length of a token sequence or of a signal.
     Sequence,
     Unknown,
 }
 
+/// Whether it is a name by itself and no expression of names.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
 fn meaning(name: &str) -> Meaning {
-    let name = name.to_lowercase();
-    if !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+    if !is_plain(name) {
         return Meaning::Unknown;
     }
+    let name = name.to_lowercase();
     let stem = name.trim_start_matches("num_").trim_start_matches("n_").trim_end_matches("_size");
     match stem {
         "b" | "n" | "bs" | "bsz" => Meaning::Batch,
         "t" | "temporal" | "clip_length" | "clip_len" => Meaning::Frames,
         "s" | "l" | "seq" | "seq_len" | "length" | "len" | "tokens" | "samples" => Meaning::Sequence,
+        "bt" | "b_t" | "nt" | "n_t" => Meaning::BatchOfFrames,
+        _ if stem.contains("batch") && stem.contains("frame") => Meaning::BatchOfFrames,
         _ if stem.contains("batch") => Meaning::Batch,
         _ if stem.contains("frame") || stem.contains("time") => Meaning::Frames,
         _ if stem.contains("sequence") => Meaning::Sequence,
@@ -165,11 +157,11 @@ fn meaning(name: &str) -> Meaning {
 }
 
 /// The role of axis `index` by the usual layouts of video (NTCHW, NCTHW, NTHWC) and images (NCHW, NHWC).
-/// The channel axis, of 3, 1 or 4, tells them apart.
+/// The channel axis, of 3, 1, 4 or 2 (as flow has), tells them apart.
 fn layout(dims: &[DeclaredDim], index: usize) -> Option<InputAxis> {
     let channels = |candidates: &[usize]| {
         let of = |size| candidates.iter().find(|&&at| dims[at] == DeclaredDim::Fixed(size)).copied();
-        [3, 1, 4].into_iter().find_map(of)
+        [3, 1, 4, 2].into_iter().find_map(of)
     };
     match dims.len() {
         5 => {
@@ -184,9 +176,30 @@ fn layout(dims: &[DeclaredDim], index: usize) -> Option<InputAxis> {
     }
 }
 
+/// What names stand for that say nothing themselves, by the layout of an input that has one as an axis: another input may
+/// have a multiple of it.
+fn symbols(model: &OnnxModel) -> BTreeMap<&str, InputAxis> {
+    let mut symbols = BTreeMap::new();
+    for dims in model.inputs.iter().filter_map(|input| input.dims.as_deref()) {
+        for (index, dim) in dims.iter().enumerate() {
+            if let (DeclaredDim::Symbol(name), Some(axis)) = (dim, layout(dims, index))
+                && is_plain(name)
+                && meaning(name) == Meaning::Unknown
+            {
+                symbols.entry(name.as_str()).or_insert(axis);
+            }
+        }
+    }
+    symbols
+}
+
+/// Of an axis that nothing is known of, the flag that gives its name a size, where one flag can.
+type Unknown = Option<Option<String>>;
+
 struct Finder<'a> {
     model: &'a OnnxModel,
     hints: &'a ModelHints,
+    symbols: BTreeMap<&'a str, InputAxis>,
     findings: Vec<String>,
 }
 
@@ -202,6 +215,7 @@ impl Finder<'_> {
             inputs.push(InputShape { name: input.name.clone(), dtype, axes, low, high });
         }
         self.roles_of_fixed_axes(&mut inputs);
+        self.count_frames_of_the_longest(&mut inputs);
         let fixed_batch_size = self.fixed(&inputs, "batch", |axis| axis.batch)?;
         let fixed_clip_length = self.fixed(&inputs, "frames", |axis| axis.frames)?;
         Ok(ModelShape { inputs, fixed_batch_size, fixed_clip_length, findings: self.findings })
@@ -244,8 +258,8 @@ impl Finder<'_> {
         for (index, dim) in dims.iter().enumerate() {
             axes.push(match dim {
                 DeclaredDim::Fixed(size) => InputAxis::fixed(*size),
-                DeclaredDim::Symbol(name) => self.dynamic_axis(input, dims, index, name)?,
-                DeclaredDim::Unnamed => self.dynamic_axis(input, dims, index, "")?,
+                DeclaredDim::Symbol(name) => self.dynamic_axis(input, index, name)?,
+                DeclaredDim::Unnamed => self.dynamic_axis(input, index, "")?,
             });
         }
         Ok(axes)
@@ -255,10 +269,10 @@ impl Finder<'_> {
     fn axes_as_told(&mut self, input: &DeclaredTensor, text: &str) -> Result<Vec<InputAxis>, ModelError> {
         let mut axes = Vec::new();
         for part in text.split(',') {
-            let Some(axis) = self.product(part) else {
+            let Some(axis) = self.expression(part) else {
                 return self.refuse(
                     format!("axis `{}` of input `{}` is not understood", part.trim(), input.name),
-                    "write a product of batch, frames, numbers and names that have a size, e.g. frames*160",
+                    "write a product of batch, frames, numbers and names that have a size, e.g. frames*160 or frames/4+1",
                 );
             };
             axes.push(axis);
@@ -273,66 +287,101 @@ impl Finder<'_> {
         Ok(axes)
     }
 
-    /// A product of names and numbers, or `None` where a name is unknown or the product is zero.
-    fn product(&self, text: &str) -> Option<InputAxis> {
-        let mut axis = InputAxis::fixed(1);
-        for factor in text.split('*').map(str::trim) {
-            let size = self.hints.sizes.get(factor).copied().or_else(|| factor.parse().ok());
-            match (size, meaning(factor)) {
-                (Some(size), _) => axis.factor *= size,
-                (None, Meaning::Batch) => axis.batch = true,
-                (None, Meaning::Frames) => axis.frames = true,
-                (None, Meaning::Sequence | Meaning::Unknown) => return None,
-            }
+    /// What an expression of names and numbers says, or `None` where a name is unknown.
+    fn expression(&self, text: &str) -> Option<InputAxis> {
+        if let Some(size) = self.hints.sizes.get(text.trim()) {
+            return Some(InputAxis::fixed(*size));
         }
-        (axis.factor > 0).then_some(axis)
+        InputAxis::parse(text, |name| {
+            let size = self.hints.sizes.get(name).copied().or_else(|| name.parse().ok());
+            match (size, meaning(name)) {
+                (Some(size), _) => Some(InputAxis::fixed(size)),
+                (None, Meaning::Batch) => Some(InputAxis::BATCH),
+                (None, Meaning::Frames) => Some(InputAxis::FRAMES),
+                (None, Meaning::BatchOfFrames) => Some(InputAxis::BATCH_OF_FRAMES),
+                (None, Meaning::Sequence | Meaning::Unknown) => self.symbols.get(name).copied(),
+            }
+        })
     }
 
     fn dynamic_axis(
         &mut self,
         input: &DeclaredTensor,
-        dims: &[DeclaredDim],
         index: usize,
         name: &str,
     ) -> Result<InputAxis, ModelError> {
-        let by_name = || format!("by its name `{name}`");
-        let (axis, why) = if let Some(axis) = self.product(name) {
-            (axis, by_name())
-        } else if meaning(name) == Meaning::Sequence && self.sequence_is_frames(input) {
-            (InputAxis::FRAMES, format!("{}: the model has no other frames axis", by_name()))
-        } else if let Some(axis) = layout(dims, index) {
-            (axis, "by the input's layout".into())
-        } else if index == 0 {
-            (InputAxis::BATCH, "the first axis, dynamic and without a telling name".into())
-        } else {
+        let Some((axis, why)) = self.role(input, index, name) else {
             return self.unknown_axis(input, index, name);
         };
         self.findings.push(format!("{}: axis {index} is {axis}, {why}", input.name));
         Ok(axis)
     }
 
+    /// What a dynamic axis is, and how that is known.
+    fn role(&self, input: &DeclaredTensor, index: usize, name: &str) -> Option<(InputAxis, String)> {
+        let by_name = || format!("by its name `{name}`");
+        let by_layout = |axis| (axis, "by the input's layout".to_owned());
+        let is_sized = self.hints.sizes.contains_key(name);
+        // Exporters number axes; such a name is no size.
+        let is_number = name.parse::<usize>().is_ok();
+        let symbol = self.symbols.get(name).filter(|_| !is_sized);
+        let expression = || self.expression(name).filter(|_| is_sized || !is_number);
+        if let Some(axis) = symbol {
+            Some(by_layout(*axis))
+        } else if let Some(axis) = expression() {
+            Some((axis, by_name()))
+        } else if meaning(name) == Meaning::Sequence && self.sequence_is_frames(input) {
+            Some((InputAxis::FRAMES, format!("{}: the model has no other frames axis", by_name())))
+        } else if let Some(axis) = layout(input.dims.as_deref().unwrap_or_default(), index) {
+            Some(by_layout(axis))
+        } else {
+            let first = "the first axis, dynamic and without a telling name".to_owned();
+            (index == 0).then_some((InputAxis::BATCH, first))
+        }
+    }
+
     /// A sequence takes the place of frames in models without any: in signals, and in texts where there
     /// is nothing but text.
     fn sequence_is_frames(&self, input: &DeclaredTensor) -> bool {
         let dims = || self.model.inputs.iter().filter_map(|input| input.dims.as_ref());
-        let named =
-            |dim: &DeclaredDim| matches!(dim, DeclaredDim::Symbol(s) if meaning(s) == Meaning::Frames);
+        let named = |dim: &DeclaredDim| matches!(dim, DeclaredDim::Symbol(s) if self.expression(s).is_some_and(|axis| axis.frames));
         let has_frames = dims().any(|dims| dims.len() == 5 || dims.iter().any(named));
         let all_text = !self.model.inputs.iter().any(is_signal);
         !has_frames && (is_signal(input) || all_text)
     }
 
+    /// Asks for every axis of the input that nothing is known of, with a proposal that works as it is.
     fn unknown_axis<T>(&self, input: &DeclaredTensor, index: usize, name: &str) -> Result<T, ModelError> {
-        let (what, cure) = if name.is_empty() {
-            ("has no name".into(), format!("give its axes, e.g. --axes {}=batch,3,224,224{ALSO}", input.name))
-        } else {
-            let cure = format!(
-                "give it a size, e.g. --size {name}=224, or give the input's axes, e.g. --axes {}=batch,frames{ALSO}",
-                input.name
-            );
-            (format!("`{name}` is neither batch nor frames"), cure)
+        let what = match name {
+            "" => "has no name".into(),
+            name => format!("`{name}` is neither batch nor frames"),
         };
+        let (axes, sizes): (Vec<String>, Vec<Unknown>) = self.proposed(input).into_iter().unzip();
+        let sizes: Option<Vec<String>> = sizes.into_iter().flatten().collect();
+        let sizes = sizes.map_or_else(String::new, |sizes| format!(", or sizes: {}", sizes.join(" ")));
+        let cure =
+            format!("give the input's axes, e.g. --axes {}={}{sizes}{ALSO}", input.name, axes.join(","));
         self.refuse(format!("axis {index} of input `{}` {what}", input.name), &cure)
+    }
+
+    /// For each axis what `--axes` could say.
+    fn proposed(&self, input: &DeclaredTensor) -> Vec<(String, Unknown)> {
+        const SIDE: usize = 224;
+        let proposed = |(index, dim): (usize, &DeclaredDim)| {
+            let name = match dim {
+                DeclaredDim::Fixed(size) => return (size.to_string(), None),
+                DeclaredDim::Symbol(name) => name.as_str(),
+                DeclaredDim::Unnamed => "",
+            };
+            match self.role(input, index, name) {
+                Some((axis, _)) => (axis.to_string(), None),
+                None if is_plain(name) && !name.is_empty() => {
+                    (SIDE.to_string(), Some(Some(format!("--size {name}={SIDE}"))))
+                }
+                None => (SIDE.to_string(), Some(None)),
+            }
+        };
+        input.dims.iter().flatten().enumerate().map(proposed).collect()
     }
 
     /// Gives the roles that no dynamic axis has to the fixed axes of the main input, by its layout.
@@ -359,11 +408,36 @@ impl Finder<'_> {
         }
     }
 
-    /// The input whose layout speaks for the model: the first of the highest rank up to video's 5.
+    /// The input whose layout speaks for the model: of the videos the first of those with the most frames, else the first
+    /// image.
     fn main_input(&self) -> Option<usize> {
-        let rank = |input: &DeclaredTensor| input.dims.as_ref().map_or(0, Vec::len);
-        let of_rank = |wanted| self.model.inputs.iter().position(|i| is_signal(i) && rank(i) == wanted);
-        of_rank(5).or_else(|| of_rank(4))
+        let inputs = self.model.inputs.iter().enumerate();
+        let signals =
+            inputs.filter_map(|(at, input)| Some((at, input.dims.as_deref().filter(|_| is_signal(input))?)));
+        let frames = |dims: &[DeclaredDim]| {
+            let frames = (0..dims.len()).find(|index| layout(dims, *index) == Some(InputAxis::FRAMES));
+            frames.map_or(0, |index| if let DeclaredDim::Fixed(size) = dims[index] { size } else { 0 })
+        };
+        let of_rank = |wanted| signals.clone().filter(move |(_, dims)| dims.len() == wanted);
+        let longest = of_rank(VIDEO_RANK).rev().max_by_key(|(_, dims)| frames(dims));
+        longest.or_else(|| of_rank(4).next()).map(|(at, _)| at)
+    }
+
+    /// Of several videos, as slow and fast pathways are, the one with the most frames says how long a clip is.
+    fn count_frames_of_the_longest(&mut self, inputs: &mut [InputShape]) {
+        let videos = inputs.iter().filter_map(|input| Some((input.frames_factor()?, &input.name)));
+        let (Some((least, _)), Some((most, name))) =
+            (videos.clone().min_by_key(|video| video.0), videos.max_by_key(|video| video.0))
+        else {
+            return;
+        };
+        if least == most {
+            return;
+        }
+        self.findings.push(format!("frames are those of `{name}`, which has the most"));
+        for input in inputs {
+            input.axes.iter_mut().for_each(|axis| *axis = axis.of_frames_divided_by(most));
+        }
     }
 
     /// The one value that the file's numbers leave to a role, if they do.
@@ -379,18 +453,17 @@ impl Finder<'_> {
                 let Some(DeclaredDim::Fixed(size)) = declared.dims.as_ref().map(|dims| &dims[index]) else {
                     continue;
                 };
-                if !axis.batch && !axis.frames && axis.factor == *size {
+                if *axis == InputAxis::fixed(*size) {
                     continue;
                 }
-                let implied = size / axis.factor;
-                let fits = implied * axis.factor == *size && implied > 0 && axis.batch != axis.frames;
-                if !fits || (has(axis) && value.is_some_and(|v| v != implied)) {
+                let implied = axis.solve(*size);
+                if implied.is_none() || (has(axis) && value.is_some() && value != implied) {
                     let problem =
                         format!("axis {index} of input `{}` is {size} in the file, not {axis}", input.name);
                     return self.refuse(problem, "correct its axes so that they agree with the file");
                 }
                 if has(axis) {
-                    value = Some(implied);
+                    value = implied;
                 }
             }
         }

@@ -48,7 +48,7 @@ pub struct InputHints {
 }
 
 /// The flags that say the same as a sidecar, and win over it.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "What the model's file does not say")]
 pub struct HintArgs {
     /// Axes of an input, e.g. video=batch,3,frames,224,224 (repeatable).

@@ -11,7 +11,8 @@ use super::hints::ModelHints;
 use super::onnx::OnnxModel;
 use crate::tensor::InputSpec;
 use clipmark_profile::point::Shape;
-use clipmark_profile::record::Failure;
+use clipmark_profile::record::{Cause, Failure};
+use std::fmt;
 use std::path::Path;
 
 /// Clip lengths that are tried, the likeliest first.
@@ -20,7 +21,42 @@ const FRAMES_TRIED: [u32; 7] = [16, 8, 32, 1, 2, 64, 128];
 const BATCHES_TRIED: [u32; 3] = [1, 2, 4];
 
 /// Prepares the model for a point and runs it once.
-pub type Trial<'a> = dyn FnMut(Shape, &[InputSpec]) -> Result<(), Failure> + 'a;
+pub type Trial<'a> = dyn FnMut(Shape, &[InputSpec]) -> TrialOutcome + 'a;
+
+/// Hears of each trial at once: the axis, the value and what became of it.
+pub type Observer<'a> = dyn FnMut(AxisName, u32, &TrialOutcome) + 'a;
+
+/// What became of one value of an axis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrialOutcome {
+    /// It was prepared and run.
+    Worked,
+    /// It failed.
+    Failed(Failure),
+    /// It, or a smaller value, took longer than a trial may.
+    TooSlow,
+    /// The trials before took all the time there is.
+    OutOfTime,
+}
+
+/// An axis that is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AxisName {
+    /// The batch size.
+    Batch,
+    /// The clip length.
+    Frames,
+}
+
+impl fmt::Display for AxisName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Batch => "batch",
+            Self::Frames => "frames",
+        })
+    }
+}
 
 /// Everything found out about a model.
 #[derive(Debug)]
@@ -33,37 +69,88 @@ pub struct Inspection {
     pub probes: Vec<AxisProbe>,
 }
 
+impl Inspection {
+    /// The failure that every trial ended with, where there is one: it says nothing of the axes.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Failure> {
+        common_failure(self.probes.iter().flat_map(|probe| &probe.trials).map(|trial| &trial.1))
+    }
+}
+
 /// What trials showed of one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AxisProbe {
-    /// `batch` or `frames`.
-    pub axis: &'static str,
-    /// Every value tried, ascending, and what became of it.
-    pub trials: Vec<(u32, Result<(), Failure>)>,
+    /// Which one.
+    pub axis: AxisName,
+    /// Every value, ascending, and what became of it.
+    pub trials: Vec<(u32, TrialOutcome)>,
 }
 
 impl AxisProbe {
+    fn values(&self, which: impl Fn(&TrialOutcome) -> bool) -> Vec<u32> {
+        self.trials.iter().filter(|trial| which(&trial.1)).map(|trial| trial.0).collect()
+    }
+
     /// The values that worked.
     #[must_use]
     pub fn accepted(&self) -> Vec<u32> {
-        self.trials.iter().filter(|trial| trial.1.is_ok()).map(|trial| trial.0).collect()
+        self.values(|outcome| *outcome == TrialOutcome::Worked)
+    }
+
+    /// The values that failed, with their failures.
+    pub fn failures(&self) -> impl Iterator<Item = (u32, &Failure)> {
+        self.trials.iter().filter_map(|(value, outcome)| match outcome {
+            TrialOutcome::Failed(failure) => Some((*value, failure)),
+            _ => None,
+        })
     }
 
     /// One sentence.
     #[must_use]
     pub fn verdict(&self) -> String {
-        let list = |values: &[u32]| values.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-        let tried: Vec<u32> = self.trials.iter().map(|trial| trial.0).collect();
-        let accepted = self.accepted();
-        match accepted.as_slice() {
-            [] => format!("{} is declared dynamic, but none of {} worked", self.axis, list(&tried)),
-            all if all.len() == tried.len() => format!("{} is dynamic: {} all worked", self.axis, list(all)),
-            [one] => format!("{} is declared dynamic, but of {} only {one} worked", self.axis, list(&tried)),
-            some => {
-                format!("{} is dynamic in part: of {} only {} worked", self.axis, list(&tried), list(some))
+        let mut verdict = self.verdict_of_the_tried();
+        for (outcome, reason) in
+            [(TrialOutcome::TooSlow, "too slow"), (TrialOutcome::OutOfTime, "out of time")]
+        {
+            let values = self.values(|other| *other == outcome);
+            if !values.is_empty() {
+                verdict = format!("{verdict}; {} not tried: {reason}", list(&values));
             }
         }
+        verdict
     }
+
+    fn verdict_of_the_tried(&self) -> String {
+        let axis = self.axis;
+        let accepted = self.accepted();
+        let tried = self.values(|outcome| matches!(outcome, TrialOutcome::Worked | TrialOutcome::Failed(_)));
+        match accepted.as_slice() {
+            [] if tried.is_empty() => format!("{axis} is declared dynamic, and nothing is known of it"),
+            [] => format!("{axis} is declared dynamic, but none of {} worked", list(&tried)),
+            all if all.len() == tried.len() => format!("{axis} is dynamic: {} all worked", list(all)),
+            [one] => format!("{axis} is declared dynamic, but of {} only {one} worked", list(&tried)),
+            some => format!("{axis} is dynamic in part: of {} only {} worked", list(&tried), list(some)),
+        }
+    }
+}
+
+fn list(values: &[u32]) -> String {
+    values.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The first failure, where all that was tried failed with it: sizes in its message do not count.
+fn common_failure<'a>(outcomes: impl Iterator<Item = &'a TrialOutcome>) -> Option<&'a Failure> {
+    let text = |failure: &Failure| failure.message.replace(|c: char| c.is_ascii_digit(), "");
+    let mut common: Option<&Failure> = None;
+    for outcome in outcomes {
+        match (outcome, common) {
+            (TrialOutcome::TooSlow | TrialOutcome::OutOfTime, _) => {}
+            (TrialOutcome::Failed(failure), None) => common = Some(failure),
+            (TrialOutcome::Failed(failure), Some(known)) if text(failure) == text(known) => {}
+            (TrialOutcome::Failed(_) | TrialOutcome::Worked, _) => return None,
+        }
+    }
+    common
 }
 
 /// Reads the model at `path` and finds its axes.
@@ -76,43 +163,81 @@ pub fn inspect(path: &Path, hints: &ModelHints) -> Result<Inspection, ModelError
     Ok(Inspection { model, shape, probes: Vec::new() })
 }
 
-/// Tries values of every dynamic axis of `shape`.
-pub fn probe(shape: &ModelShape, trial: &mut Trial<'_>) -> Vec<AxisProbe> {
+/// Tries values of every dynamic axis of `shape`, and tells `observer` of each at once.
+pub fn probe(shape: &ModelShape, trial: &mut Trial<'_>, observer: &mut Observer<'_>) -> Vec<AxisProbe> {
     let mut probes = Vec::new();
     let batch = shape.fixed_batch_size.unwrap_or(1);
     let mut frames = shape.fixed_clip_length.unwrap_or(FRAMES_TRIED[0]);
-    let mut at = |batch: u32, frames: u32| match Shape::new(batch, frames) {
-        Some(at) => trial(at, &shape.at(at)),
-        None => Ok(()),
+    let mut at = |batch: u32, frames: u32| match Shape::new(batch, frames).map(|at| (at, shape.at(at))) {
+        Some((at, Ok(inputs))) => trial(at, &inputs),
+        Some((_, Err(failure))) => TrialOutcome::Failed(failure),
+        None => TrialOutcome::Worked,
     };
     if shape.fixed_clip_length.is_none() {
-        let mut trials: Vec<_> = FRAMES_TRIED.iter().map(|&frames| (frames, at(batch, frames))).collect();
+        let trials = tried(AxisName::Frames, &FRAMES_TRIED, &mut |frames| at(batch, frames), observer);
         // The batch is then probed at the first clip length that works.
-        frames = trials.iter().find(|trial| trial.1.is_ok()).map_or(frames, |trial| trial.0);
-        trials.sort_by_key(|trial| trial.0);
-        probes.push(AxisProbe { axis: "frames", trials });
+        let works = |frames: &&u32| trials.contains(&(**frames, TrialOutcome::Worked));
+        frames = FRAMES_TRIED.iter().find(works).copied().unwrap_or(frames);
+        probes.push(AxisProbe { axis: AxisName::Frames, trials });
     }
-    if shape.fixed_batch_size.is_none() {
-        let trials = BATCHES_TRIED.iter().map(|&batch| (batch, at(batch, frames))).collect();
-        probes.push(AxisProbe { axis: "batch", trials });
+    let is_refused =
+        common_failure(probes.iter().flat_map(|probe| &probe.trials).map(|trial| &trial.1)).is_some();
+    if shape.fixed_batch_size.is_none() && !is_refused {
+        let trials = tried(AxisName::Batch, &BATCHES_TRIED, &mut |batch| at(batch, frames), observer);
+        probes.push(AxisProbe { axis: AxisName::Batch, trials });
     }
     probes
+}
+
+/// Tries `values` in turn, but nothing larger than one that was too slow.
+fn tried(
+    axis: AxisName,
+    values: &[u32],
+    trial: &mut dyn FnMut(u32) -> TrialOutcome,
+    observer: &mut Observer<'_>,
+) -> Vec<(u32, TrialOutcome)> {
+    let mut trials: Vec<(u32, TrialOutcome)> = Vec::new();
+    for &value in values {
+        let is_slow =
+            trials.iter().any(|(other, outcome)| *outcome == TrialOutcome::TooSlow && *other < value);
+        let outcome = if is_slow { TrialOutcome::TooSlow } else { trial(value) };
+        observer(axis, value, &outcome);
+        trials.push((value, outcome));
+        if trials.len() > 1 && is_hopeless(&trials) {
+            break;
+        }
+    }
+    trials.sort_by_key(|trial| trial.0);
+    trials
+}
+
+/// Whether no other value would fare better.
+fn is_hopeless(trials: &[(u32, TrialOutcome)]) -> bool {
+    common_failure(trials.iter().map(|trial| &trial.1)).is_some_and(|failure| {
+        matches!(failure.cause, Cause::UnsupportedOperator | Cause::BadModel | Cause::BackendUnavailable)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clipmark_profile::record::{Cause, Stage};
+    use clipmark_profile::record::Stage;
 
     fn shape(fixed_batch_size: Option<u32>, fixed_clip_length: Option<u32>) -> ModelShape {
         ModelShape { inputs: Vec::new(), fixed_batch_size, fixed_clip_length, findings: Vec::new() }
     }
 
+    fn failed(message: String) -> TrialOutcome {
+        TrialOutcome::Failed(Failure { stage: Stage::Prepare, cause: Cause::ImpossibleShape, message })
+    }
+
+    fn probed(shape: &ModelShape, outcome: impl Fn(Shape) -> TrialOutcome) -> Vec<AxisProbe> {
+        probe(shape, &mut |at, _| outcome(at), &mut |_, _, _| {})
+    }
+
     fn verdicts(shape: &ModelShape, works: impl Fn(Shape) -> bool) -> Vec<String> {
-        let failure =
-            || Failure { stage: Stage::Prepare, cause: Cause::ImpossibleShape, message: "no".into() };
-        let mut trial = |at: Shape, _: &[InputSpec]| if works(at) { Ok(()) } else { Err(failure()) };
-        probe(shape, &mut trial).iter().map(AxisProbe::verdict).collect()
+        let outcome = |at: Shape| if works(at) { TrialOutcome::Worked } else { failed("no".into()) };
+        probed(shape, outcome).iter().map(AxisProbe::verdict).collect()
     }
 
     #[test]
@@ -148,5 +273,46 @@ mod tests {
     #[test]
     fn a_fixed_axis_is_not_probed() {
         assert!(verdicts(&shape(Some(1), Some(16)), |_| true).is_empty());
+    }
+
+    #[test]
+    fn nothing_larger_than_what_was_too_slow_is_tried() {
+        let outcome = |at: Shape| match at.clip() {
+            ..32 => TrialOutcome::Worked,
+            32 => TrialOutcome::TooSlow,
+            larger => panic!("{larger} was tried"),
+        };
+        let mut told = Vec::new();
+        let shape = shape(Some(1), None);
+        let probes = probe(&shape, &mut |at, _| outcome(at), &mut |_, value, _| told.push(value));
+        assert_eq!(
+            probes[0].verdict(),
+            "frames is dynamic: 1, 2, 8, 16 all worked; 32, 64, 128 not tried: too slow"
+        );
+        assert_eq!(told, FRAMES_TRIED);
+    }
+
+    #[test]
+    fn a_failure_that_all_trials_share_says_nothing_of_the_axes() {
+        let refusal = |outcome: fn(Shape) -> TrialOutcome| {
+            let probes = probed(&shape(None, None), outcome);
+            let outcomes = probes.iter().flat_map(|probe| &probe.trials).map(|trial| &trial.1);
+            (probes.len(), common_failure(outcomes).map(|failure| failure.message.clone()))
+        };
+        let same = |at: Shape| failed(format!("no Loop at {}", at.clip()));
+        assert_eq!(refusal(same), (1, Some("no Loop at 1".into())));
+        assert_eq!(
+            refusal(|at| if at.clip() == 8 { TrialOutcome::Worked } else { failed("no".into()) }).1,
+            None
+        );
+        assert_eq!(refusal(|at| failed(if at.clip() == 8 { "no" } else { "nay" }.into())).1, None);
+    }
+
+    #[test]
+    fn an_operator_that_is_missing_is_missing_at_every_size() {
+        let message = "no Loop".to_owned();
+        let failure = Failure { stage: Stage::Load, cause: Cause::UnsupportedOperator, message };
+        let probes = probed(&shape(None, None), |_| TrialOutcome::Failed(failure.clone()));
+        assert_eq!((probes.len(), probes[0].trials.len()), (1, 2));
     }
 }

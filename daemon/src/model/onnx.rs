@@ -262,7 +262,11 @@ fn vocabularies(graph: &GraphProto) -> BTreeMap<String, u32> {
 fn declared(info: &ValueInfoProto) -> DeclaredTensor {
     let tensor =
         info.r#type.as_ref().and_then(|t| t.value.as_ref()).map(|type_proto::Value::TensorType(t)| t);
-    let dtype = tensor.and_then(|t| DataType::try_from(t.elem_type).ok()).unwrap_or(DataType::Undefined);
+    let dtype = match tensor {
+        Some(tensor) => declared_dtype(DataType::try_from(tensor.elem_type).unwrap_or(DataType::Undefined)),
+        // The parser keeps tensors alone.
+        None => DeclaredDtype::Other("sequence, map or optional value".into()),
+    };
     let dims = tensor.and_then(|t| t.shape.as_ref()).map(|shape| {
         let dim = |value: &Option<dimension::Value>| match value {
             Some(dimension::Value::DimValue(n)) if *n >= 0 => DeclaredDim::Fixed(*n as usize),
@@ -271,7 +275,7 @@ fn declared(info: &ValueInfoProto) -> DeclaredTensor {
         };
         shape.dim.iter().map(|d| dim(&d.value)).collect()
     });
-    DeclaredTensor { name: info.name.clone(), dtype: declared_dtype(dtype), dims }
+    DeclaredTensor { name: info.name.clone(), dtype, dims }
 }
 
 fn declared_dtype(dtype: DataType) -> DeclaredDtype {

@@ -152,17 +152,21 @@ impl<'a> Pool<'a> {
             let message = format!("the model {} is not part of this run", variant.model);
             Trouble::Failed(Failure { stage: Stage::Load, cause: Cause::BadModel, message })
         })?;
-        let at = |at: Shape| EngineSpec {
-            shape: at,
-            precision: variant.precision,
-            threads: variant.threads,
-            inputs: model.shape.at(at),
-            options: options::of_backend(&variant.backend, &self.plan.request.backend_options),
-            cache_dir: self.cache_dir.clone(),
+        let at = |at: Shape| -> Result<EngineSpec, Failure> {
+            Ok(EngineSpec {
+                shape: at,
+                precision: variant.precision,
+                threads: variant.threads,
+                inputs: model.shape.at(at)?,
+                options: options::of_backend(&variant.backend, &self.plan.request.backend_options),
+                cache_dir: self.cache_dir.clone(),
+            })
         };
-        let mut spec = at(point.shape);
+        let mut spec = at(point.shape).map_err(Trouble::Failed)?;
         let of_variant = self.plan.points.iter().filter(|other| other.variant == point.variant);
-        let all: Vec<EngineSpec> = of_variant.chain([&point]).map(|other| at(other.shape)).collect();
+        // Points that cannot be share no engine.
+        let all: Vec<EngineSpec> =
+            of_variant.chain([&point]).filter_map(|other| at(other.shape).ok()).collect();
         share(&mut spec.options, &all).map_err(|error| Trouble::Failed(error.into()))?;
         let (backend, path) = (variant.backend.clone(), model.path.clone());
         Ok(PrepareOrder { backend, model: path, spec, seed: self.plan.request.seed })

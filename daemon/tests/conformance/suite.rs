@@ -120,7 +120,7 @@ pub(crate) fn spec(model: &[u8], batch: u32, frames: u32) -> EngineSpec {
         shape: at,
         precision: Precision::Model,
         threads: 1,
-        inputs: shape.at(at),
+        inputs: shape.at(at).unwrap(),
         options: BTreeMap::new(),
         cache_dir: None,
     }

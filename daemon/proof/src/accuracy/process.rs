@@ -64,7 +64,7 @@ impl Planted<'_> {
             shape: at,
             precision: Precision::Model,
             threads: 1,
-            inputs: self.shape.at(at),
+            inputs: self.shape.at(at).map_err(|failure| anyhow::anyhow!("{}", failure.message))?,
             options: std::collections::BTreeMap::new(),
             cache_dir: None,
         };

@@ -133,5 +133,6 @@ fn temporal(folder: &Path) -> anyhow::Result<Box<dyn Engine>> {
     BuiltIn::Temporal.write(&path, true)?;
     let shape = ModelShape::find(&OnnxModel::read(&path)?, &ModelHints::default())?;
     let at = Shape::new(1, 8).context("a point")?;
-    Ok(Tract.prepare(&path, &spec(at, shape.at(at)))?)
+    let inputs = shape.at(at).map_err(|failure| anyhow::anyhow!("{}", failure.message))?;
+    Ok(Tract.prepare(&path, &spec(at, inputs))?)
 }

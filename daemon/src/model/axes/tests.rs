@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::hints::HintArgs;
 use crate::model::weights::Identity;
 use clipmark_profile::units::Bytes;
 use std::collections::BTreeMap;
@@ -59,6 +60,9 @@ fn axes_are_found_from_symbolic_names_in_any_order_and_input() {
     check(&["x: f32[B,3,T,112,112]"], "", &["batch,3,frames,112,112"], None, None);
     check(&["x: f32[N,num_frames,3,224,224]"], "", &["batch,frames,3,224,224"], None, None);
     check(&["x: f32[frames,3,224,224]"], "", &["frames,3,224,224"], Some(1), None);
+    for name in ["batch_frames", "bt", "batch_size_x_num_frames"] {
+        check(&[&format!("x: f32[{name},3,224,224]")], "", &["batch*frames,3,224,224"], None, None);
+    }
 }
 
 #[test]
@@ -73,6 +77,7 @@ fn unnamed_axes_of_videos_and_images_are_found_from_the_layout() {
 #[test]
 fn fixed_axes_become_the_only_value_of_their_role() {
     check(&["x: f32[1,16,3,224,224]"], "", &["batch,frames,3,224,224"], Some(1), Some(16));
+    check(&["flow: f32[1,2,8,16,16]"], "", &["batch,2,frames,16,16"], Some(1), Some(8));
     check(&["x: f32[batch,3,16,112,112]"], "", &["batch,3,frames,112,112"], None, Some(16));
     check(&["x: f32[2,3,224,224]"], "", &["batch,3,224,224"], Some(2), Some(1));
     check(
@@ -133,7 +138,96 @@ fn hints_give_sizes_products_and_whole_inputs() {
 #[test]
 fn a_shape_follows_the_grid_point() {
     let shape = find(&["a: f32[batch,samples]"], "[inputs.a]\naxes = \"batch, frames*160\"").unwrap();
-    assert_eq!(shape.at(Shape::new(4, 3).unwrap())[0].shape, [4, 480]);
+    assert_eq!(shape.at(Shape::new(4, 3).unwrap()).unwrap()[0].shape, [4, 480]);
+}
+
+#[test]
+fn frames_are_counted_by_the_pathway_that_has_most_of_them() {
+    let slow_and_fast = ["slow: f32[batch,3,frames,8,8]", "fast: f32[batch,3,4*frames,8,8]"];
+    check(&slow_and_fast, "", &["batch,3,frames/4,8,8", "batch,3,frames,8,8"], None, None);
+    let shape = find(&slow_and_fast, "").unwrap();
+    let at = |frames| shape.at(Shape::new(2, frames).unwrap());
+    let inputs = at(16).unwrap();
+    assert_eq!([inputs[0].shape[2], inputs[1].shape[2]], [4, 16]);
+    assert_eq!([inputs[0].frames, inputs[1].frames], [Some(2), Some(2)]);
+    let failure = at(6).unwrap_err();
+    assert_eq!(failure.cause, Cause::ImpossibleShape);
+    assert!(failure.message.contains("`slow` is frames/4"), "{}", failure.message);
+    // Exporters number their axes; those of slow and fast tell each other.
+    check(
+        &["fast: f32[s0,3,4*s1,8,8]", "slow: f32[s0,3,s1,8,8]"],
+        "",
+        &["batch,3,frames,8,8", "batch,3,frames/4,8,8"],
+        None,
+        None,
+    );
+    check(
+        &["slow: f32[1,3,8,8,8]", "fast: f32[1,3,32,8,8]"],
+        "",
+        &["1,3,8,8,8", "batch,3,frames,8,8"],
+        Some(1),
+        Some(32),
+    );
+    check(
+        &["slow: f32[?,3,?,8,8]", "fast: f32[?,3,?,8,8]"],
+        "[inputs.slow]\naxes = \"batch, 3, frames/4, 8, 8\"",
+        &["batch,3,frames/4,8,8", "batch,3,frames,8,8"],
+        None,
+        None,
+    );
+}
+
+#[test]
+fn samples_of_sound_and_pictures_of_one_input_are_not_counted_as_frames() {
+    check(
+        &["video: f32[batch,3,frames,8,8]", "sound: f32[batch,frames*160]"],
+        "",
+        &["batch,3,frames,8,8", "batch,frames*160"],
+        None,
+        None,
+    );
+    check(&["x: f32[batch,frames*2,3,8,8]"], "", &["batch,frames*2,3,8,8"], None, None);
+}
+
+#[test]
+fn an_axis_is_an_expression_of_names_and_a_name_that_is_a_number_is_no_size() {
+    check(&["x: f32[B,3,4*T+1,8,8]"], "", &["batch,3,frames*4+1,8,8"], None, None);
+    let mut numbered = model(&["x: f32[?,3,?,8,8]"]);
+    let dims = numbered.inputs[0].dims.as_mut().unwrap();
+    (dims[0], dims[2]) = (DeclaredDim::Symbol("1".into()), DeclaredDim::Symbol("2".into()));
+    let shape = ModelShape::find(&numbered, &ModelHints::default()).unwrap();
+    assert_eq!((shape.inputs[0].axes[0], shape.inputs[0].axes[2]), (InputAxis::BATCH, InputAxis::FRAMES));
+    check(
+        &["x: f32[batch,3,14*h,14*w]"],
+        "[sizes]\nh = 16\n\"14*w\" = 28",
+        &["batch,3,224,28"],
+        None,
+        Some(1),
+    );
+}
+
+#[test]
+fn advice_works_as_it_is_printed() {
+    for inputs in [
+        &["x: f32[batch,3,height,width]"][..],
+        &["x: f32[batch,?]"],
+        &["x: f32[s77,s12,3,floor(h/2),14*w]"],
+        &["video: f32[B,T,3,8,8]", "text: i64[B,sequence]"],
+    ] {
+        let error = find(inputs, "").unwrap_err();
+        let said = |flag: &str| -> Vec<String> {
+            let words: Vec<&str> = error.split_whitespace().collect();
+            let values = words.windows(2).filter(|pair| pair[0] == flag);
+            values.map(|pair| pair[1].trim_end_matches([',', '.']).to_owned()).collect()
+        };
+        let (axes, size) = (said("--axes"), said("--size"));
+        assert_eq!(axes.len(), 1, "{error}");
+        let all = [HintArgs { axes, ..HintArgs::default() }, HintArgs { size, ..HintArgs::default() }];
+        for flags in all.iter().filter(|flags| **flags != HintArgs::default()) {
+            let hints = ModelHints::default().with_flags(flags).unwrap();
+            assert!(ModelShape::find(&model(inputs), &hints).is_ok(), "{flags:?}: {error}");
+        }
+    }
 }
 
 #[test]
