@@ -20,6 +20,9 @@ pub mod selftest;
 mod simulated;
 pub mod tensorrt;
 mod tract;
+mod tract_branches;
+mod tract_kernels;
+mod tract_operators;
 mod tract_tensor;
 pub mod trtexec;
 

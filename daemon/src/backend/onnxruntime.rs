@@ -20,6 +20,7 @@ use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, Session};
 use ort::value::DynValue;
+use ort::value::Outlet;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +70,7 @@ impl Backend for OnnxRuntime {
         let mut engine = OrtEngine::bind(session, model.into(), spec.clone(), provider)?;
         // ONNX Runtime learns the shapes and plans its memory in the first inference.
         engine.run().map_err(|error| BackendError { stage: Stage::Prepare, ..error })?;
+        engine.misdeclared = engine.misdeclared();
         Ok(Box::new(engine))
     }
 }
@@ -172,6 +174,9 @@ struct OrtEngine {
     inputs: Vec<DynValue>,
     output_names: Vec<String>,
     outputs: Vec<DynValue>,
+    /// Outputs that have other sizes than the file declares: ONNX Runtime refuses the memory of the inference before for
+    /// them, so that each inference allocates its outputs anew.
+    misdeclared: Vec<String>,
 }
 
 impl OrtEngine {
@@ -201,17 +206,37 @@ impl OrtEngine {
                 binding.bind_input(data.name.as_str(), &value)?;
                 inputs.push(value);
             }
-            let host =
-                MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
-            for name in &output_names {
-                binding.bind_output_to_device(name.as_str(), &host)?;
-            }
+            bind_outputs(&mut binding, &output_names)?;
             Ok((binding, inputs))
         };
         let (binding, inputs) = bind().map_err(|error| failure(Stage::Prepare, &error))?;
         let outputs = Vec::with_capacity(output_names.len());
-        Ok(Self { model, spec, provider, session, binding, inputs, output_names, outputs })
+        let misdeclared = Vec::new();
+        Ok(Self { model, spec, provider, session, binding, inputs, output_names, outputs, misdeclared })
     }
+
+    /// Of the outputs of the last inference those whose sizes contradict the file.
+    fn misdeclared(&self) -> Vec<String> {
+        let contradicts = |declared: &Outlet, value: &DynValue| {
+            let (declared, actual) = (declared.dtype().tensor_shape(), value.dtype().tensor_shape());
+            let mut sizes = declared
+                .zip(actual)
+                .into_iter()
+                .flat_map(|(declared, actual)| declared.iter().zip(actual.iter()));
+            sizes.any(|(declared, size)| *declared >= 0 && declared != size)
+        };
+        let outputs = self.session.outputs().iter().zip(&self.outputs);
+        outputs
+            .filter(|(declared, value)| contradicts(declared, value))
+            .map(|(output, _)| output.name().into())
+            .collect()
+    }
+}
+
+/// Binds the outputs to memory that the next inference allocates.
+fn bind_outputs(binding: &mut IoBinding, names: &[String]) -> ort::Result<()> {
+    let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
+    names.iter().try_for_each(|name| binding.bind_output_to_device(name.as_str(), &host))
 }
 
 impl Engine for OrtEngine {
@@ -228,6 +253,10 @@ impl Engine for OrtEngine {
 
     fn run(&mut self) -> Result<RunTiming, BackendError> {
         self.outputs.clear();
+        if !self.misdeclared.is_empty() {
+            bind_outputs(&mut self.binding, &self.output_names)
+                .map_err(|error| failure(Stage::Measure, &error))?;
+        }
         let outputs = self.session.run_binding(&self.binding);
         let outputs = outputs.map_err(|error| failure(Stage::Measure, &error))?;
         self.outputs.extend(outputs.into_iter().map(|(_, value)| value));
@@ -251,6 +280,7 @@ impl Engine for OrtEngine {
         let prefix = folder.path().join("operators");
         let session = session(loaded()?, &self.model, &self.spec, self.provider, Some(&prefix))?;
         let mut profiled = Self::bind(session, self.model.clone(), self.spec.clone(), self.provider)?;
+        profiled.misdeclared.clone_from(&self.misdeclared);
         for _ in 0..iterations.max(1) {
             profiled.run()?;
         }
@@ -260,7 +290,14 @@ impl Engine for OrtEngine {
     }
 
     fn remarks(&self) -> Vec<String> {
-        vec![format!("execution provider: {}", self.provider.name())]
+        let mut remarks = vec![format!("execution provider: {}", self.provider.name())];
+        if !self.misdeclared.is_empty() {
+            remarks.push(format!(
+                "the file declares other sizes than the outputs {} have: their memory is allocated anew for each inference",
+                self.misdeclared.join(", ")
+            ));
+        }
+        remarks
     }
 }
 

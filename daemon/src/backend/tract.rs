@@ -9,19 +9,19 @@
 use super::options::BackendOptions;
 use super::tract_tensor::{from_tract, into_tract, overwrite, tract_dtype};
 use super::{Backend, BackendError, Engine, EngineSpec, RunTiming, check_inputs};
+use super::{tract_branches, tract_kernels, tract_operators};
 use crate::model::inputs::{Fill, fill_all};
 use crate::tensor::TensorData;
 use clipmark_profile::point::Precision;
 use clipmark_profile::record::{BackendRecord, Cause, OperatorCost, Stage};
 use clipmark_profile::units::Nanos;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tract_linalg::multithread::Executor;
 use tract_onnx::prelude::{
-    Framework, InferenceFact, InferenceModel, InferenceModelExt, Op, OutletId, RunOptions, TValue, TVec,
-    Tensor, TractError, TypedModel,
+    DatumType, Framework, InferenceFact, InferenceModel, InferenceModelExt, Op, OutletId, RunOptions, TValue,
+    TVec, Tensor, TractError, TypedModel,
 };
 use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, PaddingSpec, SumPool};
 use tract_onnx::tract_core::ops::scan::Scan;
@@ -32,6 +32,14 @@ use tract_onnx::tract_hir::ops::unimpl::UnimplementedOp;
 
 /// The version of tract that is built in; a test holds it against the lock file.
 pub const TRACT_VERSION: &str = "0.23.9";
+
+/// Of models in f16 (docs/method.md, "Models").
+const EMULATED: &str = "the model computes in f16, which tract emulates on x86_64, about 50 times slower than ONNX Runtime; \
+                        compare with --precision fp32 and --backend onnxruntime";
+
+/// Of models in 8-bit integers.
+const QUANTISED: &str = "the model is quantised; tract runs its quantised operators slower than the same model in f32, and 2.5 to 7 \
+                         times slower than ONNX Runtime; compare with --backend onnxruntime";
 
 /// How long the comparison of the two convolution layouts may go on repeating.
 const LAYOUT_TRIAL: Duration = Duration::from_millis(600);
@@ -70,25 +78,22 @@ impl Backend for Tract {
     }
 
     fn prepare(&self, model: &Path, spec: &EngineSpec) -> Result<Box<dyn Engine>, BackendError> {
-        // tract panics on some damaged graphs; that is this point's failure, with its words.
-        let engine = catch_unwind(AssertUnwindSafe(|| prepare(model, spec))).unwrap_or_else(|panic| {
-            let words = panic.downcast_ref::<String>().map(String::as_str);
-            let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-            let message = format!("tract panicked while preparing {}: {words}", model.display());
-            Err(BackendError::new(Stage::Prepare, Cause::Backend, message))
-        })?;
-        Ok(Box::new(engine))
+        Ok(Box::new(prepare(model, spec)?))
     }
 }
 
 fn prepare(path: &Path, spec: &EngineSpec) -> Result<TractEngine, BackendError> {
     let layout = Layout::from_options(&spec.options)?;
-    let mut remarks = Vec::new();
-    let (model, input_order) = load(path, spec)?;
+    let Loaded { mut model, input_order, mut rewrites, mut remarks } = load(path, spec)?;
     let output_names = output_names(&model)?;
+    nothing_is_empty(&mut model)?;
+    rewrites.extend(tract_operators::rewritten(&model));
     let typed = to_precision(concrete(model)?, spec.precision, &mut remarks)?;
+    let mut plain = typed.clone();
+    rewrites.extend(prefer_fast_kernels(&mut plain)?);
+    remarks.extend(rewritten(&rewrites));
     let mut engine = TractEngine {
-        state: spawn(&typed, false, spec.threads)?,
+        state: spawn(plain, spec.threads)?,
         inputs: engine_inputs(spec, &typed, &input_order)?,
         spec: spec.clone(),
         input_order,
@@ -97,7 +102,7 @@ fn prepare(path: &Path, spec: &EngineSpec) -> Result<TractEngine, BackendError> 
         remarks,
     };
     if layout != Layout::Plain && has_convolution(&typed) {
-        match spawn(&typed, true, spec.threads) {
+        match channels_last(typed).and_then(|model| spawn(model, spec.threads)) {
             Ok(channels_last) => engine.choose_layout(channels_last, layout)?,
             Err(error) if layout == Layout::ChannelsLast => return Err(error),
             Err(error) => engine.remarks.push(format!("conv_nhwc was tried and left out: {error}")),
@@ -129,32 +134,58 @@ impl Layout {
     }
 }
 
-/// The parsed model with its inputs set to the spec's shapes; for each of tract's inputs its index in
-/// the spec.
-fn load(path: &Path, spec: &EngineSpec) -> Result<(InferenceModel, Vec<usize>), BackendError> {
+/// A parsed model with its inputs set to the spec's shapes.
+struct Loaded {
+    model: InferenceModel,
+    /// For each of tract's inputs its index in the spec.
+    input_order: Vec<usize>,
+    /// What was changed in the file's graph, and how often.
+    rewrites: Vec<(&'static str, usize)>,
+    /// What makes the file slow on tract.
+    remarks: Vec<String>,
+}
+
+fn load(path: &Path, spec: &EngineSpec) -> Result<Loaded, BackendError> {
     let bad = |error: &dyn std::fmt::Display, cause| {
         let message = format!("tract cannot load {}: {error:#}", path.display());
         BackendError::new(Stage::Load, cause, message)
     };
     std::fs::File::open(path).map_err(|error| bad(&error, Cause::BadModel))?;
-    let onnx = tract_onnx::onnx().with_ignore_value_info(true);
-    let proto = onnx.proto_model_for_path(path).map_err(|error| bad(&error, Cause::BadModel))?;
-    if proto.graph.is_none() {
-        return Err(bad(&"it is not ONNX: there is no graph in it", Cause::BadModel));
+    let onnx = tract_operators::onnx();
+    let mut proto = onnx.proto_model_for_path(path).map_err(|error| bad(&error, Cause::BadModel))?;
+    if let Some(unknown) = tract_operators::of_unknown_domain(&proto) {
+        return Err(unsupported(&unknown));
     }
+    let Some(graph) = &mut proto.graph else {
+        return Err(bad(&"it is not ONNX: there is no graph in it", Cause::BadModel));
+    };
+    let stated = tract_operators::state_values_of_constants(graph);
+    let remarks = tract_operators::is_quantised(graph).then(|| QUANTISED.into()).into_iter().collect();
+    let parsed = onnx.parse(&proto, path.parent().and_then(Path::to_str));
     drop(proto);
-    let mut model =
-        onnx.model_for_path(path).map_err(|error| bad(&error, load_cause(&format!("{error:#}"))))?;
+    let parsed = parsed.map_err(|error| bad(&error, load_cause(&format!("{error:#}"))))?;
+    if !parsed.unresolved_inputs.is_empty() {
+        let message = format!("nothing gives the values {}", parsed.unresolved_inputs.join(", "));
+        return Err(bad(&message, Cause::BadModel));
+    }
+    let mut model = parsed.model;
+    let input_order = set_input_facts(&mut model, spec)?;
+    let inlined = tract_branches::inline(&mut model).map_err(|error| internal(Stage::Prepare, &error))?;
     let unknown = model.nodes().iter().filter_map(|node| node.op_as::<UnimplementedOp>());
     let mut unknown: Vec<String> = unknown.map(|op| operator_in(&op.name())).collect();
     unknown.sort_unstable();
     unknown.dedup();
     if !unknown.is_empty() {
-        let message = format!("tract {TRACT_VERSION} does not know the operator {}", unknown.join(", "));
-        return Err(BackendError::new(Stage::Load, Cause::UnsupportedOperator, message));
+        return Err(unsupported(&unknown.join(", ")));
     }
-    let order = set_input_facts(&mut model, spec)?;
-    Ok((model, order))
+    let rewrites =
+        vec![("ConstantOfShape given its value of 0", stated), ("If replaced by the branch taken", inlined)];
+    Ok(Loaded { model, input_order, rewrites, remarks })
+}
+
+fn unsupported(operators: &str) -> BackendError {
+    let message = format!("tract {TRACT_VERSION} does not know the operator {operators}");
+    BackendError::new(Stage::Load, Cause::UnsupportedOperator, message)
 }
 
 /// The operator's type in tract's `Unimplemented(TYPE)`.
@@ -196,9 +227,15 @@ fn output_names(model: &InferenceModel) -> Result<Vec<String>, BackendError> {
     Ok(outlets.iter().map(name).collect())
 }
 
+/// One remark on everything that tract was given in another form than the file's.
+fn rewritten(rewrites: &[(&'static str, usize)]) -> Option<String> {
+    let made = rewrites.iter().filter(|(_, count)| *count > 0);
+    let told: Vec<String> = made.map(|(what, count)| format!("{what} ({count})")).collect();
+    (!told.is_empty()).then(|| format!("graph rewritten for tract: {}", told.join("; ")))
+}
+
 /// Shapes propagated and the graph decluttered.
-fn concrete(mut model: InferenceModel) -> Result<TypedModel, BackendError> {
-    nothing_is_empty(&mut model)?;
+fn concrete(model: InferenceModel) -> Result<TypedModel, BackendError> {
     let shaping = |error: TractError| {
         let words = format!("{error:#}");
         BackendError::new(Stage::Prepare, shaping_cause(&words), words)
@@ -306,7 +343,11 @@ fn to_precision(
     remarks: &mut Vec<String>,
 ) -> Result<TypedModel, BackendError> {
     let name = match precision {
-        Precision::Model => return Ok(model),
+        Precision::Model => {
+            remarks
+                .extend((cfg!(target_arch = "x86_64") && computes_in_f16(&model)).then(|| EMULATED.into()));
+            return Ok(model);
+        }
         Precision::Fp32 => "f16_to_f32",
         Precision::Fp16 => "f32_to_f16",
         Precision::Tf32 | Precision::Bf16 | Precision::Int8 | Precision::Unknown => {
@@ -318,6 +359,11 @@ fn to_precision(
         remarks.push("fp16 on x86_64: tract emulates it here, 12 to 80 times slower than fp32".into());
     }
     transformed(model, name)
+}
+
+fn computes_in_f16(model: &TypedModel) -> bool {
+    let mut outlets = model.nodes().iter().flat_map(|node| &node.outputs);
+    outlets.any(|outlet| outlet.fact.datum_type == DatumType::F16 && outlet.fact.konst.is_none())
 }
 
 fn transformed(model: TypedModel, name: &str) -> Result<TypedModel, BackendError> {
@@ -334,14 +380,23 @@ fn has_convolution(model: &TypedModel) -> bool {
     model.nodes().iter().any(|node| node.op_is::<Conv>())
 }
 
-/// The state of a fresh, optimised plan.
-fn spawn(model: &TypedModel, channels_last: bool, threads: u32) -> Result<TypedSimpleState, BackendError> {
-    let model = if channels_last { transformed(model.clone(), "conv_nhwc")? } else { model.clone() };
+fn prefer_fast_kernels(model: &mut TypedModel) -> Result<[(&'static str, usize); 2], BackendError> {
+    tract_kernels::prefer_fast_kernels(model).map_err(|error| internal(Stage::Prepare, &error))
+}
+
+fn channels_last(model: TypedModel) -> Result<TypedModel, BackendError> {
+    let mut model = transformed(model, "conv_nhwc")?;
+    prefer_fast_kernels(&mut model)?;
+    Ok(model)
+}
+
+/// The state of a fresh plan of `model`, which is decluttered: doing so again would undo the choice of kernels.
+fn spawn(mut model: TypedModel, threads: u32) -> Result<TypedSimpleState, BackendError> {
     let executor = if threads > 1 { Executor::multithread(threads as usize) } else { Executor::SingleThread };
     let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
     let state = model
-        .into_optimized()
-        .and_then(|optimised| TypedSimplePlan::new_with_options(optimised, &options))
+        .optimize()
+        .and_then(|()| TypedSimplePlan::new_with_options(model, &options))
         .and_then(|plan| plan.spawn());
     state.map_err(|error| {
         let words = format!("{error:#}");

@@ -57,6 +57,14 @@ fn script(python: &Path, arguments: &[&std::ffi::OsStr]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// The model that `graphs/NAME.txt` is in ONNX's own notation, in `folder`.
+fn written(python: &Path, name: &str, folder: &Path) -> PathBuf {
+    let graph = format!("{}/tests/onnx_reference/graphs/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let model = folder.join(format!("{name}.onnx"));
+    script(python, &["--write".as_ref(), graph.as_ref(), model.as_os_str()]);
+    model
+}
+
 /// A model file inside an installed package.
 fn packaged(python: &Path, package: &str, path: &str) -> PathBuf {
     let found = PathBuf::from(script(python, &["--find".as_ref(), package.as_ref(), path.as_ref()]));
@@ -71,7 +79,7 @@ fn shape_of(model: &Path, hints: &str) -> ModelShape {
 fn spec(shape: &ModelShape, batch: u32, frames: u32) -> EngineSpec {
     let at = Shape::new(batch, frames).unwrap();
     let (precision, options) = (Precision::Model, BTreeMap::new());
-    EngineSpec { shape: at, precision, threads: 1, inputs: shape.at(at), options, cache_dir: None }
+    EngineSpec { shape: at, precision, threads: 1, inputs: shape.at(at).unwrap(), options, cache_dir: None }
 }
 
 /// The reference's outputs as f32, in the model's order.
@@ -99,8 +107,25 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
 }
 
-/// Holds `backend` to the reference at one point: names, shapes, and values within 1e-4.
+/// How far values in 32-bit floats may be apart.
+const NEAR: f32 = 1e-4;
+
+/// As [`NEAR`], of a few products and sums in 16-bit floats.
+const NEAR_IN_F16: f32 = 4e-3;
+
 fn compare(python: &Path, backend: &dyn Backend, model: &Path, shape: &ModelShape, batch: u32, frames: u32) {
+    compare_within(NEAR, python, backend, model, shape, (batch, frames));
+}
+
+/// Holds `backend` to the reference at one point: names, shapes, and values within `near`.
+fn compare_within(
+    near: f32,
+    python: &Path,
+    backend: &dyn Backend,
+    model: &Path,
+    shape: &ModelShape,
+    (batch, frames): (u32, u32),
+) {
     let spec = spec(shape, batch, frames);
     let inputs = fill_all(&spec.inputs, Fill::Random, 42);
     let expected = reference(python, model, &inputs);
@@ -118,7 +143,7 @@ fn compare(python: &Path, backend: &dyn Backend, model: &Path, shape: &ModelShap
         let ours = floats(&output.bytes);
         let worst = ours.iter().zip(values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         eprintln!("{what}: {name} differs by at most {worst:e}");
-        assert!(ours.len() == values.len() && worst <= 1e-4, "{what}: {name} differs by {worst:e}");
+        assert!(ours.len() == values.len() && worst <= near, "{what}: {name} differs by {worst:e}");
     }
 }
 
@@ -142,6 +167,49 @@ fn built_in_models_pass_the_onnx_checker_and_agree_with_the_reference() {
             for (batch, frames) in [(1, 1), (1, 8), (3, 5)] {
                 compare(&python, backend.as_ref(), &path, &shape, batch, frames);
             }
+        }
+    }
+}
+
+#[test]
+fn what_tract_lacks_is_rewritten_and_said_and_agrees_with_the_reference() {
+    let Some(python) = python("rewritten graphs") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, remark, points) in [
+        ("constant_of_shape", "ConstantOfShape given its value of 0 (1)", &[(1, 8), (3, 7)][..]),
+        ("equal_of_booleans", "Equal of booleans as Not of Xor (1)", &[(1, 8), (3, 7)]),
+        ("cum_sum_of_sizes", "CumSum of sizes in 64-bit integers (1)", &[(1, 8), (3, 7)]),
+        ("gemm_in_f16", "Gemm in f16 as MatMul and Add (1)", &[(1, 8), (3, 4)]),
+        ("if_of_sizes", "If replaced by the branch taken (1)", &[(3, 7)]),
+        ("if_of_sizes", "If replaced by the branch taken (2)", &[(1, 8), (2, 8)]),
+        ("softmax_off_the_last_axis", "Softmax moved to the last axis (1)", &[(1, 8), (3, 7)]),
+        (
+            "convolution_over_three_axes",
+            "Conv of several clips as one for each clip, with its own copy of the weights (1)",
+            &[(2, 8), (3, 4)],
+        ),
+    ] {
+        let model = written(&python, name, folder.path());
+        let shape = shape_of(&model, "");
+        for &(batch, frames) in points {
+            let engine = Tract.prepare(&model, &spec(&shape, batch, frames)).unwrap();
+            let told = format!("graph rewritten for tract: {remark}");
+            assert!(engine.remarks().contains(&told), "{name}: {:?}", engine.remarks());
+            let near = if name == "gemm_in_f16" { NEAR_IN_F16 } else { NEAR };
+            compare_within(near, &python, &Tract, &model, &shape, (batch, frames));
+        }
+    }
+}
+
+#[test]
+fn an_output_that_the_file_declares_wrongly_is_what_the_model_makes_of_it() {
+    let Some(python) = python("an output declared wrongly") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let model = written(&python, "output_declared_wrongly", folder.path());
+    let shape = shape_of(&model, "");
+    for backend in backends() {
+        for (batch, frames) in [(1, 8), (2, 8), (3, 8)] {
+            compare(&python, backend.as_ref(), &model, &shape, batch, frames);
         }
     }
 }

@@ -5,6 +5,8 @@ Reads FOLDER/inputs.json, a list of {name, dtype, shape, file}, and the raw litt
 writes FOLDER/outputs.json and its files in the same form. Also runs the ONNX checker's full check.
 usage: reference.py --find PACKAGE PATH
 Prints where PATH of an installed package lies, without importing the package.
+usage: reference.py --write GRAPH MODEL
+Writes the graph in the text file GRAPH, in ONNX's own notation, as MODEL.
 """
 
 import importlib.util
@@ -20,6 +22,12 @@ def find(package, path):
     if spec is None:
         sys.exit(f"the package {package} is not installed")
     print(pathlib.Path(list(spec.submodule_search_locations)[0]) / path)
+
+
+def write(graph, model):
+    import onnx.parser
+
+    onnx.save(onnx.parser.parse_model(pathlib.Path(graph).read_text()), model)
 
 
 def run(model, folder):
@@ -44,5 +52,7 @@ def run(model, folder):
 
 if sys.argv[1] == "--find":
     find(sys.argv[2], sys.argv[3])
+elif sys.argv[1] == "--write":
+    write(sys.argv[2], sys.argv[3])
 else:
     run(sys.argv[1], pathlib.Path(sys.argv[2]))
