@@ -27,6 +27,7 @@ pub mod sensors;
 pub mod series;
 pub mod simulated;
 pub mod stats;
+pub mod streams;
 pub mod summary;
 pub mod sweep;
 pub mod text;

@@ -13,5 +13,6 @@ pub mod pacing;
 pub mod settling;
 pub mod source;
 pub mod stopping;
+pub mod streams;
 pub mod sweep;
 pub mod throttle;

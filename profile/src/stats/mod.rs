@@ -17,3 +17,4 @@ pub mod rng;
 pub mod robust;
 pub mod scaling;
 pub mod steady_state;
+pub mod theil_sen;

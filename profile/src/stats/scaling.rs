@@ -4,7 +4,7 @@
 //! functions take (clip length, cost) pairs in any order; costs must be positive, others are ignored.
 
 use crate::stats::interval::Interval;
-use crate::stats::robust;
+use crate::stats::theil_sen;
 
 /// A robust line through points on logarithmic axes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,9 +29,6 @@ pub struct Breakpoint {
 /// Slopes that differ by less than this are one.
 const MIN_SLOPE_CHANGE: f64 = 0.1;
 
-/// Points beyond which Kendall's distribution is taken as normal.
-const MAX_EXACT: usize = 60;
-
 fn logs(points: &[(u32, f64)]) -> Vec<(f64, f64)> {
     let usable = points.iter().filter(|&&(frames, cost)| frames > 0 && cost > 0.0 && cost.is_finite());
     let mut logs: Vec<(f64, f64)> =
@@ -40,62 +37,11 @@ fn logs(points: &[(u32, f64)]) -> Vec<(f64, f64)> {
     logs
 }
 
-/// Theil-Sen slope: the median of the slopes of all pairs (Sen: Estimates of the regression coefficient
-/// based on Kendall's tau, JASA 63, 1968), with the interval that inverts Kendall's test: exact up to 60
-/// distinct clip lengths, else normal with the tie correction. `None` below two distinct clip lengths.
+/// Theil-Sen slope on logarithmic axes, see [`theil_sen::line`]. `None` below two distinct clip lengths.
 #[must_use]
 pub fn exponent(points: &[(u32, f64)]) -> Option<Exponent> {
-    let logs = logs(points);
-    let mut slopes = Vec::new();
-    for (i, a) in logs.iter().enumerate() {
-        slopes.extend(logs[i + 1..].iter().filter(|b| b.0 > a.0).map(|b| (b.1 - a.1) / (b.0 - a.0)));
-    }
-    slopes.sort_by(f64::total_cmp);
-    let exponent = robust::median(&slopes)?;
-    let rank = lower_rank(&logs, slopes.len());
-    let interval = Interval {
-        lower: rank.map(|rank| slopes[rank - 1]),
-        upper: rank.map(|rank| slopes[slopes.len() - rank]),
-    };
-    let intercepts: Vec<f64> = logs.iter().map(|(x, y)| y - exponent * x).collect();
-    Some(Exponent { exponent, interval, intercept: robust::median(&intercepts)? })
-}
-
-/// The 1-based rank of the slope that bounds the 95 % interval from below; `None` when even the extreme
-/// slopes do not.
-fn lower_rank(logs: &[(f64, f64)], slopes: usize) -> Option<usize> {
-    let n = logs.len();
-    let ties: Vec<f64> = logs.chunk_by(|a, b| a.0 == b.0).map(|tied| tied.len() as f64).collect();
-    let rank = if ties.len() == n && n <= MAX_EXACT {
-        let mut below = 0.0;
-        kendall(n)
-            .iter()
-            .take_while(|&&p| {
-                below += p;
-                below <= 0.025
-            })
-            .count()
-    } else {
-        let spread = |t: f64| t * (t - 1.0) * (2.0 * t + 5.0);
-        let variance = (spread(n as f64) - ties.iter().map(|&t| spread(t)).sum::<f64>()) / 18.0;
-        ((slopes as f64 - 1.959_964 * variance.sqrt()) / 2.0).max(0.0) as usize
-    };
-    (rank > 0).then_some(rank)
-}
-
-/// Probability of each number of inversions in a random order of `n` (Kendall: Rank correlation methods).
-fn kendall(n: usize) -> Vec<f64> {
-    let mut probabilities = vec![1.0];
-    for size in 2..=n {
-        let mut next = vec![0.0; probabilities.len() + size - 1];
-        for (inversions, p) in probabilities.iter().enumerate() {
-            for slot in &mut next[inversions..inversions + size] {
-                *slot += p / size as f64;
-            }
-        }
-        probabilities = next;
-    }
-    probabilities
+    let line = theil_sen::line(logs(points))?;
+    Some(Exponent { exponent: line.slope, interval: line.interval, intercept: line.intercept })
 }
 
 /// Two joined lines where BIC prefers them to one (Schwarz: Estimating the dimension of a model, Annals of
@@ -279,13 +225,5 @@ mod tests {
         assert_eq!(quadratic(&[(8, 1.0), (16, 2.0)]), None);
         assert_eq!(quadratic(&[]), None);
         assert_eq!(quadratic(&[(8, 0.0), (16, f64::NAN), (32, -1.0)]), None);
-    }
-
-    #[test]
-    fn kendalls_distribution_of_4_is_that_of_its_24_orders() {
-        let counts: Vec<f64> = kendall(4).iter().map(|p| p * 24.0).collect();
-        for (found, exact) in counts.iter().zip([1.0, 3.0, 5.0, 6.0, 5.0, 3.0, 1.0]) {
-            assert!((found - exact).abs() < 1e-12);
-        }
     }
 }
