@@ -39,7 +39,7 @@ fn order(backend: &str, model: &Path) -> PrepareOrder {
         options: std::collections::BTreeMap::new(),
         cache_dir: None,
     };
-    PrepareOrder { backend: backend.into(), model: model.into(), spec, seed: 1 }
+    PrepareOrder { backend: backend.into(), model: model.into(), spec, seed: 1, instances: 1 }
 }
 
 fn chunk(iterations: u32) -> MeasureOrder {

@@ -23,5 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(folder.join("v1-profile-27-points.cbor"), sweep)?;
     let drifted = wire::encode_profile(&example::drifted(example::profile_of_27_points(), 1.25))?;
     std::fs::write(folder.join("v1-profile-drifted.cbor"), drifted)?;
+    let streams = wire::encode_profile(&example::with_streams(example::profile_of_27_points()))?;
+    std::fs::write(folder.join("v1-profile-streams.cbor"), streams)?;
     Ok(())
 }

@@ -199,15 +199,14 @@ pub const ROWS: [AxisRow; 10] = [
         short: "inst",
         label: "",
         unit: "instances",
-        flag: None,
+        flag: Some("instances"),
         request_key: Some("instances"),
         column: "instances",
         code: 4,
-        // Raised when workers run several engines.
-        domain: Domain::Count { most: 1 },
+        domain: Domain::Count { most: 64 },
         order: Order::Categorical,
         cost: Cost::Engine,
-        help: "Engines that run in parallel",
+        help: "Engines that serve streams in parallel",
     },
     AxisRow {
         axis: Axis::BatchSize,

@@ -4,10 +4,12 @@
 //! that snapshots hold on every machine. The figures are no measurement of any board, and the profiles
 //! say so (`simulated`). Only built with the feature `test-support`.
 
+mod capacity;
 mod drift;
 mod messages;
 mod soak;
 
+pub use capacity::with_streams;
 pub use drift::{comparable, drifted};
 pub use messages::{Sample, messages};
 pub use soak::soak_evidence;
@@ -391,6 +393,7 @@ pub fn profile() -> Profile {
             MemoryPressure { variant: 1, first: None, sign: None },
         ],
         operating_points: chosen,
+        capacities: Vec::new(),
         soaks: vec![soak::summary(soaked)],
         idle_power_mw: Some(IDLE_MW),
         power_topology: Some("VDD_IN".into()),

@@ -5,6 +5,7 @@
 
 use crate::axis::{Axis, AxisValue, Cost, Domain};
 use crate::point::{PointId, Precision, Shape, Variant};
+use crate::streams::{ArrivalProcess, Phases, StreamCount};
 use crate::units::Nanos;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{IntoDeserializer, SeqAccess, Visitor};
@@ -69,17 +70,28 @@ pub struct Request {
     /// Threads per inference. A single count may be written without a list.
     #[serde(deserialize_with = "one_or_many")]
     pub threads: Vec<u32>,
-    /// Engines that run in parallel. A single count may be written without a list.
+    /// Engines that serve `streams` in parallel; the sweep measures one of them. A single count may be written without
+    /// a list.
     #[serde(deserialize_with = "one_or_many")]
     pub instances: Vec<u32>,
     /// Sweep, soak or both.
     pub mode: Mode,
     /// How inferences are issued.
     pub load: Load,
-    /// A streaming deadline for one inference in milliseconds; excludes `fps`.
+    /// A streaming deadline for one inference in milliseconds; excludes `fps` unless `streams` are offered.
     pub deadline_ms: Option<f64>,
     /// Frames a second of the stream; the deadline of a clip is clip length / fps.
     pub fps: Option<f64>,
+    /// Streams to offer after the sweep: `auto` searches how many the board sustains. Needs `fps`.
+    pub streams: Option<StreamCount>,
+    /// Frames between two clips of a stream; absent: the clip length.
+    pub hop: Option<u32>,
+    /// When the first clips of the streams arrive.
+    pub phases: Phases,
+    /// How the clips of a stream follow each other.
+    pub arrivals: ArrivalProcess,
+    /// Longest time that one number of streams is offered, in seconds.
+    pub trial_s: f64,
     /// Wall-clock budget for the sweep in seconds.
     pub budget_s: Option<f64>,
     /// A fixed iteration count per point instead of adaptive stopping.
@@ -121,6 +133,11 @@ impl Default for Request {
             load: Load::Closed,
             deadline_ms: None,
             fps: None,
+            streams: None,
+            hop: None,
+            phases: Phases::Random,
+            arrivals: ArrivalProcess::Periodic,
+            trial_s: 60.0,
             budget_s: None,
             iterations: None,
             exhaustive: false,
@@ -341,6 +358,13 @@ impl Request {
                 in_range(&format!("soak_points.{}", axis.column()), size, 1, limits.most(axis))?;
             }
         }
+        let mut loads = vec![("hop", Axis::Hop, self.hop)];
+        if let Some(StreamCount::Exactly(count)) = self.streams {
+            loads.push(("streams", Axis::Streams, Some(count)));
+        }
+        for (key, axis, count) in loads {
+            count.map_or(Ok(()), |count| in_range(key, count, 1, limits.most(axis)))?;
+        }
         in_range("soak_points (count)", self.soak_points.len(), 0, 16)?;
         if let Some(iterations) = self.iterations {
             in_range("iterations", iterations, 1, limits.max_iterations)?;
@@ -416,6 +440,7 @@ impl Request {
     }
 
     fn validate_spans(&self, limits: &Limits) -> Result<(), PlanError> {
+        in_range("trial_s", self.trial_s, 1.0, limits.max_budget_s)?;
         in_range("prepare_limit_s", self.prepare_limit_s, 0.1, limits.max_prepare_s)?;
         in_range("inference_limit_s", self.inference_limit_s, 0.001, limits.max_inference_s)?;
         let hottest = limits.max_abort_celsius.unwrap_or(Limits::HOTTEST);
@@ -446,7 +471,8 @@ impl Request {
             let (field, bound) = (field.to_owned(), bound.to_owned());
             return Err(PlanError::OutOfRange { field, value: "unknown".into(), bound });
         }
-        if self.deadline_ms.is_some() && self.fps.is_some() {
+        self.validate_streams()?;
+        if self.deadline_ms.is_some() && self.fps.is_some() && self.streams.is_none() {
             return Err(PlanError::Exclusive { first: "deadline_ms".into(), second: "fps".into() });
         }
         if self.exhaustive && self.iterations.is_some() {
@@ -461,6 +487,50 @@ impl Request {
             return Err(PlanError::Missing { field: "soak_points".into(), because, example: "1,16" });
         }
         Ok(())
+    }
+
+    fn validate_streams(&self) -> Result<(), PlanError> {
+        let unknown = |field: &str, bound: &str| {
+            let (field, bound) = (field.to_owned(), bound.to_owned());
+            Err(PlanError::OutOfRange { field, value: "unknown".into(), bound })
+        };
+        if self.phases == Phases::Unknown {
+            return unknown("phases", "random, aligned");
+        }
+        if self.arrivals == ArrivalProcess::Unknown {
+            return unknown("arrivals", "periodic, poisson");
+        }
+        let missing = |field: &str, because: &'static str, example: &'static str| {
+            Err(PlanError::Missing { field: field.into(), because, example })
+        };
+        if self.streams.is_none() {
+            return if self.instances != [1] {
+                missing("streams", "several instances are measured under streams", "auto")
+            } else if self.hop.is_some() {
+                missing("streams", "a hop is a property of streams", "auto")
+            } else {
+                Ok(())
+            };
+        }
+        if self.fps.is_none() {
+            return missing("fps", "streams need their rate", "30");
+        }
+        let exclusive =
+            |second: &str| Err(PlanError::Exclusive { first: "streams".into(), second: second.into() });
+        match (self.load, self.mode) {
+            (Load::Paced, _) => exclusive("load = paced"),
+            (_, Mode::Soak) => exclusive("mode = soak"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The period and the deadline of a stream of clips of `clip_length` frames; `None` without a rate.
+    #[must_use]
+    pub fn stream_times(&self, clip_length: u32) -> Option<(Nanos, Nanos)> {
+        let hop = f64::from(self.hop.unwrap_or(clip_length));
+        let period = Nanos(((hop / self.fps? * 1e9) as u64).max(1));
+        let deadline = self.deadline_ms.map_or(period, |ms| Nanos((ms * 1e6) as u64));
+        Some((period, deadline))
     }
 
     /// The streaming constraint that the request describes.
@@ -488,8 +558,9 @@ impl UsableVariant {
     /// the axis that is dearest to change.
     #[must_use]
     pub fn expand(mut variants: Vec<Self>, request: &Request) -> Vec<Self> {
-        let is_open =
-            |axis: &Axis| Axis::VARIANT.contains(axis) && !matches!(axis, Axis::Model | Axis::Backend);
+        let is_open = |axis: &Axis| {
+            Axis::VARIANT.contains(axis) && !matches!(axis, Axis::Model | Axis::Backend | Axis::Instances)
+        };
         let with = |usable: &Self, axis: Axis, value: &AxisValue| {
             let mut usable = usable.clone();
             usable.variant.set(axis, value.clone());

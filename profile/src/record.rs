@@ -8,6 +8,8 @@ use crate::environment::Environment;
 use crate::plan::Plan;
 use crate::point::PointId;
 use crate::sensors::SensorRecord;
+use crate::streams::Served;
+use crate::streams::search::Effort;
 use crate::units::{Bytes, Nanos};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,8 @@ pub struct Record {
     pub header: RunHeader,
     /// Evidence per point, in the order in which points were first measured.
     pub points: Vec<PointEvidence>,
+    /// Evidence per load of streams, in order of time.
+    pub loads: Vec<LoadEvidence>,
     /// Evidence per soak.
     pub soaks: Vec<SoakEvidence>,
     /// What the board's sensors said during the run; `None` when the sampler was off.
@@ -326,6 +330,23 @@ pub struct OperatorCost {
     pub time: Nanos,
     /// Share of the inference, 0 to 1.
     pub share: f64,
+}
+
+/// The evidence of one load: streams that were offered to the engines of a point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoadEvidence {
+    /// The point, without its streams and hop: those are the load's.
+    pub id: PointId,
+    /// Whether it steered the search or was to be judged.
+    pub effort: Effort,
+    /// When the load began.
+    pub started: Nanos,
+    /// When the last inference completed.
+    pub ended: Nanos,
+    /// What was offered and what came of it.
+    pub served: Served,
+    /// What ended it early, if a failure did; of an engine that could not be built, too.
+    pub failure: Option<Failure>,
 }
 
 /// The evidence of one soak.

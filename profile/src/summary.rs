@@ -4,8 +4,10 @@
 //! [`crate::wire`] packs the same content as CBOR. A figure that could not be determined is absent, and
 //! a point that failed is present with its failure.
 
+mod capacity;
 mod drift;
 
+pub use capacity::Capacity;
 pub use drift::{BoardDrift, Comparable, DriftBlock};
 
 use crate::environment::Environment;
@@ -49,6 +51,9 @@ pub struct Profile {
     pub memory_pressure: Vec<MemoryPressure>,
     /// Which points are best, and for what.
     pub operating_points: Vec<OperatingPoint>,
+    /// How many streams the board sustains, per searched point and number of instances.
+    #[serde(default)]
+    pub capacities: Vec<Capacity>,
     /// Soaks.
     pub soaks: Vec<SoakSummary>,
     /// Idle power, where measured.

@@ -59,6 +59,11 @@ pub trait Backend: Send + Sync {
         false
     }
 
+    /// Whether several of its engines can run in threads of one worker.
+    fn runs_in_parallel(&self) -> bool {
+        false
+    }
+
     /// Whether the runtime can be used on this machine, and which one it is.
     ///
     /// # Errors
@@ -101,6 +106,9 @@ pub trait Engine {
     /// # Errors
     /// The runtime's own message.
     fn run(&mut self) -> Result<RunTiming, BackendError>;
+
+    /// Tells an engine that declares its times at which instant of its virtual clock the next inference starts.
+    fn set_virtual_now(&mut self, _now: Nanos) {}
 
     /// Copies of the last inference's outputs, outside any timed loop.
     ///

@@ -21,6 +21,10 @@ impl Backend for Noop {
         false
     }
 
+    fn runs_in_parallel(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<BackendRecord, BackendError> {
         Ok(BackendRecord {
             name: self.name().into(),

@@ -33,6 +33,10 @@ impl Backend for OnnxRuntime {
         "onnxruntime"
     }
 
+    fn runs_in_parallel(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<BackendRecord, BackendError> {
         let library = loaded()?;
         let available = [(CUDA::NAME, CUDA::is_available()), (CPU::NAME, CPU::is_available())];

@@ -112,6 +112,10 @@ impl Backend for Simulated {
         false
     }
 
+    fn runs_in_parallel(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<BackendRecord, BackendError> {
         Ok(BackendRecord {
             name: self.name().into(),
@@ -217,6 +221,10 @@ impl Engine for SimulatedRun {
             self.output = self.inputs;
         }
         Ok(RunTiming { virtual_wall: Some(latency), ..RunTiming::default() })
+    }
+
+    fn set_virtual_now(&mut self, now: Nanos) {
+        self.now = now;
     }
 
     fn outputs(&mut self) -> Result<Vec<TensorData>, BackendError> {

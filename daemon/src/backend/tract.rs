@@ -57,6 +57,10 @@ impl Backend for Tract {
         "tract"
     }
 
+    fn runs_in_parallel(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> Result<BackendRecord, BackendError> {
         Ok(BackendRecord {
             name: self.name().into(),

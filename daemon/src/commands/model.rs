@@ -216,7 +216,7 @@ fn order(backend: &str, model: &Path, at: Shape, inputs: &[InputSpec]) -> Prepar
         options,
         cache_dir: None,
     };
-    PrepareOrder { backend: backend.into(), model: model.into(), spec, seed: 0 }
+    PrepareOrder { backend: backend.into(), model: model.into(), spec, seed: 0, instances: 1 }
 }
 
 fn text(write: impl FnOnce(&mut String) -> std::fmt::Result) -> String {

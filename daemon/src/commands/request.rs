@@ -1,13 +1,14 @@
 //! What `clipmarkd run` is asked to measure: its flags, laid over a plan file.
 
 use super::axis_flags::AxisFlags;
-use super::values::{bytes, decimal, pair, point, seconds, whole};
+use super::values::{bytes, decimal, pair, point, seconds, streams, whole};
 use crate::exit_codes::{CommandError, ExitCode};
 use crate::run::RunError;
 use clap::{Args, ValueEnum};
 use clipmark_profile::axis::Axis;
 use clipmark_profile::plan::{Load, Mode, PlanError, Request};
 use clipmark_profile::point::Shape;
+use clipmark_profile::streams::{ArrivalProcess, Phases, StreamCount};
 use clipmark_profile::sweep::SweepRules;
 use clipmark_profile::units::Nanos;
 use clipmark_service::config::read_plan;
@@ -25,14 +26,30 @@ pub struct RequestArgs {
     /// Values of axes: flags of their own, see [`RequestArgs::with`].
     #[arg(skip)]
     axes: AxisFlags,
-    /// Streaming deadline of one inference in milliseconds, e.g. 33.3
-    #[arg(long, value_name = "MS", conflicts_with = "fps")]
+    /// Streaming deadline of one inference in milliseconds, e.g. 33.3; beside --fps only with --streams
+    #[arg(long, value_name = "MS")]
     #[arg(value_parser = decimal("milliseconds, e.g. 33.3"), allow_negative_numbers = true)]
     deadline: Option<f64>,
     /// Frames a second of the stream, e.g. 30: a clip must complete within clip length / fps
     #[arg(long, value_name = "RATE")]
     #[arg(value_parser = decimal("frames a second, e.g. 30"), allow_negative_numbers = true)]
     fps: Option<f64>,
+    /// After the sweep, offer this many streams at once, or search how many the board sustains: auto (needs --fps)
+    #[arg(long, value_name = "COUNT|auto", value_parser = streams, allow_negative_numbers = true)]
+    streams: Option<StreamCount>,
+    /// Frames between two clips of a stream, e.g. 8 [default: the clip length]
+    #[arg(long, value_name = "FRAMES", requires = "streams")]
+    #[arg(value_parser = whole::<u32>("a number of frames, e.g. 8"), allow_negative_numbers = true)]
+    hop: Option<u32>,
+    /// First clips of the streams at random times, or all at once [default: random]
+    #[arg(long, value_enum, requires = "streams")]
+    phases: Option<PhasesArg>,
+    /// Clips of a stream once every period, or as a Poisson process [default: periodic]
+    #[arg(long, value_enum, requires = "streams")]
+    arrivals: Option<ArrivalsArg>,
+    #[arg(long, value_parser = seconds, value_name = "TIME", requires = "streams", allow_negative_numbers = true)]
+    #[arg(help = span_help("Longest time that one number of streams is offered, e.g. 2m", Request::default().trial_s))]
+    trial: Option<f64>,
     #[arg(long, value_name = "TIME", value_parser = seconds, allow_negative_numbers = true)]
     #[arg(help = budget_help())]
     budget: Option<f64>,
@@ -87,6 +104,36 @@ enum LoadArg {
     Paced,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PhasesArg {
+    Random,
+    Aligned,
+}
+
+impl From<PhasesArg> for Phases {
+    fn from(arg: PhasesArg) -> Self {
+        match arg {
+            PhasesArg::Random => Self::Random,
+            PhasesArg::Aligned => Self::Aligned,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ArrivalsArg {
+    Periodic,
+    Poisson,
+}
+
+impl From<ArrivalsArg> for ArrivalProcess {
+    fn from(arg: ArrivalsArg) -> Self {
+        match arg {
+            ArrivalsArg::Periodic => Self::Periodic,
+            ArrivalsArg::Poisson => Self::Poisson,
+        }
+    }
+}
+
 fn budget_help() -> String {
     let seconds = |span: Nanos| span.get() / Nanos::PER_SECOND;
     let each = seconds(SweepRules::DEFAULT_BUDGET_PER_POINT);
@@ -102,7 +149,7 @@ fn span_help(text: &str, default_s: f64) -> String {
 type Named = (&'static str, &'static str, fn(&RequestArgs) -> bool);
 
 /// Fields that are no axis, as errors name them. Flags with units take them written out, so what is shown has its unit.
-const FLAGS: [Named; 11] = [
+const FLAGS: [Named; 14] = [
     ("models", "MODEL.onnx", |args| !args.models.is_empty()),
     ("soak_points", "--point", |args| !args.point.is_empty()),
     ("iterations", "--iterations", |args| args.iterations.is_some()),
@@ -110,6 +157,9 @@ const FLAGS: [Named; 11] = [
     ("inference_limit_s", "--inference-limit (in seconds)", |args| args.inference_limit.is_some()),
     ("deadline_ms", "--deadline (in milliseconds)", |args| args.deadline.is_some()),
     ("fps", "--fps", |args| args.fps.is_some()),
+    ("streams", "--streams", |args| args.streams.is_some()),
+    ("hop", "--hop", |args| args.hop.is_some()),
+    ("trial_s", "--trial (in seconds)", |args| args.trial.is_some()),
     ("budget_s", "--budget (in seconds)", |args| args.budget.is_some()),
     ("soak_s", "--soak (in seconds)", |args| args.soak.is_some()),
     ("abort_celsius", "--abort-celsius", |args| args.abort_celsius.is_some()),
@@ -145,8 +195,15 @@ impl RequestArgs {
         set(&mut request.seed, self.seed.as_ref());
         set(&mut request.prepare_limit_s, self.prepare_limit.as_ref());
         set(&mut request.inference_limit_s, self.inference_limit.as_ref());
-        request.deadline_ms = self.deadline.or(request.deadline_ms.filter(|_| self.fps.is_none()));
-        request.fps = self.fps.or(request.fps.filter(|_| self.deadline.is_none()));
+        request.streams = self.streams.or(request.streams);
+        request.hop = self.hop.or(request.hop);
+        set(&mut request.trial_s, self.trial.as_ref());
+        set(&mut request.phases, self.phases.map(Phases::from).as_ref());
+        set(&mut request.arrivals, self.arrivals.map(ArrivalProcess::from).as_ref());
+        // Without streams a flag for one of the two replaces what the plan says of the other.
+        let both = request.streams.is_some();
+        request.deadline_ms = self.deadline.or(request.deadline_ms.filter(|_| both || self.fps.is_none()));
+        request.fps = self.fps.or(request.fps.filter(|_| both || self.deadline.is_none()));
         request.budget_s = self.budget.or(request.budget_s);
         request.iterations = self.iterations.or(request.iterations);
         request.memory_limit_bytes = self.memory_limit.or(request.memory_limit_bytes);

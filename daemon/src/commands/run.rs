@@ -70,6 +70,7 @@ pub struct RunArgs {
 const EXAMPLES: &str = "Examples:
   clipmarkd run                                         the built-in pair, in about two minutes
   clipmarkd run model.onnx --fps 30                     which points keep up with a live stream
+  clipmarkd run model.onnx --streams auto --fps 30      how many cameras the board sustains
   clipmarkd run model.onnx --clip-lengths 16,64 --batch-sizes 1 --iterations 1000
   clipmarkd run model.onnx --backend tract,onnxruntime  two backends on the same points
   clipmarkd run model.onnx --soak 30m                   then soak the chosen points

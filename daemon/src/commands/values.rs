@@ -1,6 +1,7 @@
 //! Values of flags: numbers, spans of time, sizes and points, and what is said of a text that is none.
 
 use clipmark_profile::point::Shape;
+use clipmark_profile::streams::StreamCount;
 use std::str::FromStr;
 
 /// Reads a whole number; `form` follows "write" in the error.
@@ -28,6 +29,14 @@ fn number_and_unit<'a>(text: &'a str, form: &str) -> Result<(f64, String), Strin
     let number =
         number.parse().map_err(|_| format!("`{text}` does not begin with a number; write {form}"))?;
     Ok((number, text[end..].trim().to_ascii_lowercase()))
+}
+
+/// `auto`, or a number of streams.
+pub fn streams(text: &str) -> Result<StreamCount, String> {
+    if text.trim() == "auto" {
+        return Ok(StreamCount::Auto);
+    }
+    whole::<u32>("auto or a number of streams, e.g. 12")(text).map(StreamCount::Exactly)
 }
 
 /// `90`, `90s`, `5m`, `2h` in seconds.

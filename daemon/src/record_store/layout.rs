@@ -207,6 +207,10 @@ impl Paths {
         self.0.join("sensors")
     }
 
+    pub(super) fn loads(&self) -> PathBuf {
+        self.0.join("loads")
+    }
+
     pub(super) fn soaks(&self) -> PathBuf {
         self.0.join("soaks")
     }

@@ -8,6 +8,7 @@
 //!                        compute.u64     device time per inference where the backend tells it
 //!                        h2d.u64 d2h.u64 transfer times to and from the device, likewise
 //!            sensors/NNNN.series         sensor series, one file per part of the run
+//!            loads/NNNN/...              see [`loads`]
 //!            soaks/NNNN/...              see [`soaks`]
 //!            end.json                    written last: whether the plan was carried out to its end
 //! ```
@@ -22,6 +23,7 @@ mod atomic;
 mod error;
 mod journal;
 mod layout;
+mod loads;
 mod read;
 mod sensors;
 pub mod soaks;

@@ -7,7 +7,7 @@ use super::journal;
 use super::layout::{
     ARRAYS, ChunkOnDisk, EVIDENCE, FORMAT, FormatOnly, Head, HeadOnDisk, Paths, PointOnDisk, RunEnd,
 };
-use super::{sensors, soaks};
+use super::{loads, sensors, soaks};
 use clipmark_profile::point::PointId;
 use clipmark_profile::record::{Chunk, PointEvidence, Record};
 use clipmark_profile::sweep::JournalEntry;
@@ -44,6 +44,7 @@ pub fn read(out: &Path) -> Result<Record, StoreError> {
     Ok(Record {
         header: head.header,
         points,
+        loads: loads::read_all(&paths.loads())?,
         soaks: soaks::read_all(&paths.soaks())?,
         sensors: sensors::read_all(&paths.sensors())?,
         partial: end.is_none_or(|end| end.partial),

@@ -3,8 +3,11 @@ use clipmark_profile::environment::Environment;
 use clipmark_profile::plan::{Limits, Plan, Request, UsableVariant};
 use clipmark_profile::point::Variant;
 use clipmark_profile::record::{
-    Cause, Chunk, Failure, MemoryEvidence, PointOutcome, RunHeader, SoakEvidence, Stage,
+    Cause, Chunk, Failure, LoadEvidence, MemoryEvidence, PointOutcome, RunHeader, SoakEvidence, Stage,
 };
+use clipmark_profile::streams::arrivals::Clip;
+use clipmark_profile::streams::search::Effort;
+use clipmark_profile::streams::{ArrivalProcess, Inference, Load, Phases, Served, Servers};
 use clipmark_profile::sweep::{JournalEntry, StepResult, Sweep, SweepRules};
 use clipmark_profile::units::{Bytes, Nanos};
 use std::path::Path;
@@ -63,6 +66,44 @@ fn written(out: &Path) -> (Head, Vec<JournalEntry>) {
         store.commit(entry, PointNews::default()).unwrap();
     }
     (head, journal)
+}
+
+#[test]
+fn a_load_comes_back_as_it_was_written_and_one_that_was_cut_never_existed() {
+    let out = TempDir::new().unwrap();
+    let (head, _) = written(out.path());
+    let clip = |arrival, stream| Clip { arrival: Nanos(arrival), stream };
+    let load = LoadEvidence {
+        id: head.header.plan.points[0],
+        effort: Effort::Certify,
+        started: Nanos(10),
+        ended: Nanos(99),
+        served: Served {
+            load: Load {
+                streams: 2,
+                period: Nanos(30),
+                deadline: Nanos(20),
+                phases: Phases::Random,
+                arrivals: ArrivalProcess::Poisson,
+                seed: 4,
+            },
+            servers: Servers { instances: 2, batch: 2 },
+            clips: vec![clip(3, 0), clip(5, 1), clip(40, 1)],
+            inferences: vec![Inference { clips: 2, started: Nanos(5), completed: Nanos(19) }],
+        },
+        failure: None,
+    };
+    let (mut store, _) = RecordStore::resume(out.path()).unwrap();
+    store.append_load(&load).unwrap();
+    store.append_load(&load).unwrap();
+    drop(store);
+    assert_eq!(read(out.path()).unwrap().loads, [load.clone(), load.clone()]);
+    std::fs::remove_file(out.path().join("record/loads/0001/evidence.json")).unwrap();
+    assert_eq!(read(out.path()).unwrap().loads, std::slice::from_ref(&load));
+    let (mut store, resumed) = RecordStore::resume(out.path()).unwrap();
+    assert!(resumed.ended >= load.ended);
+    store.append_load(&load).unwrap();
+    assert_eq!(read(out.path()).unwrap().loads, [load.clone(), load]);
 }
 
 #[test]

@@ -7,11 +7,12 @@ use super::journal::Journal;
 use super::layout::{
     ARRAYS, ChunkOnDisk, EVIDENCE, EntryOnDisk, FORMAT, Head, HeadOnDisk, Paths, PointOnDisk, RunEnd, entries,
 };
+use super::loads;
 use super::read::{Resumed, read_end, read_evidence, read_head, read_journal};
 use super::soaks::{SoakWriter, last_instant};
 use clipmark_profile::point::PointId;
 use clipmark_profile::record::{
-    Chunk, EngineBuild, MemoryEvidence, OperatorCost, PointOutcome, SoakEvidence,
+    Chunk, EngineBuild, LoadEvidence, MemoryEvidence, OperatorCost, PointOutcome, SoakEvidence,
 };
 use clipmark_profile::sweep::JournalEntry;
 use clipmark_service::disk;
@@ -39,6 +40,7 @@ pub struct RecordStore {
     paths: Paths,
     journal: Journal,
     points: BTreeMap<PointId, OpenPoint>,
+    loads: usize,
     soaks: usize,
     /// Held for its lock.
     _lock: File,
@@ -71,7 +73,7 @@ impl RecordStore {
         let points = points.map(|(index, &id)| (id, OpenPoint::new(paths.point(index), id))).collect();
         // The header last: with it, the record exists.
         write_json(&paths.header(), &HeadOnDisk { format: FORMAT, head: head.clone() })?;
-        Ok(Self { out: out.into(), paths, journal, points, soaks: 0, _lock: lock })
+        Ok(Self { out: out.into(), paths, journal, points, loads: 0, soaks: 0, _lock: lock })
     }
 
     /// Opens the record in `out` to go on with it. What was not committed is removed.
@@ -91,15 +93,17 @@ impl RecordStore {
             let count = committed.chunks.get(&id).copied().unwrap_or(0);
             points.insert(id, OpenPoint::resume(paths.point(index), id, count)?);
         }
+        let (loads, loads_ended) = loads::last_instant(&paths.loads())?;
         let (soaks, soaks_ended) = last_instant(&paths.soaks())?;
         let steps = journal.iter().filter_map(|entry| entry.result.chunk.as_ref()).map(|chunk| chunk.ended);
         let asked = journal.iter().map(|entry| entry.asked);
-        let ended = steps.chain(asked).chain(soaks_ended).max().unwrap_or_default();
+        let ended = steps.chain(asked).chain(loads_ended).chain(soaks_ended).max().unwrap_or_default();
         let store = Self {
             out: out.into(),
             journal: Journal::open(paths.journal(), committed.length)?,
             paths,
             points,
+            loads,
             soaks,
             _lock: lock,
         };
@@ -166,6 +170,16 @@ impl RecordStore {
         create_dir(&directory)?;
         let taken = entries(&directory)?.len();
         Ok(directory.join(format!("{taken:04}.series")))
+    }
+
+    /// Keeps a load of streams.
+    ///
+    /// # Errors
+    /// When the system refuses a write.
+    pub fn append_load(&mut self, load: &LoadEvidence) -> Result<(), StoreError> {
+        loads::write(&self.paths.loads().join(format!("{:04}", self.loads)), load)?;
+        self.loads += 1;
+        Ok(())
     }
 
     /// Begins the record of a soak.

@@ -57,20 +57,22 @@ impl<'a> RunClock<'a> {
     /// `measured` with its stamps counted from the run's start. On a virtual clock the measurement begins now
     /// and time goes on to its end.
     #[must_use]
-    pub fn place(&self, mut measured: Measured) -> Measured {
+    pub fn place(&self, measured: Measured) -> Measured {
+        let [started, ended] = self.place_span([measured.started, measured.ended]);
+        Measured { started, ended, ..measured }
+    }
+
+    /// As [`Self::place`], of a start and an end.
+    #[must_use]
+    pub fn place_span(&self, [started, ended]: [Nanos; 2]) -> [Nanos; 2] {
         match &self.0 {
-            Kind::Real { origin } => {
-                measured.started = measured.started.since(*origin);
-                measured.ended = measured.ended.since(*origin);
-            }
+            Kind::Real { origin } => [started.since(*origin), ended.since(*origin)],
             Kind::Virtual { now, .. } => {
-                let length = measured.ended.since(measured.started);
-                measured.started = now.get();
-                measured.ended = Nanos(measured.started.0 + length.0);
-                self.advance_to(measured.ended);
+                let begun = now.get();
+                self.advance_to(Nanos(begun.0 + ended.since(started).0));
+                [begun, now.get()]
             }
         }
-        measured
     }
 
     fn advance_to(&self, instant: Nanos) {

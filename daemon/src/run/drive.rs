@@ -1,5 +1,6 @@
 //! The loop of a run: ask the sweep, carry the step out, keep what came of it.
 
+use super::capacity::Capacities;
 use super::clock::RunClock;
 use super::error::RunError;
 use super::gate::Reference;
@@ -122,7 +123,7 @@ struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    /// The sweep, then the soaks.
+    /// The sweep, then the streams, then the soaks.
     fn all(
         &mut self,
         store: &mut RecordStore,
@@ -133,6 +134,17 @@ impl Drive<'_> {
         let reference = if soaks { self.reference() } else { Reference::default() };
         let mut ending = self.sweep(store, watcher)?;
         store.settle(&self.sweep.outcomes())?;
+        if self.plan.request.streams.is_some() && ending == RunEnding::Complete {
+            let (sensing, limit, clock) = (self.sensing, self.limit, self.clock);
+            let stop = self.setting.stop.as_ref();
+            let must_end = || must_end(sensing, limit, clock, stop);
+            let (plan, limits) = (self.plan, &self.setting.limits);
+            ending = Capacities { plan, limits, clock, must_end: &must_end }.run(
+                &mut self.pool,
+                store,
+                watcher,
+            )?;
+        }
         if soaks && ending == RunEnding::Complete {
             ending = self.soaks(&reference, store, watcher)?;
         }
@@ -203,9 +215,18 @@ impl Drive<'_> {
     }
 
     fn must_end(&self) -> Option<RunEnding> {
-        if self.limit.look(self.sensing.latest(), self.clock.now()).is_some() {
-            return Some(RunEnding::TooHot);
-        }
-        self.setting.stop.load(Ordering::Relaxed).then_some(RunEnding::Stopped)
+        must_end(self.sensing, self.limit, self.clock, &self.setting.stop)
     }
+}
+
+fn must_end(
+    sensing: &Sensing,
+    limit: &TemperatureLimit,
+    clock: &RunClock<'_>,
+    stop: &AtomicBool,
+) -> Option<RunEnding> {
+    if limit.look(sensing.latest(), clock.now()).is_some() {
+        return Some(RunEnding::TooHot);
+    }
+    stop.load(Ordering::Relaxed).then_some(RunEnding::Stopped)
 }

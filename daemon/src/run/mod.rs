@@ -4,6 +4,7 @@
 //! resolves models and backends, drives workers and the sampler, keeps the record on disk as it grows, and
 //! writes the results. A run that was cut off goes on from its record.
 
+mod capacity;
 mod clock;
 mod drive;
 pub mod error;

@@ -89,6 +89,17 @@ impl<'a> Pool<'a> {
         Ok(self.live.get_mut(&point).expect("inserted just above"))
     }
 
+    /// A worker of its own with `instances` engines of `point`. Every other engine is closed.
+    ///
+    /// # Errors
+    /// An engine cannot be built, or the run is to stop.
+    pub fn parallel(&mut self, point: PointId, instances: u32) -> Result<Worker, Trouble> {
+        self.close();
+        let mut worker = Worker::spawn(&self.settings).map_err(Trouble::Failed)?;
+        worker.prepare(PrepareOrder { instances, ..self.order(point)? })?;
+        Ok(worker)
+    }
+
     fn attempt(
         &mut self,
         step: &SweepStep,
@@ -169,7 +180,7 @@ impl<'a> Pool<'a> {
             of_variant.chain([&point]).filter_map(|other| at(other.shape).ok()).collect();
         share(&mut spec.options, &all).map_err(|error| Trouble::Failed(error.into()))?;
         let (backend, path) = (variant.backend.clone(), model.path.clone());
-        Ok(PrepareOrder { backend, model: path, spec, seed: self.plan.request.seed })
+        Ok(PrepareOrder { backend, model: path, spec, seed: self.plan.request.seed, instances: 1 })
     }
 
     /// What is asked of an engine once, outside any timing: its operators, where wanted, and, for the first

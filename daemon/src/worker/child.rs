@@ -4,15 +4,16 @@
 //! memory limit is set before any library is loaded, and the kernel ends the worker when its parent dies.
 
 use super::frame::{self, FrameError};
+use super::load::{Instances, serve_virtual};
 use super::protocol::{
-    Account, FillTime, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply, Unusable,
-    WorkerCommand,
+    Account, FillTime, LoadOrder, MeasureOrder, Measured, OutputDigest, PrepareOrder, Prepared, Reply,
+    ServedLoad, Unusable, WorkerCommand,
 };
 use super::timed::{Samples, Span, Stream, measure, measure_virtual};
 use crate::account::{counters, resident};
 use crate::backend::completion::CompletionError;
 use crate::backend::follows;
-use crate::backend::{Backend, BackendError, Engine, registry};
+use crate::backend::{Backend, BackendError, Engine, RunTiming, registry};
 use crate::confine::confine;
 use crate::digest::sha256;
 use crate::model::inputs::{Fill, fill_all};
@@ -115,6 +116,7 @@ pub fn obey(input: &mut impl Read, output: &mut impl Write) -> Result<(), FrameE
             WorkerCommand::Measure(order) => {
                 with(&mut held, |held| Ok(Reply::Measured(held.measure(&order, &mut samples))))
             }
+            WorkerCommand::Serve(order) => with(&mut held, |held| Ok(Reply::Served(held.serve(&order)))),
             WorkerCommand::Operators { iterations } => {
                 with(&mut held, |held| Ok(Reply::Operators(top_ten(held.engine.operators(iterations)?))))
             }
@@ -151,16 +153,30 @@ fn check(name: &str) -> Result<clipmark_profile::record::BackendRecord, BackendE
 
 fn prepare(order: &PrepareOrder) -> Result<(Held, Prepared), BackendError> {
     let backend = find(&order.backend)?;
+    if order.instances > 1 && !backend.runs_in_parallel() {
+        let message = format!(
+            "{} is not offered with {} instances yet; choose 1, or the backend tract or onnxruntime",
+            order.backend, order.instances
+        );
+        return Err(BackendError::new(Stage::Prepare, Cause::BackendUnavailable, message));
+    }
     let base_resident = resident().current;
     let begun = monotonic();
     let mut engine = backend.prepare(&order.model, &order.spec)?;
     let prepare = monotonic().since(begun);
-    engine.set_inputs(&fill_all(&order.spec.inputs, Fill::Random, order.seed))?;
     let begun = monotonic();
-    let timing = engine.run().map_err(|error| BackendError { stage: Stage::WarmUp, ..error })?;
+    let timing = warm_up(engine.as_mut(), order)?;
     let first = timing.virtual_wall.unwrap_or_else(|| monotonic().since(begun));
     let virtual_now = timing.virtual_wall.map(|_| Nanos(0));
     let recorded = timing.recorded_wall.is_some();
+    // On a virtual clock one engine declares the times of all.
+    let beside = if virtual_now.is_some() { 0 } else { order.instances.saturating_sub(1) };
+    let same = order.clone();
+    let instances = Instances::start(beside, move || {
+        let mut engine = find(&same.backend)?.prepare(&same.model, &same.spec)?;
+        warm_up(engine.as_mut(), &same)?;
+        Ok(engine)
+    })?;
     let prepared = Prepared { prepare, first, engine: engine.build(), remarks: engine.remarks() };
     let inputs = order.spec.inputs.clone();
     let held = Held {
@@ -172,8 +188,16 @@ fn prepare(order: &PrepareOrder) -> Result<(Held, Prepared), BackendError> {
         virtual_now,
         recorded,
         stream: None,
+        instances,
+        instance_count: order.instances,
     };
     Ok((held, prepared))
+}
+
+/// The inputs of `order`, and one untimed inference.
+fn warm_up(engine: &mut dyn Engine, order: &PrepareOrder) -> Result<RunTiming, BackendError> {
+    engine.set_inputs(&fill_all(&order.spec.inputs, Fill::Random, order.seed))?;
+    engine.run().map_err(|error| BackendError { stage: Stage::WarmUp, ..error })
 }
 
 fn with(
@@ -197,6 +221,10 @@ struct Held {
     recorded: bool,
     /// The stream that the last paced chunk was part of.
     stream: Option<Stream>,
+    /// Engines in threads of their own, beside this one.
+    instances: Instances,
+    /// Engines that work in parallel, this one included.
+    instance_count: u32,
 }
 
 impl Held {
@@ -217,6 +245,27 @@ impl Held {
             major_faults: grew(before.major_faults, after.major_faults),
             failure: span.failure,
         }
+    }
+
+    /// One load. On the virtual clock its length is the declared one; it is told to have begun now.
+    fn serve(&mut self, order: &LoadOrder) -> ServedLoad {
+        if self.recorded {
+            let message =
+                "the backend hands out recorded times, which serve no streams; choose another backend".into();
+            let failure = Failure { stage: Stage::Measure, cause: Cause::Backend, message };
+            return ServedLoad {
+                failure: Some(failure),
+                started: monotonic(),
+                ended: monotonic(),
+                ..ServedLoad::default()
+            };
+        }
+        let Some(now) = self.virtual_now else { return self.instances.serve(self.engine.as_mut(), order) };
+        let begun = monotonic();
+        let served = serve_virtual(self.engine.as_mut(), self.instance_count, order, now);
+        self.virtual_now = Some(served.ended);
+        let ended = Nanos(begun.0 + served.ended.since(now).0);
+        ServedLoad { started: begun, ended, ..served }
     }
 
     /// One chunk. On the virtual clock its length is the declared one; it is told to have begun now.
@@ -341,6 +390,7 @@ mod tests {
             model: "m.onnx".into(),
             spec,
             seed: 1,
+            instances: 1,
         }))
     }
 

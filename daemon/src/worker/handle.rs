@@ -3,7 +3,8 @@
 use super::death::{End, ExitContext, judge};
 use super::frame::{self, FrameError};
 use super::protocol::{
-    Account, MeasureOrder, Measured, PrepareOrder, Prepared, Reply, Unusable, WorkerCommand,
+    Account, LoadOrder, MeasureOrder, Measured, PrepareOrder, Prepared, Reply, ServedLoad, Unusable,
+    WorkerCommand,
 };
 use crate::account::cgroup_memory_kills;
 use crate::backend::registry;
@@ -316,6 +317,7 @@ impl Worker {
     pub fn prepare_within(&mut self, order: PrepareOrder, limit: Duration) -> Result<Prepared, Trouble> {
         self.confine(&order.backend, Some(&order))?;
         self.clip_length = order.spec.shape.clip();
+        let limit = limit * order.instances.max(1);
         let command = WorkerCommand::Prepare(Box::new(order));
         match self.ask(&command, Stage::Prepare, limit)? {
             Reply::Prepared(prepared) => Ok(prepared),
@@ -348,6 +350,19 @@ impl Worker {
             Duration::from_nanos(order.stop_after.0) + Duration::from_nanos(order.inference_limit.0) + period;
         match self.wait(Stage::Measure, limit)? {
             Reply::Measured(measured) => Ok(measured),
+            other => Err(self.unexpected(&other, Stage::Measure)),
+        }
+    }
+
+    /// Serves streams.
+    ///
+    /// # Errors
+    /// The worker's death or the time limit. A failing inference is told in the answer.
+    pub fn serve(&mut self, order: &LoadOrder) -> Result<ServedLoad, Trouble> {
+        let limit =
+            order.length.0.saturating_add(order.load.deadline.0).saturating_add(order.inference_limit.0);
+        match self.ask(&WorkerCommand::Serve(*order), Stage::Measure, Duration::from_nanos(limit))? {
+            Reply::Served(served) => Ok(served),
             other => Err(self.unexpected(&other, Stage::Measure)),
         }
     }

@@ -13,5 +13,6 @@ mod death;
 pub mod examine;
 pub mod frame;
 pub mod handle;
+pub mod load;
 pub mod protocol;
 pub mod timed;

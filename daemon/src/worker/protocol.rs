@@ -5,6 +5,7 @@
 use crate::backend::{EngineSpec, MissingPart};
 use crate::confine::{Bounds, Confinement};
 use clipmark_profile::record::{BackendRecord, EngineBuild, Failure, OperatorCost};
+use clipmark_profile::streams::{Inference, Load};
 use clipmark_profile::units::{Bytes, Nanos};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ pub enum WorkerCommand {
     Prepare(Box<PrepareOrder>),
     /// Run timed inferences. Answered by [`Reply::Measured`].
     Measure(MeasureOrder),
+    /// Serve streams. Answered by [`Reply::Served`].
+    Serve(LoadOrder),
     /// Profile the operators. Answered by [`Reply::Operators`].
     Operators {
         /// Inferences to average over.
@@ -56,6 +59,21 @@ pub struct PrepareOrder {
     pub spec: EngineSpec,
     /// Seed of the inputs' contents.
     pub seed: u64,
+    /// Engines that work in parallel when streams are served, at least 1.
+    pub instances: u32,
+}
+
+/// Streams to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LoadOrder {
+    /// What is offered.
+    pub load: Load,
+    /// Clips that an instance takes at most.
+    pub batch: u32,
+    /// Clips arrive for this long.
+    pub length: Nanos,
+    /// An inference that takes longer ends the load as timed out.
+    pub inference_limit: Nanos,
 }
 
 /// How many inferences to time, and how they are issued.
@@ -85,6 +103,8 @@ pub enum Reply {
     Prepared(Prepared),
     /// To [`WorkerCommand::Measure`].
     Measured(Measured),
+    /// To [`WorkerCommand::Serve`].
+    Served(ServedLoad),
     /// To [`WorkerCommand::Operators`].
     Operators(Vec<OperatorCost>),
     /// To [`WorkerCommand::Outputs`].
@@ -145,6 +165,19 @@ pub struct Measured {
     /// Major page faults of the worker.
     pub major_faults: Option<u64>,
     /// What ended the chunk before its count, if a failure did. The inferences before it are kept.
+    pub failure: Option<Failure>,
+}
+
+/// How a load was served.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedLoad {
+    /// The beginning of the load, on the monotonic clock.
+    pub started: Nanos,
+    /// End of the last inference.
+    pub ended: Nanos,
+    /// Every inference in the order of its clips, counted from the beginning of the load.
+    pub inferences: Vec<Inference>,
+    /// What ended the load early, if a failure did. The inferences before it are kept.
     pub failure: Option<Failure>,
 }
 

@@ -206,8 +206,7 @@ pub fn measure_virtual(
             Err(error) => return cut(now, ended, error),
         };
         let Some(wall) = timing.virtual_wall else {
-            let message = "the engine is run on a virtual clock and declares no time of its own";
-            return cut(now, ended, BackendError::new(Stage::Measure, Cause::Backend, message));
+            return Span { started: now, ended, failure: Some(no_virtual_time()) };
         };
         ended = Nanos(begin.0 + wall.0);
         let latency = stream.map_or(wall, |stream| stream.schedule.latency(index, ended));
@@ -224,12 +223,23 @@ fn cut(started: Nanos, ended: Nanos, error: BackendError) -> Span {
 }
 
 fn too_slow(started: Nanos, ended: Nanos, took: Nanos, order: &MeasureOrder) -> Span {
+    Span { started, ended, failure: Some(over_limit(took, order.inference_limit)) }
+}
+
+/// The failure of an inference that took longer than `limit`.
+pub(super) fn over_limit(took: Nanos, limit: Nanos) -> Failure {
     let message = format!(
         "one inference took {:.3} s, over the limit of {:.3} s; raise --inference-limit to measure it",
         took.as_secs_f64(),
-        order.inference_limit.as_secs_f64()
+        limit.as_secs_f64()
     );
-    Span { started, ended, failure: Some(Failure { stage: Stage::Measure, cause: Cause::TimedOut, message }) }
+    Failure { stage: Stage::Measure, cause: Cause::TimedOut, message }
+}
+
+/// The failure of an engine on a virtual clock that does not say how long an inference takes.
+pub(super) fn no_virtual_time() -> Failure {
+    let message = "the engine is run on a virtual clock and declares no time of its own".into();
+    Failure { stage: Stage::Measure, cause: Cause::Backend, message }
 }
 
 #[cfg(test)]

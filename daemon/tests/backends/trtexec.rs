@@ -60,7 +60,8 @@ fn a_trtexec_dies_with_the_worker_that_started_it() {
         options: Default::default(),
         cache_dir: None,
     };
-    let order = PrepareOrder { backend: "trtexec".into(), model: file("copy.onnx"), spec, seed: 1 };
+    let order =
+        PrepareOrder { backend: "trtexec".into(), model: file("copy.onnx"), spec, seed: 1, instances: 1 };
     let pipe = file("alive");
     let watching = std::thread::spawn(move || {
         // Opens when trtexec has opened its end; from then on it hangs.

@@ -65,7 +65,7 @@ impl Variant {
         let path = self.folder.path().join("model.onnx");
         std::fs::write(&path, model).unwrap();
         let spec = suite::spec(&BuiltIn::Temporal.onnx_bytes(), batch, frames);
-        PrepareOrder { backend: self.backend.into(), model: path, spec, seed: 1 }
+        PrepareOrder { backend: self.backend.into(), model: path, spec, seed: 1, instances: 1 }
     }
 
     fn prepared(&self, batch: u32, frames: u32) -> (Worker, Prepared) {

@@ -5,6 +5,7 @@ mod errors;
 mod figures;
 mod resume;
 mod soak;
+mod streams;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

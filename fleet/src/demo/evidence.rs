@@ -96,6 +96,7 @@ pub(super) fn carried_out(run: &Run<'_>) -> Result<Findings, PlanError> {
     let record = Record {
         header: header(run, plan),
         points,
+        loads: Vec::new(),
         soaks: soak.into_iter().collect(),
         sensors: Some(sensors),
         partial: false,

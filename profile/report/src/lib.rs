@@ -6,6 +6,7 @@
 //! hostile file or a hostile device: control characters never reach a terminal, markup never reaches a
 //! page. Nothing is computed here that a profile does not already state, except ratios between its figures.
 
+mod capacity;
 mod contrast;
 mod findings;
 pub mod format;

@@ -3,6 +3,7 @@
 //! Not here: how anything was measured, which points to measure (the sweep's part), and how findings are
 //! shown.
 
+pub mod capacity;
 pub mod comparable;
 pub mod drift;
 pub mod energy;
@@ -40,6 +41,7 @@ pub fn study(record: &Record) -> Profile {
         scaling: scaling::of_points(&points),
         memory_pressure: memory::pressure(&points, plan.variants.len()),
         operating_points: Vec::new(),
+        capacities: capacity::of_record(record),
         soaks,
         idle_power_mw: energy::idle_power_mw(record),
         power_topology: record.sensors.as_ref().and_then(|sensors| sensors.power_topology.clone()),
@@ -55,10 +57,11 @@ pub fn study(record: &Record) -> Profile {
 /// The last instant that the record speaks of.
 fn end(record: &Record) -> Nanos {
     let chunks = record.points.iter().flat_map(|point| &point.chunks).map(|chunk| chunk.ended);
+    let loads = record.loads.iter().map(|load| load.ended);
     let soaks = record.soaks.iter().map(|soak| soak.idle_after.map_or(soak.span[1], |idle| idle[1]));
     let sensors = record.sensors.iter().flat_map(|sensors| &sensors.tiers);
     let stamps = sensors.filter_map(|tier| tier.stamps_ns.last()).map(|&stamp| Nanos(stamp));
-    chunks.chain(soaks).chain(stamps).max().unwrap_or_default()
+    chunks.chain(loads).chain(soaks).chain(stamps).max().unwrap_or_default()
 }
 
 fn run_info(record: &Record, soaks: &[SoakSummary]) -> RunInfo {

@@ -9,6 +9,7 @@ use crate::message::{
 use crate::plan::{Limits, Load, Mode, Request};
 use crate::point::Precision;
 use crate::point::Shape;
+use crate::streams::{ArrivalProcess, Phases, StreamCount};
 use crate::topics::{
     AggregatorId, CommandId, DeviceId, GroupId, Operation, OperationName, TopicError, UpKind,
 };
@@ -88,9 +89,14 @@ fn request() -> Request {
         threads: vec![4],
         instances: vec![1],
         mode: Mode::Auto,
-        load: Load::Paced,
+        load: Load::Closed,
         deadline_ms: None,
         fps: Some(29.97),
+        streams: Some(StreamCount::Auto),
+        hop: Some(4),
+        phases: Phases::Aligned,
+        arrivals: ArrivalProcess::Poisson,
+        trial_s: 30.0,
         budget_s: Some(600.0),
         iterations: Some(500),
         exhaustive: false,

@@ -138,8 +138,14 @@ pub fn run(plan: &Plan, rules: SweepRules, specs: &[SimulatedSpec]) -> VirtualRu
             None => evidence.push(PointEvidence::new(id, outcome)),
         }
     }
-    let record =
-        Record { header: header(plan), points: evidence, soaks: Vec::new(), sensors: None, partial: false };
+    let record = Record {
+        header: header(plan),
+        points: evidence,
+        loads: Vec::new(),
+        soaks: Vec::new(),
+        sensors: None,
+        partial: false,
+    };
     VirtualRun { record, journal, elapsed: board.now }
 }
 

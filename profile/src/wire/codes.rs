@@ -3,6 +3,8 @@
 use crate::channel::{ChannelKind, Role};
 use crate::plan::{Load, Mode};
 use crate::record::{Cause, NotRun, Stage};
+use crate::streams::verdict::Verdict;
+use crate::streams::{ArrivalProcess, Phases};
 use crate::summary::{Objective, PressureSign, Status, SteadyState, ThrottleCause};
 
 /// The code of what is unknown: of no variant, now or later.
@@ -66,6 +68,9 @@ codes! {
         Streaming = 0, Offline = 1, Efficiency = 2,
         SustainedStreaming = 3, SustainedOffline = 4, SustainedEfficiency = 5,
     }
+    Phases: { Random = 0, Aligned = 1 }
+    ArrivalProcess: { Periodic = 0, Poisson = 1 }
+    Verdict: { Holds = 0, Fails = 1, Undecided = 2 }
     ThrottleCause: {
         Thermal = 0, OverCurrent = 1, PowerModeCap = 2, MemoryClock = 3, CpuClock = 4, GpuClock = 5,
         Unexplained = 6,

@@ -187,6 +187,7 @@ message! {
         sampler_cpu_ppm(15): Option<i64>,
         warnings(16): Vec<String>,
         drift(17): Option<Drift>,
+        capacities(18): Option<Vec<Capacity>>,
     }
 }
 
@@ -419,6 +420,56 @@ message! {
         /// Channel id and m\u{b0}C.
         peak_temperatures(16): Vec<(String, i32)>,
         remarks(17): Vec<String>,
+    }
+}
+
+message! {
+    /// [`crate::summary::Capacity`].
+    Capacity {
+        /// With its hop.
+        point(0): PointKey,
+        instances(1): u32,
+        period_ns(2): u64,
+        deadline_ns(3): u64,
+        /// Code of phases.
+        phases(4): u8,
+        /// Code of a process of arrivals.
+        arrivals(5): u8,
+        loads(6): u32,
+        last_holding(7): Option<Load>,
+        first_failing(8): Option<Load>,
+        undecided(9): Option<Load>,
+        failure(10): Option<Failure>,
+    }
+}
+
+message! {
+    /// [`crate::streams::verdict::LoadFigures`].
+    Load {
+        streams(0): u32,
+        /// Code of a verdict.
+        verdict(1): u8,
+        reason(2): Option<String>,
+        duration_ms(3): u64,
+        clips(4): u64,
+        missed(5): u64,
+        given_up(6): u64,
+        inferences(7): u64,
+        part_filled(8): u64,
+        p50_ns_x2(9): Option<i64>,
+        p99_ns_x100(10): Option<i64>,
+        /// Ends of P99's interval, ns.
+        p99_lower_ns(11): Option<i64>,
+        p99_upper_ns(12): Option<i64>,
+        /// Clips and misses of the stream with the most.
+        worst_stream(13): Option<(u64, u64)>,
+        streams_shown(14): u32,
+        /// Growth of the number of waiting clips, millionths a second, and the ends of its interval.
+        backlog_e6(15): Option<i64>,
+        backlog_lower_e6(16): Option<i64>,
+        backlog_upper_e6(17): Option<i64>,
+        /// Most waiting clips in equal stretches of the load.
+        waiting(18): Vec<u32>,
     }
 }
 

@@ -13,6 +13,7 @@
 //! Deliberately not here: compression of whole messages (the transport's choice), topics, and any schema
 //! negotiation beyond the version in field 0.
 
+mod capacities;
 mod codes;
 mod describe;
 mod drift;

@@ -5,7 +5,7 @@ use super::describe::{self, known_point, point_key, variant_index};
 use super::layout::{Chosen, Note, Operator, Pressure, ProfileMessage, Scaling};
 use super::scale::{required, to_figure, to_integer};
 use super::soaks::{decode_failure, decode_soak, encode_failure, encode_soak};
-use super::{MAX_PROFILE_BYTES, VERSION, WireError, check_version, drift, points};
+use super::{MAX_PROFILE_BYTES, VERSION, WireError, capacities, check_version, drift, points};
 use crate::codec;
 use crate::point::{PointId, Shape};
 use crate::record::{NotRun, OperatorCost};
@@ -56,6 +56,7 @@ pub(super) fn to_message(profile: &Profile) -> Result<ProfileMessage, WireError>
         sampler_cpu_ppm: profile.sampler_cpu_share.and_then(|share| to_integer(share, 1e6)),
         warnings: profile.warnings.clone(),
         drift: profile.drift.as_ref().map(drift::encode).transpose()?,
+        capacities: capacities::encode(&profile.capacities)?,
     })
 }
 
@@ -100,6 +101,7 @@ fn from_message(message: ProfileMessage) -> Result<Profile, WireError> {
             .into_iter()
             .filter_map(|soak| decode_soak(soak, variants).transpose())
             .collect::<Result<_, _>>()?,
+        capacities: capacities::decode(message.capacities, variants)?,
         idle_power_mw: message.idle_power_uw.map(|uw| to_figure(uw, 1e3)),
         power_topology: message.power_topology,
         drift: message.drift.map(|drift| drift::decode(drift, variants)).transpose()?,

@@ -25,7 +25,9 @@ fn path(name: &str) -> PathBuf {
 
 #[test]
 fn golden_profiles_are_read_and_written_again_byte_for_byte() {
-    for name in ["v1-profile.cbor", "v1-profile-27-points.cbor", "v1-profile-drifted.cbor"] {
+    for name in
+        ["v1-profile.cbor", "v1-profile-27-points.cbor", "v1-profile-drifted.cbor", "v1-profile-streams.cbor"]
+    {
         let profile = wire::decode_profile(&vector(name)).unwrap();
         assert_eq!(wire::encode_profile(&profile).unwrap(), vector(name), "{name}");
     }
@@ -40,6 +42,24 @@ fn a_golden_profile_still_says_what_it_said() {
     assert_eq!((latency.iterations, latency.sum_ns), (1000, example_sum()));
     assert_eq!(profile.soaks[0].throttles.len(), 2);
     assert_eq!(profile.operating_points.len(), 8);
+}
+
+#[test]
+fn a_golden_profile_with_streams_says_how_many_are_sustained() {
+    let profile = wire::decode_profile(&vector("v1-profile-streams.cbor")).unwrap();
+    let expected = example::with_streams(example::profile_of_27_points());
+    assert_eq!(profile.capacities.len(), 2);
+    for (found, expected) in profile.capacities.iter().zip(&expected.capacities) {
+        assert!(expected.last_holding.is_some() && expected.first_failing.is_some());
+        let sides = |one: &clipmark_profile::summary::Capacity| {
+            let side = |load: &clipmark_profile::streams::verdict::LoadFigures| {
+                (load.streams, load.verdict, load.clips, load.p99_ns, load.waiting.clone())
+            };
+            [&one.last_holding, &one.first_failing].map(|load| load.as_ref().map(side))
+        };
+        assert_eq!(sides(found), sides(expected));
+        assert_eq!((found.id, found.instances, found.loads), (expected.id, 2, expected.loads));
+    }
 }
 
 fn example_sum() -> u64 {

@@ -72,7 +72,7 @@ impl Planted<'_> {
         settings.program = self.clipmarkd.path().into();
         let mut worker =
             Worker::spawn(&settings).map_err(|failure| anyhow::anyhow!("{}", failure.message))?;
-        let order = PrepareOrder { backend: "simulated".into(), model, spec, seed: 1 };
+        let order = PrepareOrder { backend: "simulated".into(), model, spec, seed: 1, instances: 1 };
         worker.prepare(order).map_err(|trouble| anyhow::anyhow!("{trouble:?}"))?;
         Ok(worker)
     }

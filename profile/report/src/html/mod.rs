@@ -6,6 +6,7 @@
 //! a narrow screen.
 
 mod about;
+mod capacity;
 mod energy;
 mod grids;
 mod points;
@@ -66,6 +67,7 @@ pub struct Section {
 #[must_use]
 pub fn sections(profile: &Profile, series: &[Series]) -> Vec<Section> {
     let parts = [
+        ("capacity", "Streams that the board sustains", capacity::section(profile)),
         ("operating-points", "Operating points", top::operating_points(profile)),
         ("drift", "The board during the sweep", grids::drift(profile)),
         ("choices", tables::BEST, top::choices(profile)),
@@ -168,6 +170,16 @@ mod tests {
         assert_eq!(page.matches("<script").count(), 1, "only the page's own script");
         assert_eq!(page.matches("<img").count(), 0);
         assert!(page.contains("&lt;script&gt;alert(1)"));
+    }
+
+    #[test]
+    fn sustained_streams_are_drawn_first() {
+        let still = example::profile_of_27_points();
+        assert!(!html(&still, &[]).contains("id=\"capacity\""));
+        let page = html(&example::with_streams(still), &[]);
+        let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not on the page"));
+        assert!(at("id=\"capacity\"") < at("id=\"operating-points\""));
+        assert!(at("Sustained streams over clip length. ") < at("Waiting clips over time: "));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!
 //! Own code because plotting crates fix colours at drawing time and bring fonts and rasterisers along.
 
+mod capacity;
 mod changes;
 mod distribution;
 mod drift;
@@ -17,6 +18,7 @@ mod timeline;
 pub use changes::{Dot, DotPlot, timeline_of_changes};
 pub use ridges::{Ridge, ridges};
 
+pub(crate) use capacity::{capacity, waiting};
 pub(crate) use distribution::distribution;
 pub(crate) use drift::drift;
 pub(crate) use pareto::pareto;

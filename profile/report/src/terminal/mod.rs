@@ -3,6 +3,7 @@
 //! The answer comes first, in two or three sentences. The last lines are the ones a reader still sees when a run has scrolled by, so the operating points
 //! come last. Width and colour are arguments; nothing here looks at a terminal.
 
+mod capacity;
 mod header;
 mod paint;
 mod results;
@@ -39,6 +40,7 @@ pub fn terminal(profile: &Profile, series: &[Series], options: TerminalOptions) 
     let mut page = Page { text: String::new(), width: options.width.max(40), color: options.color };
     header::write(&mut page, profile);
     results::answers(&mut page, profile);
+    capacity::write(&mut page, profile);
     sweep::drift(&mut page, profile);
     sweep::contrast(&mut page, profile);
     sweep::grids(&mut page, profile);
@@ -134,6 +136,21 @@ mod tests {
         assert!(text.contains("frames/s, in the board's state at the end of the sweep"), "{text}");
         let still = terminal(&still, &[], TerminalOptions { width: 100, color: Color::Plain });
         assert!(!still.contains("state at the end"), "{still}");
+    }
+
+    #[test]
+    fn sustained_streams_are_told_with_what_fails() {
+        let profile = example::with_streams(example::profile_of_27_points());
+        let text = terminal(&profile, &[], TerminalOptions { width: 100, color: Color::Plain });
+        assert!(text.contains("Streams that the board sustains"), "{text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for capacity in &profile.capacities {
+            let streams = capacity.streams().unwrap();
+            assert!(words.contains(&format!("sustains {streams} streams of 30 frames/s")), "{text}");
+            assert!(words.contains(&format!("; {} are not", streams + 1)), "{text}");
+        }
+        let long = text.lines().find(|line| line.width() > 100);
+        assert_eq!(long, None);
     }
 
     #[test]
