@@ -184,3 +184,42 @@ fn unit_tests_are_in_the_module_tests_which_has_a_file_of_its_own_where_it_is_lo
         }
     }
 }
+
+/// The bodies of the functions that the standard harness runs.
+fn tests(text: &str) -> Vec<&str> {
+    let body = |rest: &'_ str| -> usize {
+        let indent = rest.lines().nth(1).map_or(0, |line| line.len() - line.trim_start().len());
+        let end = format!("\n{}}}\n", " ".repeat(indent));
+        rest.find(&end).unwrap_or(rest.len())
+    };
+    text.split("#[test]\n").skip(1).map(|rest| &rest[..body(rest)]).collect()
+}
+
+/// Whether something printed begins like an excuse.
+fn excuses_itself(text: &str) -> bool {
+    let excuses = ["not run", "left out", "not compared", "nothing checked", "skipped", "ignored"];
+    let printed = text.split("println!(").skip(1).map(|rest| rest.trim_start().trim_start_matches('"'));
+    printed.map(str::to_lowercase).any(|said| excuses.iter().any(|excuse| said.starts_with(excuse)))
+}
+
+/// A test that lacks something is a trial that is ignored (profile/tests/common/component.rs): one that returns
+/// early passes.
+#[test]
+fn no_test_passes_without_having_been_run() {
+    let mut all = Vec::new();
+    for name in CRATES {
+        files(&workspace_dir().join(name).join("src"), &mut all);
+        files(&workspace_dir().join(name).join("tests"), &mut all);
+    }
+    let mut found = 0;
+    for path in all {
+        let text = std::fs::read_to_string(&path).expect("the source is readable");
+        let path = path.display();
+        for test in tests(&text) {
+            found += 1;
+            assert!(!test.contains("return;") && !test.contains("{ return }"), "{path}: {test}");
+        }
+        assert!(!excuses_itself(&text), "{path}: what is not run is ignored, not excused");
+    }
+    assert!(found > 500, "{found} tests were looked at");
+}

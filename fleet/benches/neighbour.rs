@@ -26,7 +26,7 @@ mod broker;
 mod client;
 #[path = "../tests/serve/device.rs"]
 mod device;
-#[path = "../tests/serve/flood.rs"]
+#[path = "../tests/others/flood.rs"]
 mod flood;
 #[path = "../tests/serve/raw.rs"]
 mod raw;

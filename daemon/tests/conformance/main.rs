@@ -1,12 +1,14 @@
-//! The conformance suite over the whole registry of backends.
+//! The conformance suite over the whole registry of backends, each behaviour of each backend a test of its own.
 //!
-//! A backend that cannot be used on this machine is named with its reason and left out;
-//! `CLIPMARK_REQUIRE_PYTHON=1` (set by `onnx_reference.sh`) makes that an error for onnxruntime. TensorRT 8, 10 and
-//! 11 are stand-ins (daemon/trt/fakes). `worker` holds the same backends through a worker process.
+//! onnxruntime is ignored where its library is missing; `CLIPMARK_REQUIRE_PYTHON=1` (set by `onnx_reference.sh`) makes
+//! that a failure. TensorRT 8, 10 and 11 are stand-ins (daemon/trt/fakes). `worker` holds the same backends through a
+//! worker process.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is its test failing")]
-#![expect(clippy::print_stderr, reason = "what is left out, and why, belongs into the test's output")]
 
+#[path = "../../../profile/tests/common/component.rs"]
+mod component;
+mod subject;
 mod suite;
 mod tiny;
 mod worker;
@@ -17,26 +19,62 @@ use clipmark_daemon::backend::{Backend, Simulated, registry};
 use clipmark_daemon::model::built_in::BuiltIn;
 use clipmark_trt::Search;
 use clipmark_trt_fakes::stage;
+use component::{Component, trials};
+use libtest_mimic::Arguments;
+use std::process::ExitCode;
+use std::sync::Arc;
+use subject::{Inapplicable, Subject};
 use suite::Case;
 
 /// What the stand-ins for TensorRT know of the suite's models: its unknown operator and its longest clip.
 const STAND_IN: &str = "reject = Transmogrify\nlongest = 256\ncompute_us = 100\n";
 const MAJORS: [u32; 3] = [8, 10, 11];
 
-fn cases() -> Vec<Case> {
-    registry().into_iter().filter_map(case).chain(MAJORS.map(over_stand_ins)).collect()
+fn main() -> ExitCode {
+    // TensorRT is held over its stand-ins. The stand-in for trtexec computes nothing: tests/trtexec.rs holds it.
+    let names = registry().into_iter().map(|backend| backend.name());
+    let real = names.filter(|name| !["tensorrt", "trtexec"].contains(name)).map(real);
+    let subjects: Vec<Subject<Case>> = real.chain(MAJORS.map(over_stand_ins)).collect();
+    let mut trials = trials![&[]; an_engine_that_returns_early_is_caught];
+    trials.extend(subjects.iter().flat_map(|subject| subject.trials(&suite::BEHAVIOURS)));
+    trials.extend(worker::trials());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn over_stand_ins(major: u32) -> Case {
-    let folder = tempfile::tempdir().unwrap();
-    stage::tensorrt(folder.path(), major, STAND_IN).unwrap();
-    let search = Search { folders: vec![folder.path().to_owned()], only: true };
-    Case::over(folder, format!("tensorrt {major}"), Box::new(TensorRtBackend::searching(search)))
+fn over_stand_ins(major: u32) -> Subject<Case> {
+    let make = move || {
+        let folder = tempfile::tempdir().unwrap();
+        stage::tensorrt(folder.path(), major, STAND_IN).unwrap();
+        let search = Search { folders: vec![folder.path().to_owned()], only: true };
+        Case::over(folder, Box::new(TensorRtBackend::searching(search)))
+    };
+    Subject { label: format!("tensorrt_{major}"), needs: Vec::new(), inapplicable: &[], make: Arc::new(make) }
 }
 
-fn case(backend: Box<dyn Backend>) -> Option<Case> {
-    let name = backend.name();
-    let ignored: &[(&str, &str)] = match name {
+fn named(name: &str) -> Box<dyn Backend> {
+    registry().into_iter().find(|backend| backend.name() == name).unwrap()
+}
+
+/// A backend of the registry over what this machine has.
+fn real(name: &'static str) -> Subject<Case> {
+    let needs =
+        if name == "onnxruntime" { vec![onnxruntime(named(name).check().is_ok())] } else { Vec::new() };
+    Subject {
+        label: name.into(),
+        needs,
+        inapplicable: inapplicable(name),
+        make: Arc::new(move || Case::new(named(name))),
+    }
+}
+
+/// ONNX Runtime's library.
+fn onnxruntime(is_here: bool) -> Component {
+    Component { is_here, required_by: "CLIPMARK_REQUIRE_PYTHON", had_by: "daemon/tests/onnx_reference.sh" }
+}
+
+/// What some backends cannot be held to.
+fn inapplicable(backend: &str) -> Inapplicable {
+    match backend {
         "noop" => &[
             ("outputs_have_the_models_shapes", "it loads no model"),
             ("outputs_are_the_same_for_the_same_inputs_and_follow_them", "it computes nothing"),
@@ -62,23 +100,11 @@ fn case(backend: Box<dyn Backend>) -> Option<Case> {
                 "it takes any ONNX file for the default variant",
             ),
         ],
-        // Over its stand-ins, below. The stand-in for trtexec computes nothing: tests/trtexec.rs holds it.
-        "tensorrt" | "trtexec" => return None,
         _ => &[],
-    };
-    if let Err(error) = backend.check() {
-        let required = std::env::var_os("CLIPMARK_REQUIRE_PYTHON").is_some_and(|value| value == "1");
-        assert!(!(required && name == "onnxruntime"), "onnxruntime is required here: {error}");
-        eprintln!("LEFT OUT: {name} cannot be used here: {error}");
-        return None;
     }
-    Some(Case::new(backend, ignored))
 }
 
-suite::conformance_tests!(cases());
-
 /// The other side of `an_inference_returns_only_when_it_is_complete`: the check does catch such an engine.
-#[test]
 fn an_engine_that_returns_early_is_caught() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("early.toml");

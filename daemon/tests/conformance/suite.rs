@@ -1,7 +1,6 @@
-//! What every backend is held to. Another test target takes it in by
-//! `#[path = "conformance/suite.rs"] mod suite;`, `#[path = "conformance/tiny.rs"] mod tiny;` and
-//! `suite::conformance_tests!(cases)`.
+//! What every backend is held to.
 
+use crate::subject::{Behaviour, behaviours};
 use crate::tiny;
 use clipmark_daemon::backend::completion::check_completion;
 use clipmark_daemon::backend::{Backend, BackendError, Engine, EngineSpec};
@@ -18,63 +17,35 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tract_onnx::pb::ModelProto;
 
-/// A backend under test.
+/// A backend under test, with a folder for its models.
 pub(crate) struct Case {
-    label: String,
     backend: Box<dyn Backend>,
-    ignored: &'static [(&'static str, &'static str)],
     folder: tempfile::TempDir,
 }
 
-/// One test per behaviour, over all cases.
-macro_rules! conformance_tests {
-    ($cases:expr) => {
-        $crate::suite::conformance_tests!($cases;
-            outputs_have_the_models_shapes,
-            outputs_are_the_same_for_the_same_inputs_and_follow_them,
-            an_inference_returns_only_when_it_is_complete,
-            an_inference_leaves_nothing_behind_for_the_next,
-            every_dtype_is_taken,
-            there_are_no_outputs_before_the_first_inference,
-            operators_are_named_with_their_share,
-            inputs_of_another_shape_dtype_or_name_are_refused,
-            an_unknown_operator_is_reported_with_its_name,
-            an_impossible_shape_is_reported_as_such,
-            a_damaged_a_foreign_and_a_missing_file_are_bad_models,
-            an_unknown_option_is_refused,
-        );
-    };
-    ($cases:expr; $($behaviour:ident),* $(,)?) => {
-        $(#[test]
-        fn $behaviour() {
-            for case in $cases {
-                case.hold(stringify!($behaviour), $crate::suite::$behaviour);
-            }
-        })*
-    };
-}
-pub(crate) use conformance_tests;
+pub(crate) const BEHAVIOURS: [Behaviour<Case>; 12] = behaviours![
+    outputs_have_the_models_shapes,
+    outputs_are_the_same_for_the_same_inputs_and_follow_them,
+    an_inference_returns_only_when_it_is_complete,
+    an_inference_leaves_nothing_behind_for_the_next,
+    every_dtype_is_taken,
+    there_are_no_outputs_before_the_first_inference,
+    operators_are_named_with_their_share,
+    inputs_of_another_shape_dtype_or_name_are_refused,
+    an_unknown_operator_is_reported_with_its_name,
+    an_impossible_shape_is_reported_as_such,
+    a_damaged_a_foreign_and_a_missing_file_are_bad_models,
+    an_unknown_option_is_refused,
+];
 
 impl Case {
-    /// `ignored` names behaviours that do not apply, each with the reason.
-    pub(crate) fn new(backend: Box<dyn Backend>, ignored: &'static [(&'static str, &'static str)]) -> Self {
-        Self { label: backend.name().into(), backend, ignored, folder: tempfile::tempdir().unwrap() }
+    pub(crate) fn new(backend: Box<dyn Backend>) -> Self {
+        Self::over(tempfile::tempdir().unwrap(), backend)
     }
 
-    /// A backend that is held to everything, over what lies in `folder`.
-    pub(crate) fn over(folder: tempfile::TempDir, label: String, backend: Box<dyn Backend>) -> Self {
-        Self { label, backend, ignored: &[], folder }
-    }
-
-    /// Holds the backend to one behaviour, or says why not.
-    pub(crate) fn hold(&self, behaviour: &str, body: fn(&Self)) {
-        match self.ignored.iter().find(|(name, _)| *name == behaviour) {
-            Some((_, reason)) => eprintln!("IGNORED: {} / {behaviour}: {reason}", self.label),
-            None => {
-                eprintln!("held: {} / {behaviour}", self.label);
-                body(self);
-            }
-        }
+    /// A backend over what lies in `folder`.
+    pub(crate) fn over(folder: tempfile::TempDir, backend: Box<dyn Backend>) -> Self {
+        Self { backend, folder }
     }
 
     fn file(&self, name: &str, contents: &[u8]) -> PathBuf {
@@ -87,7 +58,7 @@ impl Case {
     fn prepared_for(&self, model: &[u8], batch: u32, frames: u32) -> (EngineSpec, Box<dyn Engine>) {
         let spec = spec(model, batch, frames);
         let engine = self.backend.prepare(&self.file("other.onnx", model), &spec);
-        (spec, engine.unwrap_or_else(|error| panic!("{}: {error}", self.label)))
+        (spec, engine.unwrap())
     }
 
     fn prepare_temporal(
@@ -102,7 +73,7 @@ impl Case {
     }
 
     fn prepared(&self, batch: u32, frames: u32) -> (EngineSpec, Box<dyn Engine>) {
-        self.prepare_temporal(batch, frames).unwrap_or_else(|e| panic!("{}: {e}", self.label))
+        self.prepare_temporal(batch, frames).unwrap()
     }
 
     /// The error of preparing `contents` as a model at B1 T2.
@@ -136,7 +107,7 @@ fn outputs_of(engine: &mut dyn Engine, inputs: &[TensorData]) -> Vec<TensorData>
     engine.outputs().unwrap()
 }
 
-pub(crate) fn outputs_have_the_models_shapes(case: &Case) {
+fn outputs_have_the_models_shapes(case: &Case) {
     for (batch, frames) in [(1, 4), (3, 2)] {
         let (spec, mut engine) = case.prepared(batch, frames);
         let outputs = outputs_of(engine.as_mut(), &random(&spec, 1));
@@ -152,7 +123,7 @@ pub(crate) fn outputs_have_the_models_shapes(case: &Case) {
     }
 }
 
-pub(crate) fn outputs_are_the_same_for_the_same_inputs_and_follow_them(case: &Case) {
+fn outputs_are_the_same_for_the_same_inputs_and_follow_them(case: &Case) {
     let (spec, mut engine) = case.prepared(2, 3);
     let (first, second) = (random(&spec, 1), random(&spec, 2));
     let outputs = outputs_of(engine.as_mut(), &first);
@@ -163,19 +134,19 @@ pub(crate) fn outputs_are_the_same_for_the_same_inputs_and_follow_them(case: &Ca
     assert_eq!(outputs_of(fresh.as_mut(), &second), others, "a fresh engine agrees");
 }
 
-pub(crate) fn an_inference_returns_only_when_it_is_complete(case: &Case) {
+fn an_inference_returns_only_when_it_is_complete(case: &Case) {
     let (spec, mut engine) = case.prepared(1, 4);
     check_completion(engine.as_mut(), &random(&spec, 1), &random(&spec, 2)).unwrap();
 }
 
-pub(crate) fn an_inference_leaves_nothing_behind_for_the_next(case: &Case) {
+fn an_inference_leaves_nothing_behind_for_the_next(case: &Case) {
     let (spec, mut engine) = case.prepared_for(&tiny::recurrent(), 2, 3);
     let first = outputs_of(engine.as_mut(), &random(&spec, 1));
     assert_eq!(first[0].shape, [3, 1, 2, 2]);
     assert_eq!(outputs_of(engine.as_mut(), &random(&spec, 1)), first, "a recurrent layer starts afresh");
 }
 
-pub(crate) fn every_dtype_is_taken(case: &Case) {
+fn every_dtype_is_taken(case: &Case) {
     let (spec, mut engine) = case.prepared_for(&tiny::every_dtype(), 2, 1);
     let constant = fill_all(&spec.inputs, Fill::Constant, 0);
     let outputs = outputs_of(engine.as_mut(), &constant);
@@ -190,13 +161,13 @@ pub(crate) fn every_dtype_is_taken(case: &Case) {
     assert_ne!(floats(&outputs[0]), [131.0; 8]);
 }
 
-pub(crate) fn there_are_no_outputs_before_the_first_inference(case: &Case) {
+fn there_are_no_outputs_before_the_first_inference(case: &Case) {
     let (spec, mut engine) = case.prepared(1, 1);
     engine.set_inputs(&random(&spec, 1)).unwrap();
     assert!(engine.outputs().is_err());
 }
 
-pub(crate) fn operators_are_named_with_their_share(case: &Case) {
+fn operators_are_named_with_their_share(case: &Case) {
     let (_, mut engine) = case.prepared(1, 4);
     let costs = engine.operators(3).unwrap();
     assert!(costs.len() > 5, "{costs:?}");
@@ -206,7 +177,7 @@ pub(crate) fn operators_are_named_with_their_share(case: &Case) {
     assert!((total - 1.0).abs() < 1e-6, "shares add up to {total}");
 }
 
-pub(crate) fn inputs_of_another_shape_dtype_or_name_are_refused(case: &Case) {
+fn inputs_of_another_shape_dtype_or_name_are_refused(case: &Case) {
     let (spec, mut engine) = case.prepared(1, 2);
     let good = random(&spec, 1);
     let other = spec_at(&spec, 1, 3);
@@ -229,7 +200,7 @@ fn spec_at(spec: &EngineSpec, batch: u32, frames: u32) -> EngineSpec {
     EngineSpec { inputs: other.inputs, shape: other.shape, ..spec.clone() }
 }
 
-pub(crate) fn an_unknown_operator_is_reported_with_its_name(case: &Case) {
+fn an_unknown_operator_is_reported_with_its_name(case: &Case) {
     let mut model = ModelProto::decode(BuiltIn::Temporal.onnx_bytes().as_slice()).unwrap();
     let erf = model.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "Erf").unwrap();
     erf.op_type = "Transmogrify".into();
@@ -238,12 +209,12 @@ pub(crate) fn an_unknown_operator_is_reported_with_its_name(case: &Case) {
     assert!(error.message.contains("Transmogrify"), "{error}");
 }
 
-pub(crate) fn an_impossible_shape_is_reported_as_such(case: &Case) {
+fn an_impossible_shape_is_reported_as_such(case: &Case) {
     let error = case.prepare_temporal(1, MAX_FRAMES + 1).err().expect("the model has no position for it");
     assert_eq!(error.cause, Cause::ImpossibleShape, "{error}");
 }
 
-pub(crate) fn a_damaged_a_foreign_and_a_missing_file_are_bad_models(case: &Case) {
+fn a_damaged_a_foreign_and_a_missing_file_are_bad_models(case: &Case) {
     let whole = BuiltIn::Temporal.onnx_bytes();
     for (contents, what) in [
         (&whole[..whole.len() / 2], "damaged"),
@@ -261,7 +232,7 @@ pub(crate) fn a_damaged_a_foreign_and_a_missing_file_are_bad_models(case: &Case)
     assert!(error.message.contains("missing.onnx"), "{error}");
 }
 
-pub(crate) fn an_unknown_option_is_refused(case: &Case) {
+fn an_unknown_option_is_refused(case: &Case) {
     let bytes = BuiltIn::Temporal.onnx_bytes();
     let mut spec = spec(&bytes, 1, 1);
     spec.options.insert("warp_drive".into(), "on".into());

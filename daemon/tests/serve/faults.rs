@@ -44,37 +44,6 @@ fn a_disk_that_takes_no_more_fails_the_command_and_not_the_daemon() {
     assert_eq!(client.final_status("small").state, CommandState::Rejected);
 }
 
-/// Needs user namespaces, which some build machines forbid; the test above needs nothing.
-#[test]
-fn a_nearly_full_disk_refuses_new_runs_and_a_full_one_fails_what_does_not_fit() {
-    if !Command::new("unshare").args(["-Urm", "true"]).status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no user namespaces here");
-        return;
-    }
-    let broker = Broker::start();
-    let mut daemon = Daemon::prepare(broker.port, "[spool]\nreserve_bytes = 262144");
-    let state = daemon.path("state");
-    std::fs::create_dir_all(&state).unwrap();
-    let mount = format!("mount -t tmpfs -o size=400k none {}", state.display());
-    daemon.spawn(&format!("exec unshare -Urm bash -c '{mount}; head -c 250000 /dev/zero > {}/ballast; exec \"$0\" serve --config \"$1\"' \"$0\" \"$1\";", state.display()));
-    daemon.notified("READY=1");
-    let mut client = Client::connect(broker.port, "operator", &[ALL]);
-    client.online();
-    client.request(DEVICE, "run", "refused", "{}");
-    let reason = client.final_status("refused").reason.unwrap();
-    assert_eq!(reason.code, ReasonCode::SpoolFull, "{}", reason.message);
-    assert!(reason.message.contains("bytes free"), "{}", reason.message);
-    // Results go on until nothing fits any more; then a command fails, and the daemon lives on.
-    let failed = (0..100).find_map(|index| {
-        let id = format!("c{index}");
-        client.request(DEVICE, "capture", &id, "");
-        client.final_status(&id).reason
-    });
-    assert_eq!(failed.unwrap().code, ReasonCode::Storage);
-    client.request(DEVICE, "probe", "alive", "");
-    assert!(client.final_status("alive").state.is_final());
-}
-
 #[test]
 fn hostile_messages_are_answered_or_ignored_and_never_hurt() {
     let broker = Broker::start();

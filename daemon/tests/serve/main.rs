@@ -9,12 +9,12 @@
 mod backlog;
 mod broker;
 mod brokers;
+mod certificates;
 mod chaos;
 mod client;
 mod daemon;
 mod delivery;
 mod deployment;
-mod ejabberd;
 mod faults;
 mod parts;
 mod proxy;
@@ -22,3 +22,4 @@ mod requests;
 mod runs;
 mod security;
 mod tls;
+mod whole;

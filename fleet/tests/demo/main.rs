@@ -1,37 +1,33 @@
 //! `clipmark-fleet demo` from its start to Ctrl-C, with the clipmarkd that was built, and its pages in a real
 //! Chromium by keyboard.
 //!
-//! Needs a clipmarkd: the one that CLIPMARKD names or that lies beside clipmark-fleet. With
-//! CLIPMARK_REQUIRE_CLIPMARKD=1 its absence is a failure, else it is said.
+//! Ignored without a clipmarkd, and as far as pages go without Chromium; with CLIPMARK_REQUIRE_CLIPMARKD=1 and
+//! CLIPMARK_REQUIRE_CHROMIUM=1 that is a failure.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers fail a test and say what is skipped")]
+#![expect(clippy::unwrap_used, reason = "helpers fail a test")]
 
 mod browser;
+#[path = "../../../profile/tests/common/chromium.rs"]
+mod chromium;
+#[path = "../common/clipmarkd.rs"]
+mod clipmarkd;
+#[path = "../../../profile/tests/common/component.rs"]
+mod component;
 
 use browser::Browser;
+use component::trials;
+use libtest_mimic::Arguments;
 use serde_json::json;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// A demonstration that hangs the test rather than failing it is given up after so long.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-fn clipmarkd() -> Option<PathBuf> {
-    let named = std::env::var_os("CLIPMARKD").map(PathBuf::from);
-    let beside = PathBuf::from(env!("CARGO_BIN_EXE_clipmark-fleet")).with_file_name("clipmarkd");
-    let found = named.or(Some(beside)).filter(|path| path.exists());
-    if found.is_none() {
-        let required = std::env::var_os("CLIPMARK_REQUIRE_CLIPMARKD").is_some_and(|value| value == "1");
-        assert!(!required, "no clipmarkd is built: cargo build --bin clipmarkd");
-        eprintln!("NOT RUN: no clipmarkd is built; set CLIPMARKD to one");
-    }
-    found
-}
 
 /// A demonstration as a process, with temporary files in a folder of the test's own.
 struct Demo {
@@ -39,10 +35,27 @@ struct Demo {
     lines: Receiver<String>,
     said: Vec<String>,
     folder: tempfile::TempDir,
+    _turn: fs::File,
+}
+
+/// Held by one demonstration at a time: two would take each other's time to measure.
+fn turn() -> fs::File {
+    let lock = fs::File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
 }
 
 impl Demo {
+    /// One in which every board is done, and the address of its dashboard.
+    fn whole() -> (Self, String) {
+        let mut demo = Self::start(&clipmarkd::path(), &["--budget", "2"]);
+        let url = demo.line("dashboard").split_whitespace().nth(1).unwrap().to_owned();
+        demo.line("every board is done");
+        (demo, url)
+    }
+
     fn start(clipmarkd: &Path, arguments: &[&str]) -> Self {
+        let turn = turn();
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"))
             .args(["demo", "--no-open", "--dashboard", "127.0.0.1:0", "--clipmarkd"])
@@ -62,7 +75,7 @@ impl Demo {
                 }
             }
         });
-        Self { child, lines, said: Vec::new(), folder }
+        Self { child, lines, said: Vec::new(), folder, _turn: turn }
     }
 
     /// The first line that contains `text`.
@@ -128,7 +141,6 @@ fn processes(text: &str) -> usize {
         .count()
 }
 
-#[test]
 fn without_a_clipmarkd_it_says_how_to_build_one() {
     let output = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"))
         .args(["demo", "--no-open", "--clipmarkd", "/nowhere/clipmarkd"])
@@ -139,20 +151,11 @@ fn without_a_clipmarkd_it_says_how_to_build_one() {
     assert!(told.contains("/nowhere/clipmarkd") && told.contains("cargo build"), "{told}");
 }
 
-#[test]
-fn everything_comes_up_is_measured_can_be_asked_by_keyboard_and_is_gone_afterwards() {
-    let Some(clipmarkd) = clipmarkd() else { return };
-    let mut demo = Demo::start(&clipmarkd, &["--budget", "2"]);
-    let url = demo.line("dashboard").split_whitespace().nth(1).unwrap().to_owned();
-    demo.line("every board is done");
+fn everything_comes_up_is_measured_and_is_gone_afterwards() {
+    let (mut demo, url) = Demo::whole();
     the_fleet_is_there(&demo);
     reports_can_be_made(&demo);
     a_form_from_elsewhere_is_refused(&url);
-    if let Some(mut browser) = Browser::start() {
-        pages_are_shown(&mut browser, &url);
-        a_run_is_asked_for_by_keyboard(&mut browser, &url);
-        assert_eq!(browser.complaints, Vec::<String>::new());
-    }
     let folder = demo.files()[0].display().to_string();
     assert_eq!(processes(&format!("{folder}/clipmarkd.toml")), 1);
     let pid = demo.child.id().to_string();
@@ -160,6 +163,14 @@ fn everything_comes_up_is_measured_can_be_asked_by_keyboard_and_is_gone_afterwar
     assert!(demo.child.wait().unwrap().success());
     assert_eq!(processes(&format!("{folder}/clipmarkd.toml")), 0, "clipmarkd is left");
     assert_eq!(demo.files(), Vec::<PathBuf>::new());
+}
+
+fn everything_is_shown_and_can_be_asked_by_keyboard() {
+    let (_demo, url) = Demo::whole();
+    let mut browser = Browser::start();
+    pages_are_shown(&mut browser, &url);
+    a_run_is_asked_for_by_keyboard(&mut browser, &url);
+    assert_eq!(browser.complaints, Vec::<String>::new());
 }
 
 fn the_fleet_is_there(demo: &Demo) {
@@ -270,4 +281,12 @@ fn a_run_is_asked_for_by_keyboard(browser: &mut Browser, url: &str) {
     browser.open(&format!("{url}measure/confirm?to=all&clip_lengths=0"));
     browser.until("document.body.innerText.includes('clip length')");
     browser.complaints.retain(|complaint| !complaint.contains("400 (Bad Request)"));
+}
+
+fn main() -> ExitCode {
+    let (clipmarkd, chromium) = (clipmarkd::component(), chromium::component());
+    let mut trials = trials![&[]; without_a_clipmarkd_it_says_how_to_build_one];
+    trials.extend(trials![&[clipmarkd]; everything_comes_up_is_measured_and_is_gone_afterwards]);
+    trials.extend(trials![&[clipmarkd, chromium]; everything_is_shown_and_can_be_asked_by_keyboard]);
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -3,55 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers fail a test")]
 
+#[path = "../common/place.rs"]
+mod place;
 #[expect(dead_code, reason = "shared with the store's suite, which uses all of it")]
 #[path = "../common/records.rs"]
 mod records;
 
-use clipmark_fleet::config;
-use clipmark_fleet::store::{Message, Store};
 use clipmark_profile::example;
+use place::Place;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// A folder with a configuration that names a store and a broker that nobody runs.
-struct Place(tempfile::TempDir);
-
-/// How a command ended: exit code, standard output, standard error.
-type Ended = (i32, String, String);
-
-impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        // Port 9 (discard) of the loopback address: nothing listens there.
-        let text = format!(
-            "[mqtt]\nhost = \"127.0.0.1\"\nport = 9\n[store]\npath = \"{}\"\n",
-            place.database().display()
-        );
-        fs::write(place.config(), text).unwrap();
-        place
-    }
-
-    fn config(&self) -> PathBuf {
-        self.0.path().join("fleet.toml")
-    }
-
-    fn database(&self) -> PathBuf {
-        self.0.path().join("data").join("fleet.db")
-    }
-
-    fn fill(&self, batch: &[Message]) {
-        let settings = config::Store { path: self.database(), ..config::Store::default() };
-        Store::create(&settings).unwrap().commit(batch, 1_800_000_000_000).unwrap();
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"));
-        let output = command.arg("--config").arg(self.config()).args(arguments).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-    }
-}
+use std::path::Path;
 
 fn shown(path: &Path) -> String {
     path.display().to_string()

@@ -11,14 +11,13 @@ mod broker;
 #[expect(dead_code, reason = "shared with the daemon's tests, which use all of it")]
 #[path = "../../../daemon/tests/serve/client.rs"]
 mod client;
+mod command;
 mod delivery;
 mod device;
 mod faults;
-mod flood;
 mod hostile;
 mod operator;
 mod raw;
 #[expect(dead_code, reason = "shared with the store's suite, which uses all of it")]
 #[path = "../common/records.rs"]
 mod records;
-mod set_back;

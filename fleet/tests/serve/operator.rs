@@ -1,30 +1,15 @@
-//! The operator's commands: with the device's side of the protocol played by the test, and with a real
-//! clipmarkd where its binary is there.
+//! The operator's commands, with the device's side of the protocol played by the test.
 
 use crate::aggregator::Aggregator;
 use crate::broker::Broker;
 use crate::client::{Client, Seen, online};
-use clipmark_fleet::store::{CommandQuery, PointQuery};
-use clipmark_profile::figures::Figure;
-use clipmark_profile::message::{Availability, CommandState, CommandStatus, DeviceInfo, Epoch, Payload};
+use crate::command::{ended, spawn};
+use clipmark_fleet::store::CommandQuery;
+use clipmark_profile::message::{CommandState, CommandStatus, DeviceInfo, Epoch, Payload};
 use clipmark_profile::plan::{Limits, Request};
 use clipmark_profile::topics::{CommandLeaf, DeviceTopic, Topic};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
 
 const REQUESTS: &str = "clipmark/v1/d/+/cmd/+/+/req";
-
-fn spawn(aggregator: &Aggregator, arguments: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_clipmark-fleet"));
-    command.arg("--config").arg(aggregator.config()).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
-
-fn ended(child: Child) -> (Output, String) {
-    let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output, told)
-}
 
 /// A device's birth and state, as the broker retains them.
 fn introduce(client: &Client, device: &str, board: &str) {
@@ -143,70 +128,4 @@ fn a_cancel_goes_to_the_devices_that_have_not_finished() {
     assert_eq!(canceled, format!("{id} a\n"));
     let topic = format!("clipmark/v1/d/a/cmd/probe/{id}/cancel");
     client.wait("the cancel", |seen| (seen.topic == topic).then_some(()));
-}
-
-/// A clipmarkd that somebody has built: `CLIPMARKD`, or beside this program.
-pub(crate) fn clipmarkd() -> Option<PathBuf> {
-    let named = std::env::var_os("CLIPMARKD").map(PathBuf::from);
-    let beside = PathBuf::from(env!("CARGO_BIN_EXE_clipmark-fleet")).with_file_name("clipmarkd");
-    let found = named.or(Some(beside)).filter(|path| path.exists());
-    if found.is_none() {
-        eprintln!("skipped: no clipmarkd is built; set CLIPMARKD to one");
-    }
-    found
-}
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn a_real_clipmarkd_measures_on_request_and_forgets_what_is_stored() {
-    let Some(clipmarkd) = clipmarkd() else { return };
-    let broker = Broker::start();
-    let aggregator = Aggregator::start(broker.port);
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
-    std::fs::create_dir(dir.path().join("models")).unwrap();
-    let text = format!(
-        "[device]\nid = \"bench\"\ngroups = [\"lab\"]\nstate_dir = \"{}\"\n[models]\ndir = \"{}\"\n[mqtt]\n\
-         host = \"127.0.0.1\"\nport = {}\nbackoff_min_ms = 20\nbackoff_max_ms = 200\n",
-        path("state"),
-        path("models"),
-        broker.port
-    );
-    std::fs::write(path("clipmarkd.toml"), text).unwrap();
-    let plan = "models = [\"joint\"]\nbackends = [\"tract\"]\nclip_lengths = [4]\nbatch_sizes = [1, 2]\niterations = 5\n";
-    std::fs::write(path("plan.toml"), plan).unwrap();
-    let mut client = Client::connect(broker.port, "onlooker", &["clipmark/v1/d/bench/state"]);
-    let daemon = Command::new(clipmarkd)
-        .args(["serve", "--config", &path("clipmarkd.toml")])
-        .env("CLIPMARK_LOG", "warn,rumqttc=error")
-        .stdin(Stdio::null())
-        .spawn();
-    let _daemon = Killed(daemon.unwrap());
-    client.online();
-    let (output, told) =
-        ended(spawn(&aggregator, &["trigger", "--group", "lab", "--plan", &path("plan.toml"), "--wait"]));
-    assert!(output.status.success(), "{told}");
-    client
-        .state("nothing unconfirmed", |state| state.state == Availability::Online && state.unconfirmed == 0);
-    let points = aggregator.store().points(&PointQuery::default()).unwrap();
-    assert_eq!(points.len(), 2);
-    assert!(
-        points
-            .iter()
-            .all(|point| point.figures.figures.get(Figure::Iterations) == Some(5.0)
-                && !point.identity.simulated)
-    );
-    let listed = aggregator.command(&["devices"]);
-    assert!(listed.lines().any(|line| line.starts_with("bench") && line.contains("online")), "{listed}");
-    let listed = aggregator.command(&["profiles"]);
-    assert!(listed.contains("bench") && listed.contains("2/2"), "{listed}");
 }

@@ -1,27 +1,9 @@
-//! Golden messages, and the documentation's decoder run on one of them.
+//! Golden messages.
 
-#![expect(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    clippy::unwrap_used,
-    reason = "helpers read files and fail a test, and a test that could not run must say so"
-)]
+mod vectors;
 
-mod messages;
-mod python;
-mod schema;
-
-use clipmark_profile::summary::Profile;
 use clipmark_profile::{example, wire};
-use std::path::{Path, PathBuf};
-
-fn vector(name: &str) -> Vec<u8> {
-    std::fs::read(path(name)).expect("the vector is there")
-}
-
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name)
-}
+use vectors::{message, vector};
 
 #[test]
 fn golden_profiles_are_read_and_written_again_byte_for_byte() {
@@ -73,54 +55,10 @@ fn the_golden_series_is_read() {
     assert_eq!(wire::decode_series(&wire::encode_series(&series).unwrap()).unwrap(), series);
 }
 
-/// The Python block of docs/wire.md with this index.
-pub(crate) fn snippet(index: usize) -> String {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/wire.md");
-    let text = std::fs::read_to_string(document).expect("docs/wire.md is there");
-    let block = text.split("```python\n").nth(index + 1).expect("it has that many Python blocks");
-    block.split_once("```").expect("the block ends").0.to_owned()
-}
-
-fn line(profile: &Profile, index: usize) -> Option<(String, f64, f64, f64)> {
-    let point = &profile.points[index];
-    let latency = point.latency.as_ref()?;
-    Some((latency.iterations.to_string(), latency.mean_ns, latency.p50_ns, latency.p99_ns?))
-}
-
 #[test]
-fn the_documentations_decoder_gives_the_same_figures_bit_for_bit() {
-    let Some(python) = python::with("cbor2") else { return };
-    let text = python::run(&python, &snippet(1), &[&path("v1-profile.cbor")]);
-    let profile = wire::decode_profile(&vector("v1-profile.cbor")).unwrap();
-    assert_eq!(text.lines().count(), 31);
-    for (index, printed) in text.lines().skip(1).enumerate() {
-        let fields: Vec<&str> = printed.split(',').collect();
-        let Some((n, mean, p50, p99)) = line(&profile, index) else {
-            assert_eq!(fields.len(), 5, "{printed}");
-            continue;
-        };
-        assert_eq!(fields[5], n);
-        let figures: Vec<f64> = fields[6..9].iter().map(|text| text.parse().unwrap()).collect();
-        assert_eq!(figures, [mean, p50, p99], "{printed}");
+fn golden_messages_are_what_is_written_today() {
+    for sample in example::messages() {
+        let name = message(&sample);
+        assert_eq!(vector(&name), sample.bytes, "{name}");
     }
-}
-
-#[test]
-fn the_documentations_reader_of_comparable_figures_finds_those_of_every_point() {
-    let Some(python) = python::with("cbor2") else { return };
-    let script = format!(
-        "import sys, cbor2\n{}\nfor index, own in comparable(cbor2.load(open(sys.argv[1], 'rb'))).items():\n    \
-         print(index, *own, sep=',')",
-        snippet(2)
-    );
-    let text = python::run(&python, &script, &[&path("v1-profile-drifted.cbor")]);
-    let profile = wire::decode_profile(&vector("v1-profile-drifted.cbor")).unwrap();
-    assert_eq!(text.lines().count(), profile.points.len());
-    for printed in text.lines() {
-        let fields: Vec<f64> = printed.split(',').map(|field| field.parse().unwrap()).collect();
-        let own = profile.points[fields[0] as usize].comparable.unwrap();
-        assert_eq!(fields[1..], [own.mean_ns, own.frames_per_s], "{printed}");
-    }
-    // A board that held still has none.
-    assert_eq!(python::run(&python, &script, &[&path("v1-profile-27-points.cbor")]), "");
 }

@@ -98,7 +98,6 @@ mod tests {
     use clipmark_profile::point::PointId;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;
-    use std::process::Command;
 
     /// The points of the example's first variant, as rows; every second one lacks what may be missing.
     fn rows() -> Vec<PointRow> {
@@ -164,36 +163,5 @@ mod tests {
             assert_eq!(reader.metadata().num_row_groups(), groups);
             assert_eq!(reader.metadata().file_metadata().num_rows(), rows.len() as i64);
         }
-    }
-
-    #[test]
-    fn another_reader_agrees() {
-        let script = "import duckdb, sys; print(duckdb.connect().execute(f\"SELECT count(*), count(board), count(l4t), sum(iterations), \
-            max(p99_ns), min(device), count(energy_per_frame_uj) FROM '{sys.argv[1]}'\").fetchone())";
-        let has_duckdb = Command::new("python3").args(["-c", "import duckdb"]).output();
-        if !has_duckdb.is_ok_and(|output| output.status.success()) {
-            assert!(
-                std::env::var_os("CLIPMARK_REQUIRE_PYTHON").is_none_or(|value| value != "1"),
-                "the Python package duckdb is needed for this test: see .ci/requirements.txt"
-            );
-            eprintln!("NOT RUN: no other reader, because the Python package duckdb is not installed");
-            return;
-        }
-        let (rows, file) = (rows(), tempfile::NamedTempFile::with_suffix(".parquet").unwrap());
-        write_points(file.reopen().unwrap(), &rows).unwrap();
-        let output = Command::new("python3").args(["-c", script]).arg(file.path()).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{told}");
-        let present = |known: &dyn Fn(&PointRow) -> bool| rows.iter().filter(|row| known(row)).count();
-        let of = |figure: Figure| rows.iter().filter_map(move |row| row.figures.figures.get(figure));
-        let iterations = of(Figure::Iterations).sum::<f64>() as u64;
-        let p99 = of(Figure::P99).fold(0.0, f64::max);
-        let expected = format!(
-            "({}, {}, 0, {iterations}, {p99:?}, 'orin-7', {})",
-            rows.len(),
-            present(&|row| row.board.is_some()),
-            present(&|row| row.figures.figures.get(Figure::EnergyPerFrame).is_some())
-        );
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected);
     }
 }

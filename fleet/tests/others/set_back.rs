@@ -4,12 +4,14 @@
 use crate::aggregator::Aggregator;
 use crate::broker::Broker;
 use crate::client::Client;
+use crate::clipmarkd;
+use crate::component::trials;
 use crate::flood::{FAST_ETHERNET, Flood, MISDEEDS, Misbehaving, Misdeed};
-use crate::operator::clipmarkd;
 use clipmark_profile::message::CommandState;
 use clipmark_profile::stats::rng::Rng;
+use libtest_mimic::Trial;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -19,9 +21,23 @@ const HEARD: [&str; 2] = ["clipmark/v1/d/bench/state", "clipmark/v1/d/bench/cmd/
 /// How long something that must happen may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+pub(crate) fn trials() -> Vec<Trial> {
+    let needs = [clipmarkd::component()];
+    let mut trials = trials![&needs;
+        a_board_that_is_set_back_after_three_runs_loses_none_of_the_next_ones,
+        whatever_a_board_is_set_back_to_what_its_disk_holds_is_stored_once,
+        beside_boards_that_flood_the_broker_what_its_disk_holds_is_stored_once,
+    ];
+    let long = trials![&needs;
+        a_hundred_rounds_of_set_backs_and_kills,
+        a_hundred_rounds_of_set_backs_and_kills_beside_floods,
+    ];
+    trials.extend(long.into_iter().map(|trial| trial.with_ignored_flag(true)));
+    trials
+}
+
 /// A clipmarkd with its state directory. Dropping it kills it.
 struct Board {
-    program: PathBuf,
     dir: TempDir,
     child: Option<Child>,
 }
@@ -32,7 +48,7 @@ fn copied(from: &Path, to: &Path) -> bool {
 }
 
 impl Board {
-    fn start(program: PathBuf, port: u16) -> Self {
+    fn start(port: u16) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).display().to_string();
         std::fs::create_dir(dir.path().join("models")).unwrap();
@@ -43,13 +59,13 @@ impl Board {
             path("models"),
         );
         std::fs::write(path("clipmarkd.toml"), text).unwrap();
-        let mut board = Self { program, dir, child: None };
+        let mut board = Self { dir, child: None };
         board.run();
         board
     }
 
     fn run(&mut self) {
-        let child = Command::new(&self.program)
+        let child = Command::new(clipmarkd::path())
             .args(["serve", "--config"])
             .arg(self.dir.path().join("clipmarkd.toml"))
             .env("CLIPMARK_LOG", "warn,rumqttc=error")
@@ -122,12 +138,10 @@ fn wait_for(aggregator: &Aggregator, ids: &BTreeSet<String>) {
     }
 }
 
-#[test]
 fn a_board_that_is_set_back_after_three_runs_loses_none_of_the_next_ones() {
-    let Some(program) = clipmarkd() else { return };
     let broker = Broker::start();
     let aggregator = Aggregator::start(broker.port);
-    let mut board = Board::start(program, broker.port);
+    let mut board = Board::start(broker.port);
     let mut client = Client::connect(broker.port, "onlooker", &HEARD);
     client.online();
     let all: BTreeSet<String> = (0..9).map(|number| format!("r{number}")).collect();
@@ -232,11 +246,10 @@ impl Scene {
 
 /// Goes through it; `meanwhile` begins what else goes on at the broker, until the value that it returns is dropped.
 fn undergo<T>(ordeal: &Ordeal, meanwhile: impl FnOnce(u16) -> T) {
-    let Some(program) = clipmarkd() else { return };
     let broker = Broker::start();
     let neighbour = meanwhile(broker.port);
     let aggregator = Aggregator::start(broker.port);
-    let board = Board::start(program, broker.port);
+    let board = Board::start(broker.port);
     let (rng, on_disk, copies, all) = (Rng::new(ordeal.seed), BTreeSet::new(), Vec::new(), BTreeSet::new());
     let mut scene = Scene { rng, broker, aggregator, board, on_disk, copies, all };
     for round in 0..ordeal.rounds {
@@ -257,7 +270,6 @@ fn undergo<T>(ordeal: &Ordeal, meanwhile: impl FnOnce(u16) -> T) {
     );
 }
 
-#[test]
 fn whatever_a_board_is_set_back_to_what_its_disk_holds_is_stored_once() {
     undergo(&Ordeal { seed: 1, rounds: 5 }, |_| ());
 }
@@ -269,21 +281,18 @@ fn floods(port: u16, link: f64) -> Vec<Misbehaving> {
     MISDEEDS.iter().map(begin).collect()
 }
 
-#[test]
 fn beside_boards_that_flood_the_broker_what_its_disk_holds_is_stored_once() {
     undergo(&Ordeal { seed: 7, rounds: 3 }, |port| floods(port, FAST_ETHERNET / 100.0));
 }
 
-#[test]
-#[ignore = "takes some minutes; prints the counts that docs/robustness.md states"]
+/// Takes some minutes; prints the counts that docs/robustness.md states.
 fn a_hundred_rounds_of_set_backs_and_kills() {
     for seed in 2..7 {
         undergo(&Ordeal { seed, rounds: 20 }, |_| ());
     }
 }
 
-#[test]
-#[ignore = "takes some minutes; prints the counts that docs/robustness.md states"]
+/// Takes some minutes; prints the counts that docs/robustness.md states.
 fn a_hundred_rounds_of_set_backs_and_kills_beside_floods() {
     for seed in 2..7 {
         undergo(&Ordeal { seed, rounds: 20 }, |port| floods(port, FAST_ETHERNET / 10.0));

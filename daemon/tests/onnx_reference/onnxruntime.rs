@@ -1,17 +1,22 @@
-//! ONNX Runtime beside tract in one profile. Needs the library of the PyPI package, which
-//! `daemon/tests/onnx_reference.sh` installs; without it the test says so and, where
-//! `CLIPMARK_REQUIRE_PYTHON=1`, fails.
+//! ONNX Runtime beside tract in one profile, by the library of the PyPI package.
 
-use super::Machine;
+use crate::INSTALLER;
+use crate::component::{Component, trials};
+use crate::machine::Machine;
 use clipmark_daemon::backend::LIBRARY_VARIABLE;
+use libtest_mimic::Trial;
 
-#[test]
-fn two_backends_share_one_profile_and_the_same_points() {
-    let Some(library) = std::env::var_os(LIBRARY_VARIABLE) else {
-        assert!(std::env::var_os("CLIPMARK_REQUIRE_PYTHON").is_none(), "{LIBRARY_VARIABLE} is not set");
-        eprintln!("LEFT OUT: {LIBRARY_VARIABLE} names no library; run daemon/tests/onnx_reference.sh");
-        return;
+pub(crate) fn trials() -> Vec<Trial> {
+    let library = Component {
+        is_here: std::env::var_os(LIBRARY_VARIABLE).is_some(),
+        required_by: "CLIPMARK_REQUIRE_PYTHON",
+        had_by: INSTALLER,
     };
+    trials![&[library]; two_backends_share_one_profile_and_the_same_points]
+}
+
+fn two_backends_share_one_profile_and_the_same_points() {
+    let library = std::env::var_os(LIBRARY_VARIABLE).unwrap();
     let machine = Machine::bare();
     let arguments = format!(
         "temporal --backend tract,onnxruntime --onnxruntime {} --batch-sizes 1,2 --clip-lengths 8 --iterations 30",

@@ -1,12 +1,11 @@
-//! `clipmarkd serve` against a second broker, ejabberd, that shares no code with mosquitto.
-//!
-//! Where ejabberd is not installed (`apt-get install ejabberd`) these tests say that they tried nothing;
-//! `CLIPMARK_REQUIRE_EJABBERD=1` makes that a failure.
+//! A second broker, ejabberd, that shares no code with mosquitto.
 
 use crate::client::Client;
+use crate::component::{Component, trials};
 use crate::daemon::{DEVICE, Daemon};
-use crate::parts::everything_comes_up;
+use crate::whole::everything_comes_up;
 use clipmark_profile::message::CommandState;
+use libtest_mimic::Trial;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -36,33 +35,33 @@ fn libraries() -> PathBuf {
     format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH).into()
 }
 
-fn is_installed() -> bool {
+pub(crate) fn trials() -> Vec<Trial> {
     let mut entries = fs::read_dir(libraries()).into_iter().flatten().flatten();
-    let is_there = entries.any(|entry| entry.file_name().to_string_lossy().starts_with("ejabberd-"));
-    let required = std::env::var_os("CLIPMARK_REQUIRE_EJABBERD").is_some_and(|value| value == "1");
-    assert!(is_there || !required, "CLIPMARK_REQUIRE_EJABBERD is 1 and ejabberd is not in {:?}", libraries());
-    if !is_there {
-        eprintln!("ignored: needs ejabberd (apt-get install ejabberd)");
-    }
-    is_there
+    let ejabberd = Component {
+        is_here: entries.any(|entry| entry.file_name().to_string_lossy().starts_with("ejabberd-")),
+        required_by: "CLIPMARK_REQUIRE_EJABBERD",
+        had_by: "apt-get install ejabberd",
+    };
+    trials![&[ejabberd];
+        everything_comes_up_through_ejabberd_and_what_it_caps_is_said,
+        ejabberd_gets_what_is_too_large_in_smaller_parts,
+    ]
 }
 
 impl Ejabberd {
-    /// A broker with more options of its MQTT listener; `None` where it is not installed.
-    fn start(listener: &str) -> Option<Self> {
-        is_installed().then(|| {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let dir = tempfile::tempdir().unwrap();
-            let settings = format!(
-                "hosts: [localhost]\nauth_method: [anonymous]\nanonymous_protocol: login_anon\nlisten:\n  -\n    \
-                 port: {port}\n    ip: \"127.0.0.1\"\n    module: mod_mqtt\n{listener}modules:\n  mod_mqtt: {{}}\n"
-            );
-            fs::write(dir.path().join("ejabberd.yml"), settings).unwrap();
-            let child = spawn(dir.path());
-            let mut broker = Self { dir, port, child };
-            broker.wait();
-            broker
-        })
+    /// A broker with more options of its MQTT listener.
+    fn start(listener: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let settings = format!(
+            "hosts: [localhost]\nauth_method: [anonymous]\nanonymous_protocol: login_anon\nlisten:\n  -\n    \
+             port: {port}\n    ip: \"127.0.0.1\"\n    module: mod_mqtt\n{listener}modules:\n  mod_mqtt: {{}}\n"
+        );
+        fs::write(dir.path().join("ejabberd.yml"), settings).unwrap();
+        let child = spawn(dir.path());
+        let mut broker = Self { dir, port, child };
+        broker.wait();
+        broker
     }
 
     fn wait(&mut self) {
@@ -114,7 +113,7 @@ fn spawn(dir: &Path) -> Child {
         .stdout(out.try_clone().unwrap())
         .stderr(out)
         .spawn()
-        .expect("erl is needed for this test: apt-get install ejabberd")
+        .unwrap()
 }
 
 impl Drop for Ejabberd {
@@ -127,9 +126,8 @@ impl Drop for Ejabberd {
     }
 }
 
-#[test]
 fn everything_comes_up_through_ejabberd_and_what_it_caps_is_said() {
-    let Some(broker) = Ejabberd::start("") else { return };
+    let broker = Ejabberd::start("");
     let mut daemon = broker.device();
     let mut client = Client::connect_as(broker.port, "operator", &[ALL], OPERATOR);
     assert_eq!(everything_comes_up(&mut client).state, CommandState::Successful);
@@ -143,9 +141,8 @@ fn everything_comes_up_through_ejabberd_and_what_it_caps_is_said() {
     assert_eq!(client.final_status("waits").state, CommandState::Successful);
 }
 
-#[test]
 fn ejabberd_gets_what_is_too_large_in_smaller_parts() {
-    let Some(broker) = Ejabberd::start("    max_payload_size: 3000\n") else { return };
+    let broker = Ejabberd::start("    max_payload_size: 3000\n");
     let mut daemon = broker.device();
     let mut client = Client::connect_as(broker.port, "operator", &[ALL], OPERATOR);
     assert_eq!(everything_comes_up(&mut client).state, CommandState::Successful);
