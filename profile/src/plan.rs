@@ -440,7 +440,9 @@ impl Request {
     }
 
     fn validate_spans(&self, limits: &Limits) -> Result<(), PlanError> {
-        in_range("trial_s", self.trial_s, 1.0, limits.max_budget_s)?;
+        if self.streams.is_some() {
+            in_range("trial_s", self.trial_s, 1.0, limits.max_budget_s)?;
+        }
         in_range("prepare_limit_s", self.prepare_limit_s, 0.1, limits.max_prepare_s)?;
         in_range("inference_limit_s", self.inference_limit_s, 0.001, limits.max_inference_s)?;
         let hottest = limits.max_abort_celsius.unwrap_or(Limits::HOTTEST);

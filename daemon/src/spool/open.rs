@@ -11,9 +11,9 @@ use super::{
     Acks, Behind, Bounds, Damage, Entry, Segment, Spool, SpoolError, disk, segment_path, sync_dir,
     write_atomically,
 };
-use clipmark_profile::message::{Envelope, Epoch, EventReport, Payload, Place, SequenceRange};
+use clipmark_profile::message::{Envelope, Epoch, EventReport, Payload, Place, RecordDigest, SequenceRange};
 use clipmark_profile::topics::UpKind;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -249,6 +249,18 @@ fn out_of_place(entries: &VecDeque<Entry>, epoch: Epoch) -> Option<u64> {
     foreign.or_else(|| back.next().map(|(_, other)| other)).map(|entry| entry.sequence)
 }
 
+/// The places from which records moved, with what tells those records from others.
+fn moved(opened: &[Opened]) -> BTreeMap<Place, BTreeSet<RecordDigest>> {
+    let mut moved = BTreeMap::<Place, BTreeSet<RecordDigest>>::new();
+    let records = opened.iter().flat_map(|segment| &segment.scan.records);
+    for (places, digest) in records.filter_map(|record| record.former.as_ref()) {
+        for place in places {
+            moved.entry(*place).or_default().insert(*digest);
+        }
+    }
+    moved
+}
+
 impl Spool {
     /// Opens the spool in `dir`, or creates it with the epoch `fresh`.
     ///
@@ -310,17 +322,23 @@ impl Spool {
     ) -> Result<Self, SpoolError> {
         let acks_path = dir.join("acks");
         let (acks, confirmed) = Acks::open(&acks_path, epoch).map_err(disk("open", &acks_path))?;
-        let records = opened.iter().flat_map(|segment| &segment.scan.records);
-        let moved: BTreeSet<Place> = records.flat_map(|record| record.former.iter().copied()).collect();
+        let moved = moved(&opened);
         let mut segments = Vec::new();
         let mut entries = VecDeque::new();
         for Opened { number, header, scan, bytes } in opened {
             let last = scan.records.last().map_or(header.first.saturating_sub(1), |record| record.sequence);
             segments.push(Segment { number, last, bytes });
+            let path = segment_path(dir, number);
+            let is_moved = |record: &Located| {
+                let place = Place { epoch: header.epoch, sequence: record.sequence };
+                moved.get(&place).is_some_and(|digests| {
+                    // In another state of the directory another record was at that place.
+                    segment::digest_at(&path, &record.body).is_some_and(|own| digests.contains(&own))
+                })
+            };
             let is_needed = |record: &Located| {
                 let is_confirmed = header.epoch == epoch && record.sequence <= confirmed;
-                let place = Place { epoch: header.epoch, sequence: record.sequence };
-                !is_confirmed && !moved.contains(&place)
+                !is_confirmed && !is_moved(record)
             };
             let needed = scan.records.into_iter().filter(is_needed);
             entries.extend(needed.map(|record| Entry::of(record, header.epoch, number)));

@@ -5,9 +5,12 @@
 //! [`Envelope`](clipmark_profile::message::Envelope), byte for byte what is published. A record without a
 //! valid CRC never existed. This module interprets bytes; it does not decide what to do about damage.
 
-use clipmark_profile::message::{Envelope, Epoch, Payload, Place, SequenceRange};
+use clipmark_profile::message::{Envelope, Epoch, Payload, Place, RecordDigest, SequenceRange};
 use clipmark_profile::topics::{CommandId, UpKind};
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 const MAGIC: [u8; 8] = *b"CLMSPL01";
 
@@ -84,7 +87,8 @@ pub(super) struct Located {
     pub(super) part: u16,
     pub(super) parts: u16,
     pub(super) command: Option<CommandId>,
-    pub(super) former: Vec<Place>,
+    /// Where it was before, and what tells it from another record at those places; `None` where it never moved.
+    pub(super) former: Option<(Vec<Place>, RecordDigest)>,
     /// The body's place in the file, without its frame.
     pub(super) body: Range<usize>,
 }
@@ -103,15 +107,23 @@ fn locate(bytes: &[u8], offset: usize, epoch: Epoch, after: u64) -> Option<Locat
     let body = body_at(bytes, offset)?;
     let envelope = Envelope::from_bytes(body, CBOR).ok()?;
     let is_ours = envelope.epoch == epoch && envelope.sequence > after;
-    is_ours.then(|| Located {
+    let former = (!envelope.former.is_empty()).then(|| (envelope.former.clone(), envelope.digest()));
+    is_ours.then_some(Located {
         sequence: envelope.sequence,
         kind: envelope.kind,
         part: envelope.part,
         parts: envelope.parts,
         command: envelope.command,
-        former: envelope.former,
+        former,
         body: offset + FRAME..offset + FRAME + body.len(),
     })
+}
+
+/// What tells the record with this body from others; `None` where it cannot be read.
+pub(super) fn digest_at(path: &Path, body: &Range<usize>) -> Option<RecordDigest> {
+    let mut bytes = vec![0; body.len()];
+    File::open(path).ok()?.read_exact_at(&mut bytes, body.start as u64).ok()?;
+    Envelope::from_bytes(&bytes, CBOR).ok().map(|envelope| envelope.digest())
 }
 
 /// Finds every intact record of a file that begins with `header`. After damage the next record is found by

@@ -342,6 +342,30 @@ proptest! {
     }
 }
 
+#[test]
+fn a_record_is_not_taken_for_another_that_left_its_place() {
+    let mut world = World::new();
+    let append = Step::Append { is_long: false };
+    let set_back = |to, is_mixed| Step::SetBack { to, is_mixed };
+    // Two records are backed up; in the other timeline two others take their places and move to a new epoch.
+    let (first, other) =
+        ([Step::BackUp, append.clone(), Step::Send(1), append.clone(), Step::BackUp], append);
+    let other = [set_back(0, false), other.clone(), other, Step::Receive(1), Step::Receipt(0)];
+    for step in first.iter().chain(&other).chain([&set_back(1, true)]) {
+        world.take(step);
+    }
+    world.settle();
+    assert_eq!(world.written.len(), 2);
+    for content in &world.written {
+        assert_eq!(
+            world.receiver.contents.iter().filter(|of| *of == content).count(),
+            1,
+            "{:?}",
+            &content[..8]
+        );
+    }
+}
+
 /// Two spools over copies of one directory.
 fn twins(records: u64) -> [(TempDir, Spool); 2] {
     let original = tempfile::tempdir().unwrap();

@@ -123,7 +123,7 @@ fn contradictions_are_named() {
     let column = |numbers: &[i64]| varint::pack(numbers.iter().map(|&number| Some(number)));
     let cases = [
         (changed(|m| m.points.variant = column(&[9])), "a variant refers to number 9"),
-        (changed(|m| m.points.variant = column(&[1 << 40])), "a variant, batch size or clip length"),
+        (changed(|m| m.points.variant = column(&[1 << 40])), "a variant or a size of a shape"),
         (changed(|m| put(&mut m.points.shape, CLIP_LENGTH, &[0])), "a variant or a size of a point"),
         (changed(|m| drop(m.points.shape.remove(&CLIP_LENGTH))), "a variant or a size of a point"),
         (changed(|m| drop(m.points.columns.remove(&STATUS))), "a point's status is outside"),
