@@ -85,7 +85,7 @@ fn a_single_value_may_be_written_without_a_list() {
         r#"{"precision": "fp17"}"#,
         r#"{"threads": -1}"#,
         r#"{"threads": [[1]]}"#,
-        r#"{"streams": 0}"#,
+        r#"{"streams": -1}"#,
         r#"{"streams": "many"}"#,
         r#"{"soak_points": [{"batch_size": 1, "clip_length": 0}]}"#,
     ] {
