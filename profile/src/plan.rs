@@ -526,10 +526,10 @@ impl Request {
         }
     }
 
-    /// The period and the deadline of a stream of clips of `clip_length` frames; `None` without a rate.
+    /// The period and the deadline of a stream that is served at `shape`; `None` without a rate.
     #[must_use]
-    pub fn stream_times(&self, clip_length: u32) -> Option<(Nanos, Nanos)> {
-        let hop = f64::from(self.hop.unwrap_or(clip_length));
+    pub fn stream_times(&self, shape: Shape) -> Option<(Nanos, Nanos)> {
+        let hop = f64::from(self.hop.unwrap_or(shape.hop()));
         let period = Nanos(((hop / self.fps? * 1e9) as u64).max(1));
         let deadline = self.deadline_ms.map_or(period, |ms| Nanos((ms * 1e6) as u64));
         Some((period, deadline))

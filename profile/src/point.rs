@@ -67,6 +67,12 @@ impl Shape {
         self.sizes[1]
     }
 
+    /// Frames between the starts of two clips of a stream: a whole clip where nothing else is said.
+    #[must_use]
+    pub fn hop(self) -> u32 {
+        self.get(Axis::Hop).unwrap_or(self.clip())
+    }
+
     /// The value of `axis`; `None` where it is unset or no axis of a shape.
     #[must_use]
     pub fn get(self, axis: Axis) -> Option<u32> {

@@ -1,9 +1,9 @@
 //! How many streams a board sustains, in words.
 
 use crate::format::{round, span};
+use crate::grid::ACROSS;
 use crate::table::Table;
 use crate::words::{self, clean};
-use clipmark_profile::axis::Axis;
 use clipmark_profile::streams::verdict::LoadFigures;
 use clipmark_profile::streams::{ArrivalProcess, Phases};
 use clipmark_profile::summary::{Capacity, Profile};
@@ -11,7 +11,7 @@ use clipmark_profile::summary::{Capacity, Profile};
 /// The certified numbers of streams at each clip length.
 pub(crate) fn table(profile: &Profile) -> Table {
     let heads = ["engines", "sustains", "P99", "deadline", "fails at"];
-    let mut table = Table::new("Streams that the board sustains", "clip", heads);
+    let mut table = Table::new("Streams that the board sustains", ACROSS.row().short, heads);
     for capacity in &profile.capacities {
         let count = |figures: &Option<LoadFigures>| {
             figures.as_ref().map_or("undecided".into(), |figures| figures.streams.to_string())
@@ -28,9 +28,13 @@ pub(crate) fn table(profile: &Profile) -> Table {
             span(capacity.deadline_ns as f64),
             count(&capacity.first_failing),
         ];
-        table.row(capacity.id.shape.clip().to_string(), cells);
+        table.row(across(capacity), cells);
     }
     table
+}
+
+fn across(capacity: &Capacity) -> String {
+    capacity.id.shape.get(ACROSS).map_or(String::new(), |size| size.to_string())
 }
 
 /// Variant, batch size and instances.
@@ -42,10 +46,9 @@ pub(crate) fn what(profile: &Profile, capacity: &Capacity) -> String {
 
 /// The answer in one sentence, and what weakens it.
 pub(crate) fn sentence(profile: &Profile, capacity: &Capacity) -> String {
-    let hop = capacity.id.shape.get(Axis::Hop).unwrap_or(capacity.id.shape.clip());
-    let fps = f64::from(hop) * 1e9 / capacity.period_ns.max(1) as f64;
+    let fps = f64::from(capacity.id.shape.hop()) * 1e9 / capacity.period_ns.max(1) as f64;
     let offered = format!("streams of {} frames/s", round((fps * 100.0).round() / 100.0));
-    let begin = format!("{}, clips of {}: ", what(profile, capacity), capacity.id.shape.clip());
+    let begin = format!("{}, clips of {}: ", what(profile, capacity), across(capacity));
     let held = match &capacity.last_holding {
         Some(figures) => {
             let p99 = figures.p99_ns.map_or(String::new(), |p99| format!("P99 {} ", span(p99)));

@@ -58,7 +58,7 @@ pub fn targets(profile: &Profile, request: &Request) -> Vec<Target> {
             candidate(request, point.id, instances, service)
         }) {
             let same = |known: &Target| {
-                let rest = |id: PointId| (without_threads(profile, id), id.shape.clip());
+                let rest = |id: PointId| (without_threads(profile, id), id.shape.with(Axis::BatchSize, 1));
                 known.instances == instances && rest(known.id) == rest(target.id)
             };
             match best.iter_mut().find(|(known, _)| same(known)) {
@@ -86,7 +86,7 @@ fn candidate(
     instances: u32,
     service_ns: f64,
 ) -> Option<(Target, (u32, f64))> {
-    let (period, deadline) = request.stream_times(id.shape.clip())?;
+    let (period, deadline) = request.stream_times(id.shape)?;
     let servers = f64::from(instances) * f64::from(id.shape.batch());
     let rounds = period.min(deadline).0 as f64 / service_ns.max(1.0);
     let predicted = (servers * rounds).clamp(1.0, f64::from(u32::MAX)) as u32;
@@ -119,7 +119,7 @@ fn of_target(record: &Record, target: &Target) -> Option<Capacity> {
     let last = loads.iter().rev().filter(|load| load.effort.is_certified() && load.failure.is_none());
     let mut undecided = last.map(|load| verdict::judge(&load.served));
     let is_open = found.last_holding.is_none() || found.first_failing.is_none();
-    let hop = request.hop.unwrap_or(target.id.shape.clip());
+    let hop = request.hop.unwrap_or(target.id.shape.hop());
     Some(Capacity {
         id: PointId { shape: target.id.shape.with(Axis::Hop, hop)?, ..target.id },
         instances: target.instances,
@@ -138,7 +138,7 @@ fn of_target(record: &Record, target: &Target) -> Option<Capacity> {
 /// What is offered to `target` in `trial`: the load and for how long.
 #[must_use]
 pub fn offer(request: &Request, target: &Target, trial: Trial) -> Option<(crate::streams::Load, Nanos)> {
-    let (period, deadline) = request.stream_times(target.id.shape.clip())?;
+    let (period, deadline) = request.stream_times(target.id.shape)?;
     let load = crate::streams::Load {
         streams: trial.streams,
         period,

@@ -11,16 +11,16 @@ use std::convert::Infallible;
 /// `profile` with the capacities of two of its points.
 #[must_use]
 pub fn with_streams(mut profile: Profile) -> Profile {
-    let at = |batch, clip| Shape::new(batch, clip).unwrap_or(Shape::UNIT);
+    let at = |sizes: [u32; 2]| Shape::of_sizes(&sizes).unwrap_or(Shape::UNIT);
     profile.capacities =
-        vec![capacity(0, at(1, 8), Nanos(9_800_000)), capacity(0, at(2, 16), Nanos(61_000_000))];
+        vec![capacity(0, at([1, 8]), Nanos(9_800_000)), capacity(0, at([2, 16]), Nanos(61_000_000))];
     profile
 }
 
 /// The capacity of `at` under streams of 30 frames a second with two instances that take `service` each time: found by
 /// the search, so that its figures fit together.
 fn capacity(variant: u16, at: Shape, service: Nanos) -> Capacity {
-    let period = Nanos(u64::from(at.clip()) * Nanos::PER_SECOND / 30);
+    let period = Nanos(u64::from(at.hop()) * Nanos::PER_SECOND / 30);
     let servers = Servers { instances: 2, batch: at.batch() };
     let (phases, arrivals) = (Phases::Random, ArrivalProcess::Periodic);
     let mut search = Search::new(8, 64);
@@ -41,7 +41,7 @@ fn capacity(variant: u16, at: Shape, service: Nanos) -> Capacity {
         judged.iter().rev().find(is).map(|(_, figures)| figures.clone())
     };
     Capacity {
-        id: PointId { variant, shape: at.with(Axis::Hop, at.clip()).unwrap_or(at) },
+        id: PointId { variant, shape: at.with(Axis::Hop, at.hop()).unwrap_or(at) },
         instances: servers.instances,
         period_ns: period.0,
         deadline_ns: period.0,
